@@ -1,0 +1,118 @@
+use crate::name::named;
+use crate::{Layer, Reason};
+
+named! {
+    /// The closed set of kinds that policies, thresholds and metrics are keyed by.
+    ///
+    /// A [`Fault`](crate::Fault) derives it from its layer and reason.
+    "category", Category {
+        /// The way to the target: refused, reset, closed, unreachable.
+        Network = "network",
+        /// The target's name could not be resolved.
+        Dns = "dns",
+        /// TLS failed for another reason than the certificate.
+        Tls = "tls",
+        /// The target's certificate is not acceptable.
+        Certificate = "certificate",
+        /// The target does not accept the credentials.
+        Authentication = "authentication",
+        /// The check cannot work as configured.
+        Configuration = "configuration",
+        /// The target's bytes are not the protocol's.
+        Protocol = "protocol",
+        /// The target answered, but not with what is expected.
+        Assertion = "assertion",
+        /// The target did not answer in time.
+        Timeout = "timeout",
+        /// The target asks for fewer requests.
+        RateLimit = "rate_limit",
+        /// The prober's machine is out of something.
+        Resource = "resource",
+        /// The check was called off.
+        Cancelled = "cancelled",
+        /// The prober's code failed.
+        Internal = "internal",
+    }
+}
+
+named! {
+    /// The five kinds of the older, coarser scheme, for thresholds and dashboards built on it.
+    ///
+    /// See [`Category::seed`].
+    "seed category", SeedCategory {
+        /// Connections.
+        Network = "network",
+        /// Credentials.
+        Authentication = "authentication",
+        /// Configuration.
+        Configuration = "configuration",
+        /// Names.
+        Dns = "dns",
+        /// Certificates.
+        Certificate = "certificate",
+    }
+}
+
+impl Category {
+    /// Returns the one of the five older kinds that this category belongs to.
+    ///
+    /// `None` for what the older scheme has no word for: what the target answered
+    /// (protocol, assertion), and the prober's own affairs (resource, cancelled, internal).
+    #[must_use]
+    pub const fn seed(self) -> Option<SeedCategory> {
+        match self {
+            Self::Network | Self::Tls | Self::Timeout | Self::RateLimit => {
+                Some(SeedCategory::Network)
+            }
+            Self::Dns => Some(SeedCategory::Dns),
+            Self::Certificate => Some(SeedCategory::Certificate),
+            Self::Authentication => Some(SeedCategory::Authentication),
+            Self::Configuration => Some(SeedCategory::Configuration),
+            Self::Protocol
+            | Self::Assertion
+            | Self::Resource
+            | Self::Cancelled
+            | Self::Internal => None,
+        }
+    }
+
+    /// The category of a reason that was met at a layer.
+    ///
+    /// Most reasons decide alone. While a name is resolved, whatever happens to the resolver is
+    /// a DNS failure; a reason that says nothing leaves the decision to the layer.
+    pub(crate) const fn of(layer: Layer, reason: Reason) -> Self {
+        use Reason as R;
+        match (reason, layer) {
+            (R::DescriptorLimit | R::PortsExhausted | R::BufferLimit, _) => Self::Resource,
+            (R::OutOfMemory | R::NetworkDown | R::Stalled, _) => Self::Resource,
+            (R::Cancelled, _) => Self::Cancelled,
+            (R::Panicked, _) => Self::Internal,
+            (R::Invalid | R::Unsupported | R::PermissionDenied, _) => Self::Configuration,
+            (R::Nxdomain | R::Servfail | R::NoRecords | R::LookupRefused, _) => Self::Dns,
+            (_, Layer::Dns) => Self::Dns,
+            (R::CertExpired | R::CertNotYetValid | R::CertUntrusted, _) => Self::Certificate,
+            (R::CertRevoked | R::CertInvalid | R::NameMismatch, _) => Self::Certificate,
+            (R::Unauthorized | R::Forbidden, _) => Self::Authentication,
+            (R::RateLimited, _) => Self::RateLimit,
+            (R::Status | R::ServerError | R::Mismatch, _) => Self::Assertion,
+            (R::Timeout, _) => Self::Timeout,
+            (R::Refused | R::Reset | R::Closed | R::Unreachable, _) => Self::Network,
+            (R::Handshake, _) => Self::Tls,
+            (R::Malformed | R::Incomplete, Layer::Tls) => Self::Tls,
+            (R::Malformed | R::Incomplete | R::TooLarge, _) => Self::Protocol,
+            (R::Other, layer) => Self::of_layer(layer),
+        }
+    }
+
+    const fn of_layer(layer: Layer) -> Self {
+        match layer {
+            Layer::Config => Self::Configuration,
+            Layer::Local => Self::Resource,
+            Layer::Dns => Self::Dns,
+            Layer::Connect => Self::Network,
+            Layer::Tls => Self::Tls,
+            Layer::Protocol | Layer::Response => Self::Protocol,
+            Layer::Assertion | Layer::Process => Self::Assertion,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `std::io::Error`: the codes that have no stable `ErrorKind`, then the kinds.
+
+use std::io::{Error, ErrorKind};
+
+use crate::{Fault, Layer, Reason};
+
+pub(super) fn recognise(error: &Error, stage: Layer) -> Option<Fault> {
+    if let Some(fault) = error.raw_os_error().and_then(of_code) {
+        return Some(fault);
+    }
+    of_kind(error.kind(), stage)
+}
+
+/// The prober's own limits, by the numbers that Linux shares over its architectures (MIPS and
+/// SPARC apart, which have their own for `ENOBUFS`).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn of_code(code: i32) -> Option<Fault> {
+    let reason = match code {
+        12 => Reason::OutOfMemory,          // ENOMEM
+        23 | 24 => Reason::DescriptorLimit, // ENFILE, EMFILE
+        105 => Reason::BufferLimit,         // ENOBUFS
+        _ => return None,
+    };
+    Some(Fault::new(Layer::Local, reason))
+}
+
+/// The same on the BSDs and macOS.
+#[cfg(any(
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+fn of_code(code: i32) -> Option<Fault> {
+    let reason = match code {
+        12 => Reason::OutOfMemory,
+        23 | 24 => Reason::DescriptorLimit,
+        55 => Reason::BufferLimit,
+        _ => return None,
+    };
+    Some(Fault::new(Layer::Local, reason))
+}
+
+/// The same on Windows sockets.
+#[cfg(windows)]
+fn of_code(code: i32) -> Option<Fault> {
+    let reason = match code {
+        8 | 14 => Reason::OutOfMemory, // ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY
+        10024 => Reason::DescriptorLimit, // WSAEMFILE
+        10055 => Reason::BufferLimit,  // WSAENOBUFS
+        _ => return None,
+    };
+    Some(Fault::new(Layer::Local, reason))
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    windows
+)))]
+fn of_code(_code: i32) -> Option<Fault> {
+    None
+}
+
+fn of_kind(kind: ErrorKind, stage: Layer) -> Option<Fault> {
+    let fault = match kind {
+        ErrorKind::TimedOut => Fault::new(stage, Reason::Timeout),
+        ErrorKind::ConnectionRefused => Fault::new(stage, Reason::Refused),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
+            Fault::new(stage, Reason::Reset)
+        }
+        // The first write after the other side's reset: the same event, seen later.
+        ErrorKind::BrokenPipe => Fault::new(stage, Reason::Reset),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            Fault::new(stage, Reason::Unreachable)
+        }
+        ErrorKind::UnexpectedEof | ErrorKind::NotConnected | ErrorKind::WriteZero => {
+            Fault::new(stage, Reason::Closed)
+        }
+        ErrorKind::InvalidData => Fault::new(stage, Reason::Malformed),
+        ErrorKind::NetworkDown => Fault::new(Layer::Local, Reason::NetworkDown),
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
+            Fault::new(Layer::Local, Reason::PortsExhausted)
+        }
+        ErrorKind::OutOfMemory => Fault::new(Layer::Local, Reason::OutOfMemory),
+        ErrorKind::PermissionDenied => Fault::new(Layer::Local, Reason::PermissionDenied),
+        ErrorKind::InvalidInput => Fault::new(Layer::Config, Reason::Invalid),
+        ErrorKind::Unsupported => Fault::new(Layer::Config, Reason::Unsupported),
+        _ => return None,
+    };
+    Some(fault)
+}
