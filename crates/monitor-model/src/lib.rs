@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod event;
+mod health;
+mod id;
+mod memory;
+mod outcome;
+mod probe;
+mod record;
+mod status;
+mod store;
+
+pub use event::{Event, EventKind};
+pub use health::{Health, Rating, majority};
+pub use id::{InvalidId, MonitorId};
+pub use memory::MemoryStore;
+pub use outcome::{Outcome, UnknownOutcome, Unobserved};
+pub use probe::{Finding, Observation, Phase, Phases, Probe, ProbeContext, Progress};
+pub use record::{Record, Trigger};
+pub use status::{Lifecycle, Status, Tally};
+pub use store::{
+    Applied, Commit, HistoryRow, LastDue, Loaded, Monitor, Refusal, Source, Store, StoreError,
+    StoreErrorKind, Stored,
+};

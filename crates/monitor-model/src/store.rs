@@ -1,0 +1,240 @@
+//! Where monitors, their states and their history live.
+
+use async_trait::async_trait;
+use monitor_operation::Epoch;
+use serde::{Deserialize, Serialize};
+
+use crate::{Lifecycle, MonitorId, Outcome, Record, Status, Tally};
+
+/// Who defines a monitor, and therefore where it is edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The configuration file.
+    File,
+    /// The HTTP API or an embedding program.
+    Api,
+}
+
+impl Source {
+    /// The name in JSON and the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// The definition of a monitor as a store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Monitor {
+    /// Its id.
+    pub id: MonitorId,
+    /// Its name as shown to people.
+    pub name: String,
+    /// Who defines it.
+    pub source: Source,
+    /// What is checked and how, as JSON. A store keeps it to the letter and never looks inside.
+    pub spec: String,
+}
+
+/// A monitor with its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The definition.
+    pub monitor: Monitor,
+    /// The state. Its epoch is the right to write.
+    pub status: Status,
+    /// The last due time with a record and the number of slots it stands for, with their distance
+    /// in milliseconds: where the history ends.
+    pub last_due: Option<LastDue>,
+}
+
+/// Where the history of a monitor ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastDue {
+    /// The first due time of the last record, in unix milliseconds.
+    pub due_unix_ms: i64,
+    /// How many due times that record stands for.
+    pub slots: u32,
+    /// Their distance in milliseconds.
+    pub interval_ms: i64,
+}
+
+/// All that a store knows at start-up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The monitors, ordered by id.
+    pub monitors: Vec<Stored>,
+    /// The last epochs of deleted monitors: an id that is used again goes on from there, so that
+    /// nothing of its former life can write.
+    pub graves: Vec<(MonitorId, Epoch)>,
+}
+
+/// A line of history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Rises with every commit of the store.
+    pub sequence: u64,
+    /// What was committed.
+    pub record: Record,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// Written: history, status and counts, all of them.
+    Applied(Applied),
+    /// Nothing was written.
+    Refused(Refusal),
+}
+
+/// What a commit wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Rises with every commit of the store.
+    pub sequence: u64,
+    /// The verdict before this one.
+    pub previous: Option<Outcome>,
+    /// The state now.
+    pub status: Status,
+}
+
+/// Why a commit was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The monitor has another epoch by now: it was paused, edited or resumed.
+    Stale,
+    /// The monitor is paused.
+    Paused,
+    /// The monitor is deleted.
+    Gone,
+    /// The due time has its record already.
+    Duplicate,
+}
+
+impl Refusal {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Paused => "paused",
+            Self::Gone => "gone",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// A store failed. What had been acknowledged before stands; what this call asked for was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("store: cannot {action}: {source}")]
+pub struct StoreError {
+    /// What was tried, such as `commit a result`.
+    pub action: &'static str,
+    /// The kind of failure.
+    pub kind: StoreErrorKind,
+    /// The failure.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// The kinds of store failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Another program holds it; may pass.
+    Busy,
+    /// No room left; passes when there is.
+    Full,
+    /// It may not be written.
+    ReadOnly,
+    /// It is damaged, or no store at all.
+    Corrupt,
+    /// It was written by a newer version of this program.
+    Newer,
+    /// The operating system refused.
+    Io,
+    /// It is closed.
+    Closed,
+    /// The epoch to be written is not newer than the one that stands.
+    Conflict,
+    /// Anything else.
+    Other,
+}
+
+/// Where monitors, their states and their history live.
+///
+/// Two rules make it honest, and the conformance suite (feature `conformance`) tests both against
+/// any implementation:
+///
+/// - **Fence.** [`commit`](Self::commit) writes only if the monitor is active and its epoch is the
+///   record's, compared in the same transaction as the write. Whoever changes a monitor brings a
+///   *newer* epoch, so that no result of before can be written after.
+/// - **All or nothing.** Status, history and counts change together or not at all, and what was
+///   acknowledged survives a crash at any instant.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Reads everything needed to start.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Adds a monitor, or replaces its definition and keeps its lifecycle and history. Returns its
+    /// state under the new epoch.
+    ///
+    /// # Errors
+    /// [`Conflict`](StoreErrorKind::Conflict) when `epoch` is not newer than any the id ever had;
+    /// otherwise when the store cannot be written.
+    async fn define(&self, monitor: Monitor, epoch: Epoch) -> Result<Status, StoreError>;
+
+    /// Pauses or resumes. `None` when there is no such monitor.
+    ///
+    /// # Errors
+    /// As [`define`](Self::define).
+    async fn set_lifecycle(
+        &self,
+        id: &MonitorId,
+        lifecycle: Lifecycle,
+        epoch: Epoch,
+    ) -> Result<Option<Status>, StoreError>;
+
+    /// Deletes a monitor with its history and remembers the epoch. False when there is none.
+    ///
+    /// # Errors
+    /// As [`define`](Self::define).
+    async fn delete(&self, id: &MonitorId, epoch: Epoch) -> Result<bool, StoreError>;
+
+    /// Writes a record under its epoch, or refuses it.
+    ///
+    /// # Errors
+    /// When the store cannot be written; then nothing of the record was.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have been committed or not; it was never committed in part.
+    async fn commit(&self, record: Record) -> Result<Commit, StoreError>;
+
+    /// The last `limit` lines of history of a monitor, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn history(&self, id: &MonitorId, limit: u32) -> Result<Vec<HistoryRow>, StoreError>;
+
+    /// Counts of the due times of a monitor since `since_unix_ms`. Counted by whole hours: the hour
+    /// in which `since_unix_ms` lies counts whole.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn tally(&self, id: &MonitorId, since_unix_ms: i64) -> Result<Tally, StoreError>;
+
+    /// Ends all work and gives back what the store holds. Later calls fail with
+    /// [`Closed`](StoreErrorKind::Closed); a second `close` is a no-op.
+    ///
+    /// # Errors
+    /// When what was acknowledged could not be made durable; it never claims more.
+    async fn close(&self) -> Result<(), StoreError>;
+}
