@@ -1,0 +1,128 @@
+//! Operation ids: parsed once at the edge, never empty, numbers inside.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::{BuildHasher, Hasher},
+    num::NonZeroU128,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use thiserror::Error;
+
+/// The id of one operation: 128 random bits that are not all zero.
+///
+/// It is for tracing. Whether an operation may commit is decided by its epoch, so that an id that
+/// should ever come up again cannot let an old result in. It is not a secret either.
+///
+/// Written and read as exactly 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(NonZeroU128);
+
+impl OperationId {
+    const DIGITS: usize = 32;
+
+    /// Makes an id of this number, or none of zero.
+    #[must_use]
+    pub const fn new(number: u128) -> Option<Self> {
+        match NonZeroU128::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u128 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperationId({self})")
+    }
+}
+
+/// Why a text is not an operation id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParseIdError {
+    /// The text has another length.
+    #[error("an operation id has 32 hexadecimal digits, this text has {length} bytes")]
+    Length {
+        /// Bytes in the text.
+        length: usize,
+    },
+    /// A byte is not one of `0-9a-f`.
+    #[error("an operation id has digits 0-9 and a-f only, byte {position} is another")]
+    Digit {
+        /// Position of the first such byte, from zero.
+        position: usize,
+    },
+    /// All digits are zero.
+    #[error("an operation id is not all zeros")]
+    Zero,
+}
+
+impl FromStr for OperationId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The length first, so that the time taken never depends on how long a hostile text is.
+        if text.len() != Self::DIGITS {
+            return Err(ParseIdError::Length { length: text.len() });
+        }
+        let mut number = 0_u128;
+        for (position, byte) in text.bytes().enumerate() {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return Err(ParseIdError::Digit { position }),
+            };
+            number = number << 4 | u128::from(digit);
+        }
+        Self::new(number).ok_or(ParseIdError::Zero)
+    }
+}
+
+/// Where candidate ids come from.
+pub(crate) enum IdSource {
+    Random(Mutex<SmallRng>),
+    Given(Box<dyn Fn() -> u128 + Send + Sync>),
+}
+
+impl IdSource {
+    /// A source that no two processes share: the keys that the standard library hashes with come
+    /// from the operating system, so a hash of nothing is 64 bits of its randomness.
+    pub(crate) fn from_system() -> Self {
+        let mut seed = [0; 32];
+        for eight in seed.chunks_exact_mut(8) {
+            eight.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+        }
+        Self::Random(Mutex::new(SmallRng::from_seed(seed)))
+    }
+
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self::Random(Mutex::new(SmallRng::seed_from_u64(seed)))
+    }
+
+    /// The next candidate, zero included.
+    pub(crate) fn next(&self) -> u128 {
+        match self {
+            Self::Random(rng) => {
+                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+                u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
+            }
+            Self::Given(next) => next(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! One piece of work that may commit its result once, while its epoch is current.
+
+use std::{fmt, hash::Hash, sync::Arc};
+
+use crate::{
+    Cancellation, Canceller, Cause, CommitError, Epoch, OperationId,
+    operations::Shared,
+    registry::Body,
+    sync::{AtomicU8, Ordering, lock},
+};
+
+/// The right to commit one result for a key, as long as the key stays in the epoch it was in when
+/// the operation began.
+///
+/// Made by [`Operations::begin`](crate::Operations::begin) only, so that the work which runs under
+/// it can neither forge nor change it. Dropping it ends the operation: nothing of it stays behind.
+#[must_use = "dropping an operation ends it"]
+pub struct Operation<K: Eq + Hash> {
+    shared: Arc<Shared<K>>,
+    body: Arc<Body<K>>,
+    /// INV-OPERATION-6: leaves `COMMITTED` never, so an operation commits at most once.
+    state: AtomicU8,
+}
+
+const OPEN: u8 = 0;
+const COMMITTING: u8 = 1;
+const COMMITTED: u8 = 2;
+
+impl<K: Eq + Hash> Operation<K> {
+    pub(crate) fn new(shared: Arc<Shared<K>>, body: Arc<Body<K>>) -> Self {
+        Self {
+            shared,
+            body,
+            state: AtomicU8::new(OPEN),
+        }
+    }
+
+    /// Returns the id, for tracing.
+    #[must_use]
+    pub fn id(&self) -> OperationId {
+        self.body.id
+    }
+
+    /// Returns the key the operation works for.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.body.key
+    }
+
+    /// Returns the epoch the operation began under: the one to compare with in a store.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.body.token.epoch()
+    }
+
+    /// Returns a token on which the work can wait for its cancellation.
+    #[must_use]
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation(Arc::clone(&self.body.token))
+    }
+
+    /// Returns what a deadline needs to cancel this operation and no other.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.body.token))
+    }
+
+    /// Returns whether a commit would be accepted now, as far as the epoch is concerned.
+    ///
+    /// A hint, to end early: the answer may be out of date when it arrives. Only the commit
+    /// decides.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.body.token.generation.is_current()
+    }
+
+    /// Cancels this operation alone. The first cause stands.
+    ///
+    /// The epoch stays as it is: other operations of the key go on, and this one may still commit
+    /// that it was cut short.
+    pub fn cancel(&self, cause: Cause) {
+        self.body.token.cancel(cause);
+    }
+
+    /// Makes a change in memory, if the epoch is still current.
+    ///
+    /// `change` runs inside the commit section, in one step with the check: a fence that comes
+    /// later finds it in progress and [`settled`](crate::Fence::settled) waits for it. It runs
+    /// under no lock. If it panics, the operation counts as committed.
+    ///
+    /// # Errors
+    ///
+    /// The change was not made, because of
+    /// - [`Fenced`](CommitError::Fenced): the key has moved on;
+    /// - [`AlreadyCommitted`](CommitError::AlreadyCommitted): this is the second commit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use monitor_operation::{Cause, CommitError, Epoch, Operations};
+    ///
+    /// let operations = Operations::new();
+    /// operations.register("db", Epoch::default())?;
+    ///
+    /// let operation = operations.begin(&"db")?;
+    /// let fence = operations.fence(&"db", Cause::Paused);
+    /// let late = operation.commit(|| unreachable!("a fenced operation never commits"));
+    /// assert!(matches!(late, Err(CommitError::Fenced { cause: Cause::Paused, .. })));
+    /// # assert_eq!(fence.map(|f| f.epoch()), Some(Epoch::new(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit<R>(&self, change: impl FnOnce() -> R) -> Result<R, CommitError> {
+        let committing = self.begin_commit()?;
+        let result = change();
+        drop(committing);
+        Ok(result)
+    }
+
+    /// Opens the commit section, if the epoch is still current; it may be held across the await
+    /// of a store.
+    ///
+    /// A fence made meanwhile is not held up; its [`settled`](crate::Fence::settled) waits for
+    /// the section to end. The store must compare the epoch of the row itself, in the statement
+    /// that changes it: this section protects against this process only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Operation::commit).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not a future. A future that is dropped while it holds the section ends it, and the
+    /// operation counts as committed, for the store may have done its part.
+    pub fn begin_commit(&self) -> Result<Committing<'_, K>, CommitError> {
+        self.state
+            .compare_exchange(OPEN, COMMITTING, Ordering::AcqRel, Ordering::Relaxed)
+            .map_err(|_| CommitError::AlreadyCommitted)?;
+        match self.body.token.generation.gate.enter() {
+            Ok(()) => Ok(Committing {
+                operation: self,
+                left_as: COMMITTED,
+            }),
+            Err(cause) => {
+                self.state.store(OPEN, Ordering::Release);
+                Err(CommitError::Fenced {
+                    epoch: self.epoch(),
+                    cause,
+                })
+            }
+        }
+    }
+}
+
+impl<K: Eq + Hash> Drop for Operation<K> {
+    fn drop(&mut self) {
+        let body = lock(&self.shared.registry).end(self.body.id);
+        // Here, not under the lock: the key may have a destructor.
+        drop(body);
+    }
+}
+
+impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Operation<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("id", &self.body.id)
+            .field("key", &self.body.key)
+            .field("epoch", &self.epoch())
+            .field("cause", &self.body.token.cause())
+            .finish()
+    }
+}
+
+/// An open commit section. Dropping it ends the section; the operation has then committed.
+#[must_use = "dropping the section ends it"]
+pub struct Committing<'a, K: Eq + Hash> {
+    operation: &'a Operation<K>,
+    left_as: u8,
+}
+
+impl<K: Eq + Hash> Committing<'_, K> {
+    /// Ends the section without a commit: the change was certainly not made, and the operation
+    /// may try again.
+    pub fn abandon(mut self) {
+        self.left_as = OPEN;
+    }
+}
+
+impl<K: Eq + Hash> Drop for Committing<'_, K> {
+    fn drop(&mut self) {
+        let generation = &self.operation.body.token.generation;
+        let last = generation.gate.leave();
+        self.operation.state.store(self.left_as, Ordering::Release);
+        if last {
+            generation.changed.notify_waiters();
+        }
+    }
+}
+
+impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Committing<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committing")
+            .field("operation", self.operation)
+            .finish()
+    }
+}
