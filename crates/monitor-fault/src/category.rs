@@ -94,7 +94,7 @@ impl Category {
             (R::CertRevoked | R::CertInvalid | R::NameMismatch, _) => Self::Certificate,
             (R::Unauthorized | R::Forbidden, _) => Self::Authentication,
             (R::RateLimited, _) => Self::RateLimit,
-            (R::Status | R::ServerError | R::Mismatch, _) => Self::Assertion,
+            (R::Status | R::ServerError | R::Mismatch | R::Slow, _) => Self::Assertion,
             (R::Timeout, _) => Self::Timeout,
             (R::Refused | R::Reset | R::Closed | R::Unreachable, _) => Self::Network,
             (R::Handshake, _) => Self::Tls,

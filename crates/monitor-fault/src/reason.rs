@@ -53,6 +53,8 @@ named! {
         RateLimited = "rate_limited",
         /// The answer does not contain what the check expects.
         Mismatch = "mismatch",
+        /// The answer was well, but came later than the check expects.
+        Slow = "slow",
         /// The check's configuration is wrong.
         Invalid = "invalid",
         /// The check needs something that this prober does not support.

@@ -1,0 +1,242 @@
+//! The HTTP check: what is asked, and what counts as well.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderValue, Request};
+use async_trait::async_trait;
+use monitor_fault::{Fault, Layer, Reason};
+use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use crate::lap::Lap;
+use crate::{Resolver, Tls, dial};
+
+mod builder;
+mod exchange;
+mod status_set;
+mod watch;
+
+pub use builder::{BuildError, HttpProbeBuilder, Method};
+pub use status_set::{InvalidStatusSet, StatusSet};
+
+/// Checks an `http` or `https` URL over HTTP/1.1.
+///
+/// Every check opens a connection of its own and times five phases: resolve, connect, TLS, first
+/// byte, transfer. Redirects are answers like any other and are not followed.
+///
+/// A fault that is the prober's own makes the finding
+/// [`Unknown`](monitor_model::Finding::Unknown), any other makes it
+/// [`Down`](monitor_model::Finding::Down). Whatever bytes the target sends, the check ends with a
+/// fault or with success and never panics: a head or body over its limit is a fault at once, and
+/// silence is cut off by the caller's deadline.
+///
+/// # Cancel safety
+///
+/// Dropping the check's future closes its connection at once. The HTTP connection is driven
+/// inside the check: no task survives it.
+///
+/// # Defaults
+///
+/// GET, status 200 to 399, no wait for a substring, body limit 1 MiB, head limit 64 KiB (and 100
+/// header lines), system resolver, system trust, never degraded.
+///
+/// ```
+/// use std::time::Duration;
+/// use monitor_probes::HttpProbe;
+///
+/// let probe = HttpProbe::builder("https://example.com/health")
+///     .expect_status("200-299".parse()?)
+///     .expect_body("ok")
+///     .degraded_over(Duration::from_millis(800))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct HttpProbe {
+    url: Url,
+    host: Host<String>,
+    port: u16,
+    method: Method,
+    headers: HeaderMap,
+    expect_status: StatusSet,
+    expect_body: Option<String>,
+    body_limit: usize,
+    head_limit: usize,
+    degraded_over: Option<Duration>,
+    resolver: Resolver,
+    /// The name to verify and the trust; `None` for plain `http`.
+    tls: Option<(ServerName<'static>, Tls)>,
+}
+
+/// What a check that went well can say.
+struct Answer {
+    note: String,
+    took: Duration,
+}
+
+impl HttpProbe {
+    /// Begins a probe of `url`.
+    #[must_use]
+    pub fn builder(url: &str) -> HttpProbeBuilder {
+        HttpProbeBuilder::new(url)
+    }
+
+    async fn run(&self, progress: &Progress) -> Result<Answer, Fault> {
+        let mut lap = Lap::start(progress);
+        progress.enter(Layer::Dns);
+        let addresses = self.resolver.lookup(&self.host, self.port).await?;
+        lap.end(Phase::Resolve);
+
+        progress.enter(Layer::Connect);
+        let stream = dial::connect(addresses).await?;
+        // Without it a request in two writes would wait for the target's delayed acknowledgement.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Fault::classify(&error, Layer::Connect))?;
+        lap.end(Phase::Connect);
+
+        let Some((name, tls)) = &self.tls else {
+            return self.ask(stream, lap, progress).await;
+        };
+        progress.enter(Layer::Tls);
+        let connector = TlsConnector::from(tls.config());
+        let stream = connector.connect(name.clone(), stream).await;
+        let stream = stream.map_err(|error| Fault::classify(&error, Layer::Tls))?;
+        lap.end(Phase::Tls);
+        self.ask(stream, lap, progress).await
+    }
+
+    /// Sends the request over `stream` and judges the answer.
+    async fn ask<S>(
+        &self,
+        stream: S,
+        mut lap: Lap<'_>,
+        progress: &Progress,
+    ) -> Result<Answer, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        progress.enter(Layer::Response);
+        let watch = Arc::new(watch::Watch::new(self.head_limit));
+        let stream = watch::Watched::new(stream, Arc::clone(&watch), progress.clone());
+        let mut exchange = exchange::Exchange::open(stream, watch, self.head_limit).await?;
+        let response = exchange.send(self.request()?).await?;
+        if let Some(first_byte) = exchange.first_byte() {
+            lap.resume_at(first_byte);
+        }
+        let (head, body) = response.into_parts();
+        if !self.expect_status.contains(head.status.as_u16()) {
+            return Err(self.unexpected(&head));
+        }
+        let body = exchange
+            .read(body, self.body_limit, self.expect_body.is_some())
+            .await?;
+        lap.end(Phase::Transfer);
+        if let Some(expected) = &self.expect_body {
+            let text = String::from_utf8_lossy(&body.kept);
+            if !text.contains(expected.as_str()) {
+                return Err(
+                    Fault::new(Layer::Assertion, Reason::Mismatch).with_detail(format!(
+                        "the body ({}) does not contain {expected:?}",
+                        Size(body.length)
+                    )),
+                );
+            }
+        }
+        let note = format!("{}, {}", head.status, Size(body.length));
+        Ok(Answer {
+            note,
+            took: lap.total(),
+        })
+    }
+
+    fn request(&self) -> Result<Request<exchange::NoBody>, Fault> {
+        let target = &self.url[url::Position::BeforePath..url::Position::AfterQuery];
+        let mut request = Request::builder().method(self.method.as_str()).uri(target);
+        if let Some(headers) = request.headers_mut() {
+            headers.clone_from(&self.headers);
+        }
+        request.body(exchange::NoBody::new()).map_err(|error| {
+            Fault::new(Layer::Config, Reason::Invalid).with_detail(error.to_string())
+        })
+    }
+
+    fn unexpected(&self, head: &::http::response::Parts) -> Fault {
+        let expected = &self.expect_status;
+        Fault::from_http_status(head.status.as_u16())
+            .with_detail(format!("status {}, expected {expected}", head.status))
+            .with_retry_after(retry_after(&head.headers))
+    }
+}
+
+/// `Retry-After` in seconds, at most a day; its form with a date is not read.
+fn retry_after(headers: &HeaderMap<HeaderValue>) -> Option<Duration> {
+    let value = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds: u64 = value.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(86_400)))
+}
+
+#[async_trait]
+impl Probe for HttpProbe {
+    fn kind(&self) -> &'static str {
+        "http"
+    }
+
+    /// The URL with its query hidden, since queries carry tokens.
+    fn target(&self) -> String {
+        let shown = &self.url[..url::Position::AfterPath];
+        let hidden = if self.url.query().is_some() {
+            "?..."
+        } else {
+            ""
+        };
+        format!("{shown}{hidden}")
+    }
+
+    async fn check(&self, context: &ProbeContext) -> Observation {
+        match self.run(&context.progress).await {
+            Err(fault) => Observation::fault(fault),
+            Ok(Answer { note, took }) => match self.degraded_over {
+                Some(limit) if took > limit => {
+                    let fault = Fault::new(Layer::Assertion, Reason::Slow);
+                    let detail = format!("took {took:.1?}, expected at most {limit:?}");
+                    Observation::degraded(fault.with_detail(detail)).with_note(note)
+                }
+                _ => Observation::up().with_note(note),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpProbe")
+            .field("method", &self.method)
+            .field("target", &self.target())
+            .field("expect_status", &self.expect_status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number of bytes for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "shown with one digit after the point"
+        )]
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..1_000 => write!(f, "{} B", self.0),
+            1_000..1_000_000 => write!(f, "{:.1} kB", bytes / 1e3),
+            _ => write!(f, "{:.1} MB", bytes / 1e6),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One request and its answer over one connection, without a task of its own.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use monitor_fault::{Fault, Layer, Reason};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::watch::{Watch, Watched};
+
+pub(super) type NoBody = Empty<Bytes>;
+
+/// An open connection. hyper splits it into a handle and a future that moves the bytes; this
+/// polls that future wherever it waits, so that dropping the exchange drops the socket.
+pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin> {
+    sender: SendRequest<NoBody>,
+    /// `None` once it has ended: it must not be polled again.
+    connection: Option<Connection<TokioIo<Watched<S>>, NoBody>>,
+    watch: Arc<Watch>,
+}
+
+/// What was read of a body.
+pub(super) struct Read {
+    pub(super) length: u64,
+    /// The bytes, if they were asked for.
+    pub(super) kept: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
+    pub(super) async fn open(
+        stream: Watched<S>,
+        watch: Arc<Watch>,
+        head_limit: usize,
+    ) -> Result<Self, Fault> {
+        let handshake = Builder::new()
+            .max_buf_size(head_limit)
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake
+            .await
+            .map_err(|error| Fault::classify(&error, Layer::Response))?;
+        Ok(Self {
+            sender,
+            connection: Some(connection),
+            watch,
+        })
+    }
+
+    /// When the first byte of the answer came.
+    pub(super) fn first_byte(&self) -> Option<Instant> {
+        self.watch.first_byte()
+    }
+
+    /// Sends `request` and waits for the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<NoBody>,
+    ) -> Result<Response<Incoming>, Fault> {
+        let answer = self.sender.send_request(request);
+        let answer = drive(&mut self.connection, answer)
+            .await
+            .and_then(|answer| answer.map_err(|error| Fault::classify(&error, Layer::Response)));
+        match answer {
+            Ok(answer) => {
+                self.watch.head_done();
+                Ok(answer)
+            }
+            // Closed before anything came back is no half answer.
+            Err(fault) if fault.reason() == Reason::Incomplete && self.first_byte().is_none() => {
+                Err(Fault::new(Layer::Response, Reason::Closed)
+                    .with_detail("the connection was closed without an answer"))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Reads `body` to its end, at most `limit` bytes.
+    pub(super) async fn read(
+        &mut self,
+        mut body: Incoming,
+        limit: usize,
+        keep: bool,
+    ) -> Result<Read, Fault> {
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        let mut read = Read {
+            length: 0,
+            kept: Vec::new(),
+        };
+        // A target that announces too much need not be heard out.
+        if body.size_hint().lower() > limit {
+            return Err(too_large(limit));
+        }
+        while let Some(frame) = drive(&mut self.connection, body.frame()).await? {
+            let frame = frame.map_err(|error| Fault::classify(&error, Layer::Response))?;
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
+            read.length = read.length.saturating_add(data.len() as u64);
+            if read.length > limit {
+                return Err(too_large(limit));
+            }
+            if keep {
+                read.kept.extend_from_slice(data);
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn too_large(limit: u64) -> Fault {
+    Fault::new(Layer::Response, Reason::TooLarge)
+        .with_detail(format!("the body is larger than {limit} bytes"))
+}
+
+/// Waits for `wanted` while moving the bytes of `connection`.
+///
+/// `wanted` is asked once more after the connection has ended: its last bytes may be the answer.
+async fn drive<C, F>(connection: &mut Option<C>, wanted: F) -> Result<F::Output, Fault>
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+    F: Future,
+{
+    let mut wanted = pin!(wanted);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = wanted.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let ended = match connection {
+            None => Ok(()),
+            Some(running) => match Pin::new(running).poll(cx) {
+                Poll::Ready(ended) => {
+                    *connection = None;
+                    ended
+                }
+                Poll::Pending => Ok(()),
+            },
+        };
+        if let Poll::Ready(output) = wanted.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        match (ended, &connection) {
+            (Err(error), _) => Poll::Ready(Err(Fault::classify(&error, Layer::Response))),
+            (Ok(()), None) => Poll::Ready(Err(Fault::new(Layer::Response, Reason::Closed))),
+            (Ok(()), Some(_)) => Poll::Pending,
+        }
+    })
+    .await
+}
