@@ -1,0 +1,190 @@
+//! A headless browser behind a `WebDriver` address.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::{Process, Program};
+use super::tool::Tool;
+
+/// A running chromedriver. Every session that a client opens on it is one headless Chromium.
+#[derive(Debug)]
+pub struct Browser {
+    // Dropped in this order: first the programs, then their folder.
+    process: Process,
+    folder: TempDir,
+    chromium: PathBuf,
+    port: u16,
+}
+
+impl Browser {
+    /// Starts chromedriver on a loopback port of its own choice and returns when it listens.
+    ///
+    /// # Errors
+    ///
+    /// Chromium or chromedriver is not installed, or it did not start; the error quotes its log.
+    pub fn start() -> Result<Self> {
+        Tool::require(&[Tool::Chromium, Tool::Chromedriver])?;
+        let (chromium, driver) = (Tool::Chromium.find()?, Tool::Chromedriver.find()?);
+        let folder = tempfile::Builder::new()
+            .prefix("monitor-browser-")
+            .tempdir()?;
+        let home = folder
+            .path()
+            .to_str()
+            .context("the temporary folder is not UTF-8")?;
+        let program = Program {
+            path: &driver,
+            arguments: &["--port=0"],
+            // Profiles, caches and crash dumps all go where they will be removed.
+            environment: &[("HOME", home), ("TMPDIR", home), ("XDG_CONFIG_HOME", home)],
+            stdout: Stdio::piped(),
+        };
+        let log = folder.path().join("chromedriver.log");
+        let mut process = Process::start(program, &log)?;
+        let stdout = process
+            .take_stdout()
+            .context("chromedriver has no standard output")?;
+        let mut output = BufReader::new(stdout);
+        let Some(port) = port(&mut output)? else {
+            let status = process.try_wait()?;
+            let log = fs::read_to_string(log).unwrap_or_default();
+            bail!("chromedriver ended before it listened ({status:?}); its log says:\n{log}");
+        };
+        // A full pipe would stop chromedriver, so somebody has to read on.
+        thread::spawn(move || output.read_to_end(&mut Vec::new()));
+        Ok(Self {
+            process,
+            folder,
+            chromium,
+            port,
+        })
+    }
+
+    /// The address for a `WebDriver` client.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The capabilities to open a session with: which browser, headless, and able to run as root.
+    #[must_use]
+    pub fn capabilities(&self) -> Value {
+        let mut arguments = vec![
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-breakpad",
+            "--disable-crash-reporter",
+            "--no-first-run",
+            "--hide-scrollbars",
+        ];
+        if rustix::process::geteuid().is_root() {
+            // Chromium refuses to run as root inside its sandbox.
+            arguments.push("--no-sandbox");
+        }
+        json!({
+            "browserName": "chrome",
+            "goog:chromeOptions": { "binary": self.chromium, "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        })
+    }
+
+    /// Where it keeps everything it writes.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The id of the chromedriver process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// Reads on until chromedriver says where it listens; `None` when it ends before that.
+fn port(output: &mut impl BufRead) -> Result<Option<u16>> {
+    let mut line = String::new();
+    while output.read_line(&mut line)? > 0 {
+        if let Some((_, rest)) = line.split_once("started successfully on port ") {
+            let digits = rest.trim().trim_end_matches('.');
+            let port = digits
+                .parse()
+                .with_context(|| format!("not a port: {digits:?}"))?;
+            return Ok(Some(port));
+        }
+        line.clear();
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    fn post(browser: &Browser, path: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", browser.port)).unwrap();
+        let body = body.to_string();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        // It keeps the connection open, so the answer ends where its JSON ends.
+        let mut answer = BufReader::new(stream);
+        let mut line = String::new();
+        while answer.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        serde_json::Deserializer::from_reader(answer).into_iter().next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn chromium_runs_a_script_and_leaves_nothing_behind() {
+        let browser = Browser::start().unwrap();
+        let capabilities = json!({"capabilities": {"alwaysMatch": browser.capabilities()}});
+        let session = post(&browser, "/session", &capabilities);
+        let id = session["value"]["sessionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{session}"));
+        let script = json!({"script": "return 6 * 7", "args": []});
+        let answer = post(&browser, &format!("/session/{id}/execute/sync"), &script);
+        assert_eq!(answer["value"], 42, "{answer}");
+        let folder = browser.folder().to_owned();
+        drop(browser);
+        assert!(!folder.exists());
+        assert!(!uses(&folder), "a browser process is still running");
+    }
+
+    /// Whether any process has `folder` on its command line.
+    fn uses(folder: &std::path::Path) -> bool {
+        let folder = folder.to_str().unwrap();
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .any(|line| String::from_utf8_lossy(&line).contains(folder))
+    }
+
+    #[test]
+    fn the_port_is_read_from_what_chromedriver_prints() {
+        let printed = "Starting ChromeDriver 150 on port 0\nOnly local\n\
+                       ChromeDriver was started successfully on port 43519.\nmore\n";
+        assert_eq!(port(&mut printed.as_bytes()).unwrap(), Some(43519));
+        assert_eq!(port(&mut "Starting on port 0\n".as_bytes()).unwrap(), None);
+        let odd = "ChromeDriver was started successfully on port x.\n";
+        assert!(port(&mut odd.as_bytes()).is_err());
+    }
+}
