@@ -152,7 +152,10 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     /// Fences every key and returns the fences.
     ///
     /// One key after the other: a key registered meanwhile may escape.
-    #[expect(clippy::must_use_candidate, reason = "the fences stand whether looked at or not")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the fences stand whether looked at or not"
+    )]
     pub fn fence_all(&self, cause: Cause) -> Vec<(K, Fence)> {
         let keys: Vec<Arc<K>> = lock(&self.shared.registry).keys().cloned().collect();
         keys.into_iter()
