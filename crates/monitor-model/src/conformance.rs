@@ -11,7 +11,11 @@
 //!
 //! Each behaviour gets an empty store of its own. A failed one panics with what was expected.
 
-#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test suite panics")]
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test suite panics"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +42,7 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>) {
     an_edit_keeps_state_and_history(&*open().await).await;
     the_tally_counts_slots(&*open().await).await;
     history_is_bounded_and_oldest_first(&*open().await).await;
+    history_is_in_order_of_due_times_not_of_arrival(&*open().await).await;
     monitors_do_not_touch_each_other(&*open().await).await;
     concurrent_commits_of_one_due_time_write_once(open().await).await;
     a_closed_store_says_so(&*open().await).await;
@@ -64,7 +69,13 @@ pub fn monitor(text: &str) -> Monitor {
 #[must_use]
 pub fn up(text: &str, epoch: u64, due_unix_ms: i64) -> Record {
     let observation = Observation::up().with_note("200 OK");
-    Record::observed(id(text), Epoch::new(epoch), due_unix_ms, observation, Phases::default())
+    Record::observed(
+        id(text),
+        Epoch::new(epoch),
+        due_unix_ms,
+        observation,
+        Phases::default(),
+    )
 }
 
 /// A down record for tests, with everything set that a record can carry.
@@ -74,8 +85,13 @@ pub fn down(text: &str, epoch: u64, due_unix_ms: i64) -> Record {
     let mut phases = Phases::default();
     phases.set(Phase::Resolve, Duration::from_micros(1_250));
     let observation = Observation::fault(fault);
-    let mut record =
-        Record::observed(id(text), Epoch::new(epoch), due_unix_ms, observation, phases);
+    let mut record = Record::observed(
+        id(text),
+        Epoch::new(epoch),
+        due_unix_ms,
+        observation,
+        phases,
+    );
     record.interval_ms = 1000;
     record.started_unix_ms = due_unix_ms + 3;
     record.took = Some(Duration::from_micros(2_500));
@@ -85,7 +101,9 @@ pub fn down(text: &str, epoch: u64, due_unix_ms: i64) -> Record {
 async fn applied(store: &dyn Store, record: Record) -> Applied {
     match store.commit(record).await.unwrap() {
         Commit::Applied(applied) => applied,
-        Commit::Refused(refusal) => panic!("expected an applied commit, it was refused: {refusal:?}"),
+        Commit::Refused(refusal) => {
+            panic!("expected an applied commit, it was refused: {refusal:?}")
+        }
     }
 }
 
@@ -96,7 +114,11 @@ async fn refused(store: &dyn Store, record: Record) -> Refusal {
     match store.commit(record).await.unwrap() {
         Commit::Applied(applied) => panic!("expected a refusal, it was applied: {applied:?}"),
         Commit::Refused(refusal) => {
-            assert_eq!(store.load().await.unwrap(), before, "a refused commit changed a status");
+            assert_eq!(
+                store.load().await.unwrap(),
+                before,
+                "a refused commit changed a status"
+            );
             let after = store.history(&monitor, 100).await.unwrap();
             assert_eq!(after, history, "a refused commit changed the history");
             refusal
@@ -107,10 +129,16 @@ async fn refused(store: &dyn Store, record: Record) -> Refusal {
 async fn an_empty_store_is_empty(store: &dyn Store) {
     assert_eq!(store.load().await.unwrap(), crate::Loaded::default());
     assert!(store.history(&id("a"), 10).await.unwrap().is_empty());
-    assert_eq!(store.tally(&id("a"), 0).await.unwrap(), crate::Tally::default());
+    assert_eq!(
+        store.tally(&id("a"), 0).await.unwrap(),
+        crate::Tally::default()
+    );
     assert_eq!(refused(store, up("a", 1, 0)).await, Refusal::Gone);
     assert_eq!(
-        store.set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2)).await.unwrap(),
+        store
+            .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+            .await
+            .unwrap(),
         None
     );
     assert!(!store.delete(&id("a"), Epoch::new(2)).await.unwrap());
@@ -127,10 +155,19 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
     for record in &records {
         sequences.push(applied(store, record.clone()).await.sequence);
     }
-    assert!(sequences.is_sorted_by(|a, b| a < b), "sequences rise: {sequences:?}");
+    assert!(
+        sequences.is_sorted_by(|a, b| a < b),
+        "sequences rise: {sequences:?}"
+    );
     let rows = store.history(&id("a"), 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.sequence).collect::<Vec<_>>(), sequences);
-    assert_eq!(rows.into_iter().map(|row| row.record).collect::<Vec<_>>(), records);
+    assert_eq!(
+        rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        sequences
+    );
+    assert_eq!(
+        rows.into_iter().map(|row| row.record).collect::<Vec<_>>(),
+        records
+    );
     let loaded = store.load().await.unwrap();
     assert_eq!(loaded.monitors[0].monitor, monitor("a"));
     let last = loaded.monitors[0].last_due.unwrap();
@@ -139,19 +176,41 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
 
 async fn a_verdict_moves_the_status_and_nothing_else_does(store: &dyn Store) {
     let status = store.define(monitor("a"), Epoch::new(1)).await.unwrap();
-    assert_eq!((status.outcome, status.lifecycle), (None, Lifecycle::Active));
+    assert_eq!(
+        (status.outcome, status.lifecycle),
+        (None, Lifecycle::Active)
+    );
     let first = applied(store, up("a", 1, 1000)).await;
-    assert_eq!((first.previous, first.status.outcome), (None, Some(Outcome::Up)));
+    assert_eq!(
+        (first.previous, first.status.outcome),
+        (None, Some(Outcome::Up))
+    );
     let second = applied(store, up("a", 1, 2000)).await;
-    assert_eq!((second.previous, second.status.streak), (Some(Outcome::Up), 2));
-    assert_eq!(second.status.since_unix_ms, Some(1000), "since the first of the streak");
+    assert_eq!(
+        (second.previous, second.status.streak),
+        (Some(Outcome::Up), 2)
+    );
+    assert_eq!(
+        second.status.since_unix_ms,
+        Some(1000),
+        "since the first of the streak"
+    );
     let third = applied(store, down("a", 1, 3000)).await;
-    assert_eq!((third.previous, third.status.streak), (Some(Outcome::Up), 1));
-    assert_eq!(third.status.fault.as_ref().map(Fault::reason), Some(Reason::Refused));
+    assert_eq!(
+        (third.previous, third.status.streak),
+        (Some(Outcome::Up), 1)
+    );
+    assert_eq!(
+        third.status.fault.as_ref().map(Fault::reason),
+        Some(Reason::Refused)
+    );
     for (n, reason) in (0i64..).zip(Unobserved::ALL) {
         let record = Record::unobserved(id("a"), Epoch::new(1), 4000 + n, 1, reason);
         let after = applied(store, record).await;
-        assert_eq!(after.status, third.status, "{reason} left the status as it was");
+        assert_eq!(
+            after.status, third.status,
+            "{reason} left the status as it was"
+        );
     }
     assert_eq!(store.load().await.unwrap().monitors[0].status, third.status);
 }
@@ -159,15 +218,24 @@ async fn a_verdict_moves_the_status_and_nothing_else_does(store: &dyn Store) {
 async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, up("a", 1, 1000)).await;
-    store.set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2)).await.unwrap();
-    store.set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(3)).await.unwrap();
+    store
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .await
+        .unwrap();
+    store
+        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(3))
+        .await
+        .unwrap();
     // Stopped and started again while the check ran: active, and yet not this check's turn.
     assert_eq!(refused(store, down("a", 1, 2000)).await, Refusal::Stale);
     assert_eq!(refused(store, down("a", 2, 2000)).await, Refusal::Stale);
     assert_eq!(refused(store, down("a", 4, 2000)).await, Refusal::Stale);
     applied(store, down("a", 3, 2000)).await;
     for old in [1, 3] {
-        let error = store.define(monitor("a"), Epoch::new(old)).await.unwrap_err();
+        let error = store
+            .define(monitor("a"), Epoch::new(old))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Conflict);
         let error = store
             .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(old))
@@ -181,9 +249,15 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
 
 async fn a_paused_monitor_takes_no_record(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
-    let status =
-        store.set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2)).await.unwrap().unwrap();
-    assert_eq!((status.lifecycle, status.epoch), (Lifecycle::Paused, Epoch::new(2)));
+    let status = store
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (status.lifecycle, status.epoch),
+        (Lifecycle::Paused, Epoch::new(2))
+    );
     assert_eq!(refused(store, up("a", 2, 1000)).await, Refusal::Paused);
     assert_eq!(refused(store, up("a", 1, 1000)).await, Refusal::Stale);
 }
@@ -192,18 +266,32 @@ async fn a_deleted_monitor_is_gone_and_its_epoch_is_not_used_again(store: &dyn S
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, up("a", 1, 1000)).await;
     assert!(store.delete(&id("a"), Epoch::new(5)).await.unwrap());
-    assert!(!store.delete(&id("a"), Epoch::new(6)).await.unwrap(), "deleted once");
+    assert!(
+        !store.delete(&id("a"), Epoch::new(6)).await.unwrap(),
+        "deleted once"
+    );
     assert_eq!(refused(store, up("a", 1, 2000)).await, Refusal::Gone);
     assert_eq!(refused(store, up("a", 5, 2000)).await, Refusal::Gone);
     let loaded = store.load().await.unwrap();
     assert!(loaded.monitors.is_empty());
     assert_eq!(loaded.graves, [(id("a"), Epoch::new(5))]);
     let error = store.define(monitor("a"), Epoch::new(5)).await.unwrap_err();
-    assert_eq!(error.kind, StoreErrorKind::Conflict, "no epoch of the former life");
+    assert_eq!(
+        error.kind,
+        StoreErrorKind::Conflict,
+        "no epoch of the former life"
+    );
     let status = store.define(monitor("a"), Epoch::new(6)).await.unwrap();
-    assert_eq!((status.outcome, status.lifecycle), (None, Lifecycle::Active), "a new life");
+    assert_eq!(
+        (status.outcome, status.lifecycle),
+        (None, Lifecycle::Active),
+        "a new life"
+    );
     assert!(store.history(&id("a"), 10).await.unwrap().is_empty());
-    assert_eq!(store.tally(&id("a"), 0).await.unwrap(), crate::Tally::default());
+    assert_eq!(
+        store.tally(&id("a"), 0).await.unwrap(),
+        crate::Tally::default()
+    );
     assert_eq!(refused(store, up("a", 1, 2000)).await, Refusal::Stale);
     assert!(store.load().await.unwrap().graves.is_empty());
 }
@@ -212,7 +300,10 @@ async fn inv_store_2_a_due_time_has_one_record(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, up("a", 1, 1000)).await;
     assert_eq!(refused(store, down("a", 1, 1000)).await, Refusal::Duplicate);
-    store.set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(2)).await.unwrap();
+    store
+        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(2))
+        .await
+        .unwrap();
     assert_eq!(refused(store, down("a", 2, 1000)).await, Refusal::Duplicate);
     applied(store, up("a", 2, 1001)).await;
 }
@@ -220,13 +311,30 @@ async fn inv_store_2_a_due_time_has_one_record(store: &dyn Store) {
 async fn an_edit_keeps_state_and_history(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, down("a", 1, 1000)).await;
-    store.set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2)).await.unwrap();
-    let edited = Monitor { name: "Ünïcode \u{1F600}".into(), spec: "{}".into(), ..monitor("a") };
+    store
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .await
+        .unwrap();
+    let edited = Monitor {
+        name: "Ünïcode \u{1F600}".into(),
+        spec: "{}".into(),
+        ..monitor("a")
+    };
     let status = store.define(edited.clone(), Epoch::new(3)).await.unwrap();
-    assert_eq!(status.lifecycle, Lifecycle::Paused, "an edit does not resume");
-    assert_eq!((status.outcome, status.epoch), (Some(Outcome::Down), Epoch::new(3)));
+    assert_eq!(
+        status.lifecycle,
+        Lifecycle::Paused,
+        "an edit does not resume"
+    );
+    assert_eq!(
+        (status.outcome, status.epoch),
+        (Some(Outcome::Down), Epoch::new(3))
+    );
     let loaded = store.load().await.unwrap();
-    assert_eq!((&loaded.monitors[0].monitor, &loaded.monitors[0].status), (&edited, &status));
+    assert_eq!(
+        (&loaded.monitors[0].monitor, &loaded.monitors[0].status),
+        (&edited, &status)
+    );
     assert_eq!(store.history(&id("a"), 10).await.unwrap().len(), 1);
 }
 
@@ -235,8 +343,13 @@ async fn the_tally_counts_slots(store: &dyn Store) {
     applied(store, up("a", 1, 1000)).await;
     applied(store, up("a", 1, HOUR_MS + 1000)).await;
     applied(store, down("a", 1, HOUR_MS + 2000)).await;
-    let missed =
-        Record::unobserved(id("a"), Epoch::new(1), HOUR_MS + 3000, 6, Unobserved::Overload);
+    let missed = Record::unobserved(
+        id("a"),
+        Epoch::new(1),
+        HOUR_MS + 3000,
+        6,
+        Unobserved::Overload,
+    );
     applied(store, missed).await;
     let all = store.tally(&id("a"), 0).await.unwrap();
     assert_eq!((all.up, all.degraded, all.down, all.due), (2, 0, 1, 9));
@@ -251,9 +364,41 @@ async fn history_is_bounded_and_oldest_first(store: &dyn Store) {
         applied(store, up("a", 1, due * 1000)).await;
     }
     let rows = store.history(&id("a"), 5).await.unwrap();
-    let dues: Vec<_> = rows.iter().map(|row| row.record.due_unix_ms / 1000).collect();
+    let dues: Vec<_> = rows
+        .iter()
+        .map(|row| row.record.due_unix_ms / 1000)
+        .collect();
     assert_eq!(dues, [15, 16, 17, 18, 19]);
     assert!(store.history(&id("a"), 0).await.unwrap().is_empty());
+}
+
+async fn history_is_in_order_of_due_times_not_of_arrival(store: &dyn Store) {
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    // Slots that passed during a check are known, and written, before its result.
+    let mut missed = Record::unobserved(id("a"), Epoch::new(1), 2000, 3, Unobserved::InFlight);
+    missed.interval_ms = 1000;
+    applied(store, missed).await;
+    applied(store, up("a", 1, 1000)).await;
+    let rows = store.history(&id("a"), 10).await.unwrap();
+    assert_eq!(
+        rows.iter()
+            .map(|row| row.record.due_unix_ms)
+            .collect::<Vec<_>>(),
+        [1000, 2000]
+    );
+    assert_eq!(
+        store.history(&id("a"), 1).await.unwrap()[0]
+            .record
+            .due_unix_ms,
+        2000
+    );
+    // A check asked for by hand has a due time of its own, inside the missed ones.
+    applied(store, up("a", 1, 3500)).await;
+    let last = store.load().await.unwrap().monitors[0].last_due.unwrap();
+    assert_eq!(
+        (last.due_unix_ms, last.slots, last.end_unix_ms()),
+        (2000, 3, 4000)
+    );
 }
 
 async fn monitors_do_not_touch_each_other(store: &dyn Store) {
@@ -262,7 +407,10 @@ async fn monitors_do_not_touch_each_other(store: &dyn Store) {
     }
     applied(store, up("a", 1, 1000)).await;
     applied(store, down("b", 1, 1000)).await;
-    store.set_lifecycle(&id("b"), Lifecycle::Paused, Epoch::new(2)).await.unwrap();
+    store
+        .set_lifecycle(&id("b"), Lifecycle::Paused, Epoch::new(2))
+        .await
+        .unwrap();
     store.delete(&id("b"), Epoch::new(3)).await.unwrap();
     let loaded = store.load().await.unwrap();
     assert_eq!(loaded.monitors.len(), 1);
@@ -275,7 +423,9 @@ async fn concurrent_commits_of_one_due_time_write_once(store: Arc<dyn Store>) {
     let mut tasks = Vec::new();
     for _ in 0..8 {
         let store = Arc::clone(&store);
-        tasks.push(tokio::spawn(async move { store.commit(up("a", 1, 1000)).await.unwrap() }));
+        tasks.push(tokio::spawn(async move {
+            store.commit(up("a", 1, 1000)).await.unwrap()
+        }));
     }
     let mut written = 0;
     for task in tasks {

@@ -36,7 +36,10 @@ pub struct Health {
 impl Health {
     /// The healthy share of those with a verdict, 0 to 1. `None` when none has one.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a share shown with a few digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share shown with a few digits"
+    )]
     pub fn ratio(&self) -> Option<f64> {
         let judged = self.up + self.degraded + self.down;
         (judged > 0).then(|| (self.up as f64 + self.degraded as f64 / 2.0) / judged as f64)
@@ -99,12 +102,22 @@ mod tests {
             (&[Some(Down)], Rating::Unhealthy),
             (&[Some(Degraded)], Rating::Unhealthy),
             (&[Some(Degraded), Some(Up)], Rating::Healthy),
-            (&[Some(Up), Some(Up), Some(Down), Some(Down)], Rating::Unhealthy),
+            (
+                &[Some(Up), Some(Up), Some(Down), Some(Down)],
+                Rating::Unhealthy,
+            ),
             (&[Some(Up), Some(Up), Some(Up), Some(Down)], Rating::Healthy),
-            (&[Some(Up), Some(Up), Some(Down), None, Some(Unknown)], Rating::Healthy),
+            (
+                &[Some(Up), Some(Up), Some(Down), None, Some(Unknown)],
+                Rating::Healthy,
+            ),
         ];
         for (verdicts, rating) in cases {
-            assert_eq!(majority(verdicts.iter().copied()).rating, *rating, "{verdicts:?}");
+            assert_eq!(
+                majority(verdicts.iter().copied()).rating,
+                *rating,
+                "{verdicts:?}"
+            );
         }
     }
 }

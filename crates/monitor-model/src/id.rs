@@ -59,7 +59,9 @@ impl FromStr for MonitorId {
         if Self::is_valid(text) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidId { text: text.chars().take(80).collect() })
+            Err(InvalidId {
+                text: text.chars().take(80).collect(),
+            })
         }
     }
 }
@@ -114,7 +116,19 @@ mod tests {
             assert!(good.parse::<MonitorId>().is_ok(), "{good}");
         }
         let too_long = "a".repeat(65);
-        for bad in ["", " ", ".a", "-a", "A", "a b", "a/b", "a|b", "ä", "a\0", too_long.as_str()] {
+        for bad in [
+            "",
+            " ",
+            ".a",
+            "-a",
+            "A",
+            "a b",
+            "a/b",
+            "a|b",
+            "ä",
+            "a\0",
+            too_long.as_str(),
+        ] {
             assert!(bad.parse::<MonitorId>().is_err(), "{bad:?}");
         }
     }

@@ -56,7 +56,11 @@ impl MemoryStore {
 }
 
 fn error(action: &'static str, kind: StoreErrorKind, text: &str) -> StoreError {
-    StoreError { action, kind, source: text.into() }
+    StoreError {
+        action,
+        kind,
+        source: text.into(),
+    }
 }
 
 fn newer(action: &'static str, standing: Option<Epoch>, epoch: Epoch) -> Result<(), StoreError> {
@@ -76,15 +80,19 @@ impl Store for MemoryStore {
         let stored = |entry: &Entry| Stored {
             monitor: entry.monitor.clone(),
             status: entry.status.clone(),
-            last_due: entry.history.back().map(|row| LastDue {
-                due_unix_ms: row.record.due_unix_ms,
-                slots: row.record.slots,
-                interval_ms: row.record.interval_ms,
-            }),
+            last_due: entry
+                .history
+                .iter()
+                .map(|row| LastDue::of(&row.record))
+                .max_by_key(|last| (last.end_unix_ms(), last.due_unix_ms)),
         };
         Ok(Loaded {
             monitors: state.monitors.values().map(stored).collect(),
-            graves: state.graves.iter().map(|(id, epoch)| (id.clone(), *epoch)).collect(),
+            graves: state
+                .graves
+                .iter()
+                .map(|(id, epoch)| (id.clone(), *epoch))
+                .collect(),
         })
     }
 
@@ -92,7 +100,11 @@ impl Store for MemoryStore {
         let mut state = self.open("define a monitor")?;
         let id = monitor.id.clone();
         let standing = state.monitors.get(&id).map(|entry| entry.status.epoch);
-        newer("define a monitor", standing.or(state.graves.get(&id).copied()), epoch)?;
+        newer(
+            "define a monitor",
+            standing.or(state.graves.get(&id).copied()),
+            epoch,
+        )?;
         state.graves.remove(&id);
         let entry = state.monitors.entry(id.clone()).or_insert_with(|| Entry {
             monitor: monitor.clone(),
@@ -112,7 +124,9 @@ impl Store for MemoryStore {
         epoch: Epoch,
     ) -> Result<Option<Status>, StoreError> {
         let mut state = self.open("change a monitor")?;
-        let Some(entry) = state.monitors.get_mut(id) else { return Ok(None) };
+        let Some(entry) = state.monitors.get_mut(id) else {
+            return Ok(None);
+        };
         newer("change a monitor", Some(entry.status.epoch), epoch)?;
         entry.status.epoch = epoch;
         entry.status.lifecycle = lifecycle;
@@ -121,7 +135,9 @@ impl Store for MemoryStore {
 
     async fn delete(&self, id: &MonitorId, epoch: Epoch) -> Result<bool, StoreError> {
         let mut state = self.open("delete a monitor")?;
-        let Some(entry) = state.monitors.get(id) else { return Ok(false) };
+        let Some(entry) = state.monitors.get(id) else {
+            return Ok(false);
+        };
         newer("delete a monitor", Some(entry.status.epoch), epoch)?;
         state.monitors.remove(id);
         state.graves.insert(id.clone(), epoch);
@@ -140,14 +156,23 @@ impl Store for MemoryStore {
         if entry.status.lifecycle == Lifecycle::Paused {
             return Ok(Commit::Refused(Refusal::Paused));
         }
-        if entry.history.iter().any(|row| row.record.due_unix_ms == record.due_unix_ms) {
+        // By due time, not by arrival: what was missed during a check is written before its result.
+        let place = entry
+            .history
+            .partition_point(|row| row.record.due_unix_ms < record.due_unix_ms);
+        let next = entry.history.get(place);
+        if next.is_some_and(|row| row.record.due_unix_ms == record.due_unix_ms) {
             return Ok(Commit::Refused(Refusal::Duplicate));
         }
         let previous = entry.status.outcome;
         entry.status = entry.status.after(&record);
         let hour = record.due_unix_ms.div_euclid(HOUR_MS);
-        entry.hours.entry(hour).or_default().add(record.outcome(), record.slots);
-        entry.history.push_back(HistoryRow { sequence, record });
+        entry
+            .hours
+            .entry(hour)
+            .or_default()
+            .add(record.outcome(), record.slots);
+        entry.history.insert(place, HistoryRow { sequence, record });
         while entry.history.len() > HISTORY_MAX {
             entry.history.pop_front();
         }
@@ -156,12 +181,18 @@ impl Store for MemoryStore {
         }
         let status = entry.status.clone();
         state.sequence = sequence;
-        Ok(Commit::Applied(Applied { sequence, previous, status }))
+        Ok(Commit::Applied(Applied {
+            sequence,
+            previous,
+            status,
+        }))
     }
 
     async fn history(&self, id: &MonitorId, limit: u32) -> Result<Vec<HistoryRow>, StoreError> {
         let state = self.open("read the history")?;
-        let Some(entry) = state.monitors.get(id) else { return Ok(Vec::new()) };
+        let Some(entry) = state.monitors.get(id) else {
+            return Ok(Vec::new());
+        };
         let skip = entry.history.len().saturating_sub(limit as usize);
         Ok(entry.history.iter().skip(skip).cloned().collect())
     }
@@ -170,7 +201,11 @@ impl Store for MemoryStore {
         let state = self.open("count the history")?;
         let mut sum = Tally::default();
         if let Some(entry) = state.monitors.get(id) {
-            for tally in entry.hours.range(since_unix_ms.div_euclid(HOUR_MS)..).map(|(_, t)| t) {
+            for tally in entry
+                .hours
+                .range(since_unix_ms.div_euclid(HOUR_MS)..)
+                .map(|(_, t)| t)
+            {
                 sum.up += tally.up;
                 sum.degraded += tally.degraded;
                 sum.down += tally.down;

@@ -173,14 +173,20 @@ mod tests {
         }
         for reason in Unobserved::ALL {
             assert_eq!(reason.as_str().parse(), Ok(reason));
-            assert!(!reason.outcome().sets_status(), "{reason} says nothing about the target");
+            assert!(
+                !reason.outcome().sets_status(),
+                "{reason} says nothing about the target"
+            );
         }
         assert!("UP".parse::<Outcome>().is_err());
     }
 
     #[test]
     fn only_what_was_seen_counts() {
-        let seen: Vec<_> = Outcome::ALL.into_iter().filter(|o| o.is_observed()).collect();
+        let seen: Vec<_> = Outcome::ALL
+            .into_iter()
+            .filter(|o| o.is_observed())
+            .collect();
         assert_eq!(seen, [Outcome::Up, Outcome::Degraded, Outcome::Down]);
     }
 }

@@ -72,7 +72,11 @@ impl Finding {
     /// The finding that a fault amounts to: unknown when the prober is to blame, else down.
     #[must_use]
     pub fn from_fault(fault: Fault) -> Self {
-        if fault.blame() == Blame::Prober { Self::Unknown(fault) } else { Self::Down(fault) }
+        if fault.blame() == Blame::Prober {
+            Self::Unknown(fault)
+        } else {
+            Self::Down(fault)
+        }
     }
 
     /// The outcome it is recorded as.
@@ -100,19 +104,28 @@ impl Observation {
     /// All is well.
     #[must_use]
     pub const fn up() -> Self {
-        Self { finding: Finding::Up, note: None }
+        Self {
+            finding: Finding::Up,
+            note: None,
+        }
     }
 
     /// A fault: unknown when the prober is to blame, else down.
     #[must_use]
     pub fn fault(fault: Fault) -> Self {
-        Self { finding: Finding::from_fault(fault), note: None }
+        Self {
+            finding: Finding::from_fault(fault),
+            note: None,
+        }
     }
 
     /// It answers, but not as well as it should.
     #[must_use]
     pub const fn degraded(fault: Fault) -> Self {
-        Self { finding: Finding::Degraded(fault), note: None }
+        Self {
+            finding: Finding::Degraded(fault),
+            note: None,
+        }
     }
 
     /// The same with a line for people.
@@ -140,8 +153,13 @@ pub enum Phase {
 
 impl Phase {
     /// All phases in their order.
-    pub const ALL: [Self; 5] =
-        [Self::Resolve, Self::Connect, Self::Tls, Self::FirstByte, Self::Transfer];
+    pub const ALL: [Self; 5] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::FirstByte,
+        Self::Transfer,
+    ];
 
     /// The name in JSON and metrics.
     #[must_use]
@@ -180,13 +198,17 @@ impl Phases {
 
     /// The phases that ended, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+        Phase::ALL
+            .into_iter()
+            .filter_map(|phase| Some((phase, self.get(phase)?)))
     }
 
     /// The sum of all phases that ended.
     #[must_use]
     pub fn total(&self) -> Duration {
-        self.iter().map(|(_, took)| took).fold(Duration::ZERO, Duration::saturating_add)
+        self.iter()
+            .map(|(_, took)| took)
+            .fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 

@@ -101,7 +101,11 @@ impl Status {
             outcome: Some(outcome),
             since_unix_ms: if same { self.since_unix_ms } else { Some(now) },
             checked_unix_ms: Some(now),
-            streak: if same { self.streak.saturating_add(1) } else { 1 },
+            streak: if same {
+                self.streak.saturating_add(1)
+            } else {
+                1
+            },
             fault: record.fault().cloned(),
             ..self.clone()
         }
@@ -137,7 +141,9 @@ impl Tally {
     /// How many were observed.
     #[must_use]
     pub const fn observed(&self) -> u64 {
-        self.up.saturating_add(self.degraded).saturating_add(self.down)
+        self.up
+            .saturating_add(self.degraded)
+            .saturating_add(self.down)
     }
 
     /// The share of observed due times that were up or degraded, 0 to 1. `None` without any.

@@ -47,8 +47,8 @@ pub struct Stored {
     pub monitor: Monitor,
     /// The state. Its epoch is the right to write.
     pub status: Status,
-    /// The last due time with a record and the number of slots it stands for, with their distance
-    /// in milliseconds: where the history ends.
+    /// The record whose last slot is the latest of all: where the history ends, in whichever order
+    /// the records were written.
     pub last_due: Option<LastDue>,
 }
 
@@ -61,6 +61,26 @@ pub struct LastDue {
     pub slots: u32,
     /// Their distance in milliseconds.
     pub interval_ms: i64,
+}
+
+impl LastDue {
+    /// The due times that `record` stands for.
+    #[must_use]
+    pub const fn of(record: &Record) -> Self {
+        Self {
+            due_unix_ms: record.due_unix_ms,
+            slots: record.slots,
+            interval_ms: record.interval_ms,
+        }
+    }
+
+    /// The last of those due times, in unix milliseconds.
+    #[must_use]
+    pub const fn end_unix_ms(&self) -> i64 {
+        let more = self.slots.saturating_sub(1) as i64;
+        self.due_unix_ms
+            .saturating_add(more.saturating_mul(self.interval_ms))
+    }
 }
 
 /// All that a store knows at start-up.
@@ -218,7 +238,7 @@ pub trait Store: Send + Sync + 'static {
     /// A dropped future may have been committed or not; it was never committed in part.
     async fn commit(&self, record: Record) -> Result<Commit, StoreError>;
 
-    /// The last `limit` lines of history of a monitor, oldest first.
+    /// The `limit` lines of history of a monitor with the latest due times, oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
