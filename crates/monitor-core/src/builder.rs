@@ -1,0 +1,120 @@
+//! How a core comes to be.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use monitor_model::Store;
+use monitor_operation::Operations;
+use monitor_scheduler::{Config, Saturation, Scheduler};
+
+use crate::core::{Core, Shared};
+use crate::delivery::Misses;
+use crate::error::CoreError;
+use crate::hub::{Hub, Sink};
+
+/// Settings of a [`Core`], all with defaults.
+pub struct Builder {
+    store: Arc<dyn Store>,
+    sinks: Vec<Arc<dyn Sink>>,
+    config: Config,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            sinks: Vec::new(),
+            config: Config::default(),
+        }
+    }
+
+    /// How many checks may run at once. Default: 20.
+    #[must_use]
+    pub const fn max_concurrent(mut self, checks: NonZeroUsize) -> Self {
+        self.config.max_concurrent = checks;
+        self
+    }
+
+    /// What happens to a due check when all permits are taken. Default: a bounded queue.
+    #[must_use]
+    pub const fn saturation(mut self, saturation: Saturation) -> Self {
+        self.config.saturation = saturation;
+        self
+    }
+
+    /// How long an overdue check may take to clean up before it is dropped. Default: 5 s.
+    #[must_use]
+    pub const fn cleanup_grace(mut self, grace: Duration) -> Self {
+        self.config.cleanup_grace = grace;
+        self
+    }
+
+    /// Makes jitter and operation ids repeatable. Default: a random seed.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Adds a sink for every event.
+    #[must_use]
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Reads the store and starts the scheduler. Nothing is checked before it is defined.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(mut self) -> Result<Core, CoreError> {
+        let loaded = self.store.load().await?;
+        let operations = Operations::with_seed(self.config.seed);
+        let living = loaded
+            .monitors
+            .iter()
+            .map(|m| (&m.monitor.id, m.status.epoch));
+        let graves = loaded.graves.iter().map(|(id, epoch)| (id, *epoch));
+        for (id, epoch) in living.chain(graves) {
+            let registered = operations.register(id.clone(), epoch);
+            registered.map_err(|source| CoreError::Epoch {
+                monitor: id.clone(),
+                source,
+            })?;
+        }
+        // Wall time is read once; from here on due times follow the monotonic clock.
+        self.config.origin_unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        let misses = Arc::new(Misses::new());
+        let scheduler = Scheduler::new(
+            self.config.clone(),
+            operations.clone(),
+            Arc::clone(&misses) as _,
+        );
+        let hub = Hub::start(self.sinks);
+        let shared = Arc::new(Shared::new(
+            self.store,
+            operations,
+            scheduler,
+            hub,
+            self.config.origin_unix,
+            loaded,
+        ));
+        misses.attach(&shared);
+        Ok(Core::from(shared))
+    }
+}

@@ -1,0 +1,206 @@
+//! Changes of monitors. In memory first - which fences what is in flight - then in the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use monitor_breaker::Breaker;
+use monitor_model::{EventKind, Lifecycle, Monitor, MonitorId, Status};
+use monitor_operation::{Cause, Epoch};
+
+use crate::core::Shared;
+use crate::delivery;
+use crate::entry::{Defined, Definition, Entry};
+use crate::error::CoreError;
+use crate::run;
+
+pub(crate) async fn define(
+    shared: &Arc<Shared>,
+    definition: Definition,
+) -> Result<Defined, CoreError> {
+    let _turn = shared.changes.lock().await;
+    ensure_open(shared)?;
+    let id = definition.monitor.id.clone();
+    if let Err(source) = definition.settings.spec() {
+        return Err(CoreError::Settings {
+            monitor: id,
+            source,
+        });
+    }
+    let breaker = definition
+        .settings
+        .breaker
+        .clone()
+        .map(|config| Arc::new(Breaker::new(config)));
+
+    let former = shared.entry(&id);
+    let stored = shared.loaded().get(&id).cloned();
+    let is_same = |monitor: &Monitor| *monitor == definition.monitor;
+    if former
+        .as_ref()
+        .is_some_and(|entry| is_same(&entry.definition.monitor))
+    {
+        return Ok(Defined::Unchanged);
+    }
+    if let Some(stored) = stored.as_ref().filter(|stored| is_same(&stored.monitor)) {
+        shared.loaded().remove(&id);
+        let entry = Arc::new(Entry::new(definition, breaker, stored.status.clone()));
+        install(shared, &entry)?;
+        delivery::record_absence(shared, &entry, stored);
+        return Ok(Defined::Unchanged);
+    }
+
+    let is_new = former.is_none() && stored.is_none();
+    let epoch = fence(shared, &id, Cause::Edited);
+    let status = match shared.store.define(definition.monitor.clone(), epoch).await {
+        Ok(status) => status,
+        Err(error) => {
+            if let Some(former) = former {
+                // Back to what it was; its row catches up with the epoch at the next delivery.
+                former.behind.store(true, Relaxed);
+                former.changed(Status {
+                    epoch,
+                    ..former.status()
+                });
+                install(shared, &former)?;
+            }
+            return Err(error.into());
+        }
+    };
+    shared.loaded().remove(&id);
+    let entry = Arc::new(Entry::new(definition, breaker, status));
+    install(shared, &entry)?;
+    shared
+        .hub
+        .publish(EventKind::Defined { monitor: id, epoch });
+    Ok(if is_new {
+        Defined::Added
+    } else {
+        Defined::Edited
+    })
+}
+
+pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool, CoreError> {
+    let _turn = shared.changes.lock().await;
+    ensure_open(shared)?;
+    let entry = shared.entry(id);
+    if entry.is_none() && !shared.loaded().contains_key(id) {
+        return Ok(false);
+    }
+    let epoch = fence(shared, id, Cause::Deleted);
+    match shared.store.delete(id, epoch).await {
+        Ok(deleted) => {
+            shared.entries().remove(id);
+            shared.loaded().remove(id);
+            shared.hub.publish(EventKind::Deleted {
+                monitor: id.clone(),
+            });
+            Ok(deleted)
+        }
+        Err(error) => {
+            if let Some(entry) = entry {
+                let status = Status {
+                    epoch,
+                    lifecycle: Lifecycle::Paused,
+                    ..entry.status()
+                };
+                entry.changed(status);
+                entry.behind.store(true, Relaxed);
+            }
+            Err(error.into())
+        }
+    }
+}
+
+pub(crate) async fn set_lifecycle(
+    shared: &Arc<Shared>,
+    id: &MonitorId,
+    lifecycle: Lifecycle,
+) -> Result<Option<Status>, CoreError> {
+    let _turn = shared.changes.lock().await;
+    ensure_open(shared)?;
+    let Some(entry) = shared.entry(id) else {
+        return Ok(None);
+    };
+    let before = entry.status();
+    if before.lifecycle == lifecycle && !entry.behind.load(Relaxed) {
+        return Ok(Some(before));
+    }
+    // Before the row: what is in flight loses its right now. A paused monitor is resumed after the
+    // row, so that its first result finds its own epoch there.
+    shared.scheduler.pause(id);
+    shared.operations.fence(id, Cause::Paused);
+    let epoch = shared.operations.epoch(id).unwrap_or_default();
+    match shared.store.set_lifecycle(id, lifecycle, epoch).await {
+        Ok(status) => {
+            entry.behind.store(false, Relaxed);
+            let status = status.unwrap_or(Status {
+                epoch,
+                lifecycle,
+                ..before
+            });
+            entry.changed(status.clone());
+            if lifecycle == Lifecycle::Active {
+                shared.scheduler.resume(id);
+            }
+            let monitor = id.clone();
+            shared.hub.publish(EventKind::Lifecycle {
+                monitor,
+                lifecycle,
+                epoch,
+            });
+            Ok(Some(status))
+        }
+        Err(error) => {
+            // Whichever way it was to go, it rests now, in memory alone.
+            entry.behind.store(true, Relaxed);
+            entry.changed(Status {
+                epoch,
+                lifecycle: Lifecycle::Paused,
+                ..before
+            });
+            Err(error.into())
+        }
+    }
+}
+
+fn ensure_open(shared: &Shared) -> Result<(), CoreError> {
+    if shared.shutting_down.load(Acquire) {
+        Err(CoreError::ShuttingDown)
+    } else {
+        Ok(())
+    }
+}
+
+/// Ends the present epoch of a monitor: disarms it, calls off what is in flight, and returns the
+/// epoch that its row gets next.
+fn fence(shared: &Shared, id: &MonitorId, cause: Cause) -> Epoch {
+    // Known already, but for a monitor that is new; and no stored epoch is too large, for `load`
+    // has registered them all.
+    let _ = shared.operations.register(id.clone(), Epoch::default());
+    shared.operations.fence(id, cause);
+    shared.scheduler.cancel(id);
+    shared.operations.epoch(id).unwrap_or_default()
+}
+
+/// Makes an entry the monitor's, and schedules it; one that is paused waits to be resumed.
+fn install(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<(), CoreError> {
+    let id = entry.definition.monitor.id.clone();
+    let settings = |source| CoreError::Settings {
+        monitor: id.clone(),
+        source,
+    };
+    let spec = entry.definition.settings.spec().map_err(settings)?;
+    let handler = run::handler(Arc::downgrade(shared), Arc::downgrade(entry));
+    shared.entries().insert(id.clone(), Arc::clone(entry));
+    let scheduled = match entry.status().lifecycle {
+        Lifecycle::Active => shared.scheduler.schedule(id.clone(), spec, handler),
+        Lifecycle::Paused => shared.scheduler.schedule_paused(id.clone(), spec, handler),
+    };
+    match scheduled {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CoreError::Schedule {
+            monitor: id,
+            source,
+        }),
+    }
+}

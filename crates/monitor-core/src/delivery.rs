@@ -1,0 +1,238 @@
+//! Records on their way to the store. None is lost silently: what the store cannot take now is
+//! tried again until it can, and what shutdown cuts off is counted and told.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use monitor_model::{
+    Commit, EventKind, MonitorId, Record, Refusal, StoreErrorKind, Stored, Unobserved,
+};
+use monitor_operation::Cause;
+use monitor_scheduler::{Claim, Missed, MissedReason, Observer};
+
+use crate::core::{Shared, unix_ms};
+use crate::entry::Entry;
+use crate::run::fenced;
+
+/// Between two attempts to write what the store did not take.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+pub(crate) enum Delivery {
+    /// Written and told.
+    Applied,
+    /// The right to write is gone.
+    Refused(Cause),
+    /// The store failed. Nothing was written.
+    Failed,
+}
+
+/// Counts a record as undelivered for as long as it lives.
+struct OnItsWay<'a>(&'a Shared);
+
+impl<'a> OnItsWay<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.undelivered.send_modify(|count| *count += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.undelivered.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Offers a record to the store once.
+pub(crate) async fn try_deliver(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
+    let _on_its_way = OnItsWay::new(shared);
+    offer(shared, entry, record).await
+}
+
+async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
+    if !catch_up(shared, entry).await {
+        return Delivery::Failed;
+    }
+    match shared.store.commit(record.clone()).await {
+        Ok(Commit::Applied(applied)) => {
+            shared.note_store_error(None);
+            entry.applied(&applied);
+            let changed = applied.status.outcome != applied.previous;
+            shared.hub.publish(EventKind::Committed {
+                record: Box::new(record.clone()),
+                status: Box::new(applied.status),
+                changed_from: changed.then_some(applied.previous),
+            });
+            Delivery::Applied
+        }
+        Ok(Commit::Refused(refusal)) => Delivery::Refused(match refusal {
+            Refusal::Paused => Cause::Paused,
+            Refusal::Gone => Cause::Deleted,
+            _ => Cause::Superseded,
+        }),
+        Err(error) => {
+            tracing::warn!(monitor = %record.monitor, %error, "a result waits for the store");
+            shared.note_store_error(Some(error.to_string()));
+            Delivery::Failed
+        }
+    }
+}
+
+/// Brings the row of a monitor up to the epoch that memory has, if a write of it failed before.
+async fn catch_up(shared: &Shared, entry: &Entry) -> bool {
+    if !entry.behind.load(Relaxed) {
+        return true;
+    }
+    let status = entry.status();
+    match shared
+        .store
+        .set_lifecycle(&status.monitor, status.lifecycle, status.epoch)
+        .await
+    {
+        Ok(_) => {
+            entry.behind.store(false, Relaxed);
+            true
+        }
+        // Somebody has written this epoch or a newer one: it is not behind.
+        Err(error) if error.kind == StoreErrorKind::Conflict => {
+            entry.behind.store(false, Relaxed);
+            true
+        }
+        Err(error) => {
+            shared.note_store_error(Some(error.to_string()));
+            false
+        }
+    }
+}
+
+/// Tries again until the store has taken or refused the record. The claim is held until then.
+pub(crate) fn keep_trying(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, claim: Claim) {
+    let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
+    tokio::spawn(async move {
+        insist(&shared, &entry, &record).await;
+        drop(claim);
+    });
+}
+
+async fn insist(shared: &Shared, entry: &Entry, record: &Record) {
+    let _on_its_way = OnItsWay::new(shared);
+    loop {
+        match offer(shared, entry, record).await {
+            Delivery::Applied => return,
+            Delivery::Refused(cause) => return fenced(shared, entry, cause),
+            Delivery::Failed => tokio::time::sleep(RETRY_EVERY).await,
+        }
+    }
+}
+
+/// The due times of a monitor that nobody looked at, in the order in which they were told.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    waiting: VecDeque<Record>,
+    /// A task empties it.
+    is_emptied: bool,
+}
+
+impl Outbox {
+    /// Adds a record; one that continues the last one is merged into it, so that a store that fails
+    /// for hours does not fill the memory.
+    fn push(&mut self, record: Record) {
+        if let Some(last) = self.waiting.back_mut() {
+            let end = last.due_unix_ms + i64::from(last.slots) * last.interval_ms;
+            if last.reason() == record.reason()
+                && last.epoch == record.epoch
+                && last.interval_ms == record.interval_ms
+                && end == record.due_unix_ms
+            {
+                last.slots = last.slots.saturating_add(record.slots);
+                return;
+            }
+        }
+        self.waiting.push_back(record);
+    }
+}
+
+fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
+    let mut outbox = entry.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+    outbox.push(record);
+    if std::mem::replace(&mut outbox.is_emptied, true) {
+        return;
+    }
+    drop(outbox);
+    let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
+    tokio::spawn(async move {
+        while let Some(record) = next(&entry) {
+            insist(&shared, &entry, &record).await;
+        }
+    });
+}
+
+fn next(entry: &Entry) -> Option<Record> {
+    let mut outbox = entry.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+    let record = outbox.waiting.pop_front();
+    outbox.is_emptied = record.is_some();
+    record
+}
+
+/// Records the due times between the end of a monitor's history and now: the process was not
+/// running.
+pub(crate) fn record_absence(shared: &Arc<Shared>, entry: &Arc<Entry>, stored: &Stored) {
+    if stored.status.lifecycle != monitor_model::Lifecycle::Active {
+        return;
+    }
+    let Some(last) = stored.last_due.filter(|last| last.interval_ms > 0) else {
+        return;
+    };
+    let first = last.due_unix_ms + i64::from(last.slots) * last.interval_ms;
+    let now = shared.unix_ms(shared.scheduler.now());
+    let slots = (now - first).div_euclid(last.interval_ms);
+    let Ok(slots) = u32::try_from(slots) else {
+        return;
+    };
+    if slots == 0 {
+        return;
+    }
+    let monitor = entry.definition.monitor.id.clone();
+    let epoch = stored.status.epoch;
+    let mut record = Record::unobserved(monitor, epoch, first, slots, Unobserved::NotRunning);
+    record.interval_ms = last.interval_ms;
+    send_out(shared, entry, record);
+}
+
+/// Hears from the scheduler what was due and did not run.
+pub(crate) struct Misses(OnceLock<Weak<Shared>>);
+
+impl Misses {
+    pub(crate) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Once, when the core stands; before that nothing is scheduled.
+    pub(crate) fn attach(&self, shared: &Arc<Shared>) {
+        let _ = self.0.set(Arc::downgrade(shared));
+    }
+}
+
+impl Observer<MonitorId> for Misses {
+    fn missed(&self, missed: Missed<MonitorId>) {
+        let Some(shared) = self.0.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let Some(entry) = shared.entry(&missed.key) else {
+            return;
+        };
+        let reason = match missed.reason {
+            MissedReason::InFlight => Unobserved::InFlight,
+            MissedReason::Overload | MissedReason::Refused => Unobserved::Overload,
+            MissedReason::Shutdown => Unobserved::Shutdown,
+            // Whoever paused, edited or deleted the monitor took its due times back with it.
+            MissedReason::Withdrawn => return,
+            _ => Unobserved::Stalled,
+        };
+        let due = unix_ms(missed.due.unix);
+        let mut record = Record::unobserved(missed.key, missed.epoch, due, missed.slots, reason);
+        record.interval_ms = unix_ms(missed.interval);
+        send_out(&shared, &entry, record);
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod builder;
+mod change;
+mod core;
+mod delivery;
+mod entry;
+mod error;
+mod hub;
+mod run;
+mod shutdown;
+
+pub use crate::builder::Builder;
+pub use crate::core::Core;
+pub use crate::entry::{Defined, Definition, Settings, View};
+pub use crate::error::CoreError;
+pub use crate::hub::Sink;
+pub use crate::shutdown::ShutdownReport;
+
+#[doc(no_inline)]
+pub use monitor_backoff as backoff;
+#[doc(no_inline)]
+pub use monitor_breaker as breaker;
+#[doc(no_inline)]
+pub use monitor_fault as fault;
+#[doc(no_inline)]
+pub use monitor_model as model;
+#[doc(no_inline)]
+pub use monitor_operation as operation;
+#[doc(no_inline)]
+pub use monitor_scheduler as scheduler;

@@ -1,0 +1,76 @@
+//! The end of a core, in steps under one deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+use std::time::Duration;
+
+use monitor_model::MonitorId;
+use monitor_operation::Cause;
+use tokio::time::Instant;
+
+use crate::core::Shared;
+
+/// How often the end looks whether anything is still in flight.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What became of the work that was under way at shutdown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Checks that came to their own end.
+    pub finished: usize,
+    /// Checks that were called off and recorded as cancelled.
+    pub cancelled: usize,
+    /// Monitors whose check did not stop when told to.
+    pub abandoned: Vec<MonitorId>,
+    /// Records that the store did not take before the deadline. They are lost.
+    pub uncommitted: u64,
+    /// Why the store could not be closed in good order.
+    pub store_error: Option<String>,
+}
+
+pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport {
+    let deadline = Instant::now() + grace;
+    shared.shutting_down.store(true, Release);
+    // Half of the time to finish, a quarter to be called off, the rest to be written.
+    let (ended, cancelled) = tokio::join!(
+        shared.scheduler.shutdown(grace * 3 / 4),
+        call_off(shared, grace / 2)
+    );
+    let mut undelivered = shared.undelivered.subscribe();
+    let _ = tokio::time::timeout_at(deadline, undelivered.wait_for(|count| *count == 0)).await;
+    let uncommitted = *shared.undelivered.borrow();
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(100));
+    shared.hub.flush(left).await;
+    let store_error = shared
+        .store
+        .close()
+        .await
+        .err()
+        .map(|error| error.to_string());
+    ShutdownReport {
+        finished: ended.finished.saturating_sub(cancelled),
+        cancelled,
+        abandoned: ended.aborted,
+        uncommitted,
+        store_error,
+    }
+}
+
+/// Waits for `patience`, or until nothing is in flight, and calls off what then still is. Each of
+/// those commits that it was cancelled.
+async fn call_off(shared: &Shared, patience: Duration) -> usize {
+    let until = Instant::now() + patience;
+    while !shared.running().is_empty() {
+        if Instant::now() >= until {
+            let running: Vec<_> = shared.running().values().cloned().collect();
+            for canceller in &running {
+                canceller.cancel(Cause::Shutdown);
+            }
+            return running.len();
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    0
+}
