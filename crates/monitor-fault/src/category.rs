@@ -36,10 +36,10 @@ named! {
 }
 
 named! {
-    /// The five kinds of the older, coarser scheme, for thresholds and dashboards built on it.
+    /// Five coarse kinds, for thresholds and dashboards that need no more.
     ///
-    /// See [`Category::seed`].
-    "seed category", SeedCategory {
+    /// See [`Category::coarse`].
+    "coarse category", CoarseCategory {
         /// Connections.
         Network = "network",
         /// Credentials.
@@ -54,25 +54,43 @@ named! {
 }
 
 impl Category {
-    /// Returns the one of the five older kinds that this category belongs to.
+    /// Returns the one of five coarse kinds that this category belongs to.
     ///
-    /// `None` for what the older scheme has no word for: what the target answered
-    /// (protocol, assertion), and the prober's own affairs (resource, cancelled, internal).
+    /// `None` for what the coarse scheme has no word for: what the target answered (protocol,
+    /// assertion), and the prober's own affairs (resource, cancelled, internal).
     #[must_use]
-    pub const fn seed(self) -> Option<SeedCategory> {
+    pub const fn coarse(self) -> Option<CoarseCategory> {
         match self {
             Self::Network | Self::Tls | Self::Timeout | Self::RateLimit => {
-                Some(SeedCategory::Network)
+                Some(CoarseCategory::Network)
             }
-            Self::Dns => Some(SeedCategory::Dns),
-            Self::Certificate => Some(SeedCategory::Certificate),
-            Self::Authentication => Some(SeedCategory::Authentication),
-            Self::Configuration => Some(SeedCategory::Configuration),
+            Self::Dns => Some(CoarseCategory::Dns),
+            Self::Certificate => Some(CoarseCategory::Certificate),
+            Self::Authentication => Some(CoarseCategory::Authentication),
+            Self::Configuration => Some(CoarseCategory::Configuration),
             Self::Protocol
             | Self::Assertion
             | Self::Resource
             | Self::Cancelled
             | Self::Internal => None,
+        }
+    }
+
+    /// Returns the label that dashboards of older e-mail probers know it by: one of `network`,
+    /// `dns`, `auth`, `cert`, `timeout`, `check_failed`, `unknown`.
+    ///
+    /// Their eighth label, `circuit_breaker`, has no counterpart: a breaker that is open writes no
+    /// failure.
+    #[must_use]
+    pub const fn legacy_label(self) -> &'static str {
+        match self {
+            Self::Network | Self::Tls => "network",
+            Self::Dns => "dns",
+            Self::Certificate => "cert",
+            Self::Authentication => "auth",
+            Self::Timeout => "timeout",
+            Self::Protocol | Self::Assertion | Self::RateLimit => "check_failed",
+            Self::Configuration | Self::Resource | Self::Cancelled | Self::Internal => "unknown",
         }
     }
 

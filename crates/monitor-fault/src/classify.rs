@@ -25,19 +25,14 @@ pub(crate) fn classify(error: &(dyn Error + 'static), stage: Layer) -> Fault {
         }
         append(&mut detail, &link.to_string());
         if let Some(fault) = recognise(link, stage) {
-            best = Some(match best {
-                Some(outer) if !is_more_specific(&outer, &fault) => outer,
-                _ => fault,
-            });
+            // An inner finding beats an outer one, but "something else" beats nothing.
+            if best.is_none() || fault.reason() != Reason::Other {
+                best = Some(fault);
+            }
         }
     }
     best.unwrap_or_else(|| Fault::new(stage, Reason::Other))
         .with_detail(detail)
-}
-
-/// An inner finding beats an outer one, except that "something else" beats nothing.
-fn is_more_specific(_outer: &Fault, inner: &Fault) -> bool {
-    inner.reason() != Reason::Other
 }
 
 fn recognise(error: &(dyn Error + 'static), stage: Layer) -> Option<Fault> {

@@ -10,10 +10,12 @@ mod layer;
 mod name;
 mod policy;
 mod reason;
+mod smtp;
 mod text;
+mod verdict;
 
 pub use blame::Blame;
-pub use category::{Category, SeedCategory};
+pub use category::{Category, CoarseCategory};
 pub use fault::{Fault, MAX_DETAIL};
 pub use layer::Layer;
 pub use name::UnknownName;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use monitor_backoff::Verdict;
+
 use crate::{Category, Fault};
 
 /// What follows the listed retries of a [`CategoryPolicy`].
@@ -37,6 +39,9 @@ pub struct CategoryPolicy {
     pub then: Then,
     /// The failure in a row that is worth an alert; 1 is at once.
     pub alert_after: u32,
+    /// What a failure streak and a circuit breaker count: a failure that is the prober's own says
+    /// nothing about the target.
+    pub verdict: Verdict,
 }
 
 impl CategoryPolicy {
@@ -108,10 +113,15 @@ pub const fn policy_for(category: Category) -> CategoryPolicy {
         C::Protocol | C::Assertion | C::Resource | C::Internal => (&[], Then::Interval, 3),
         C::Cancelled => (&[], Then::Interval, u32::MAX),
     };
+    let verdict = match category {
+        C::Configuration | C::Resource | C::Cancelled | C::Internal => Verdict::Ignore,
+        _ => Verdict::Failure,
+    };
     CategoryPolicy {
         category,
         retries,
         then,
         alert_after,
+        verdict,
     }
 }

@@ -43,7 +43,7 @@ named! {
         TooLarge = "too_large",
         /// The answer's status is not an expected one.
         Status = "status",
-        /// The target says that it is itself failing (HTTP 5xx).
+        /// The target says that it is itself failing (HTTP 5xx, SMTP 4yz).
         ServerError = "server_error",
         /// The target wants credentials, or other ones (HTTP 401, 407).
         Unauthorized = "unauthorized",

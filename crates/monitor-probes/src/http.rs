@@ -10,6 +10,7 @@ use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
@@ -73,20 +74,13 @@ pub struct HttpProbe {
     tls: Option<(ServerName<'static>, Tls)>,
 }
 
-/// What a check that went well can say.
-struct Answer {
-    note: String,
-    took: Duration,
-}
-
 impl HttpProbe {
     /// Begins a probe of `url`.
-    #[must_use]
     pub fn builder(url: &str) -> HttpProbeBuilder {
         HttpProbeBuilder::new(url)
     }
 
-    async fn run(&self, progress: &Progress) -> Result<Answer, Fault> {
+    async fn run(&self, progress: &Progress) -> Result<String, Fault> {
         let mut lap = Lap::start(progress);
         progress.enter(Layer::Dns);
         let addresses = self.resolver.lookup(&self.host, self.port).await?;
@@ -117,7 +111,7 @@ impl HttpProbe {
         stream: S,
         mut lap: Lap<'_>,
         progress: &Progress,
-    ) -> Result<Answer, Fault>
+    ) -> Result<String, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -148,11 +142,7 @@ impl HttpProbe {
                 );
             }
         }
-        let note = format!("{}, {}", head.status, Size(body.length));
-        Ok(Answer {
-            note,
-            took: lap.total(),
-        })
+        Ok(format!("{}, {}", head.status, Size(body.length)))
     }
 
     fn request(&self) -> Result<Request<exchange::NoBody>, Fault> {
@@ -199,16 +189,19 @@ impl Probe for HttpProbe {
     }
 
     async fn check(&self, context: &ProbeContext) -> Observation {
-        match self.run(&context.progress).await {
-            Err(fault) => Observation::fault(fault),
-            Ok(Answer { note, took }) => match self.degraded_over {
-                Some(limit) if took > limit => {
-                    let fault = Fault::new(Layer::Assertion, Reason::Slow);
-                    let detail = format!("took {took:.1?}, expected at most {limit:?}");
-                    Observation::degraded(fault.with_detail(detail)).with_note(note)
-                }
-                _ => Observation::up().with_note(note),
-            },
+        let began = Instant::now();
+        let note = match self.run(&context.progress).await {
+            Ok(note) => note,
+            Err(fault) => return Observation::fault(fault),
+        };
+        let took = began.elapsed();
+        match self.degraded_over {
+            Some(limit) if took > limit => {
+                let fault = Fault::new(Layer::Assertion, Reason::Slow)
+                    .with_detail(format!("took {took:.1?}, expected at most {limit:?}"));
+                Observation::degraded(fault).with_note(note)
+            }
+            _ => Observation::up().with_note(note),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Timing the phases of one check.
 
-use std::time::Duration;
-
 use monitor_model::{Phase, Progress};
 use tokio::time::Instant;
 
@@ -9,17 +7,14 @@ use tokio::time::Instant;
 /// the phases that it has behind it.
 pub(crate) struct Lap<'a> {
     progress: &'a Progress,
-    began: Instant,
     since: Instant,
 }
 
 impl<'a> Lap<'a> {
     pub(crate) fn start(progress: &'a Progress) -> Self {
-        let now = Instant::now();
         Self {
             progress,
-            began: now,
-            since: now,
+            since: Instant::now(),
         }
     }
 
@@ -35,11 +30,5 @@ impl<'a> Lap<'a> {
     #[cfg(feature = "http")]
     pub(crate) fn resume_at(&mut self, instant: Instant) {
         self.since = instant;
-    }
-
-    /// The time since the check began.
-    #[cfg(feature = "http")]
-    pub(crate) fn total(&self) -> Duration {
-        self.began.elapsed()
     }
 }

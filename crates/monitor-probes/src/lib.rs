@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "http", feature = "tcp"))]
 mod dial;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "http", feature = "tcp"))]
 mod lap;
+#[cfg(any(feature = "http", feature = "tcp"))]
 mod resolve;
 mod target;
 #[cfg(feature = "tcp")]
@@ -14,6 +17,7 @@ mod tls;
 
 #[cfg(feature = "http")]
 pub use http::{BuildError, HttpProbe, HttpProbeBuilder, InvalidStatusSet, Method, StatusSet};
+#[cfg(any(feature = "http", feature = "tcp"))]
 pub use resolve::Resolver;
 pub use target::{Target, TargetError, parse_target};
 #[cfg(feature = "tcp")]

@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod services;
+#[cfg(feature = "targets")]
+pub mod targets;

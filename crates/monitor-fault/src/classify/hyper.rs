@@ -14,9 +14,7 @@ pub(super) fn recognise(error: &(dyn Error + 'static), stage: Layer) -> Option<F
         Fault::new(Layer::Protocol, Reason::Malformed)
     } else if error.is_incomplete_message() {
         Fault::new(stage, Reason::Incomplete)
-    } else if error.is_closed() {
-        Fault::new(stage, Reason::Closed)
-    } else if error.is_canceled() {
+    } else if error.is_closed() || error.is_canceled() {
         Fault::new(stage, Reason::Closed)
     } else if error.is_user() {
         Fault::new(Layer::Config, Reason::Invalid)

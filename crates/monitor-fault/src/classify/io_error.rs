@@ -72,7 +72,8 @@ fn of_code(_code: i32) -> Option<Fault> {
 
 fn of_kind(kind: ErrorKind, stage: Layer) -> Option<Fault> {
     let fault = match kind {
-        ErrorKind::TimedOut => Fault::new(stage, Reason::Timeout),
+        // A blocking socket with a timeout says `WouldBlock` on some systems.
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Fault::new(stage, Reason::Timeout),
         ErrorKind::ConnectionRefused => Fault::new(stage, Reason::Refused),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
             Fault::new(stage, Reason::Reset)

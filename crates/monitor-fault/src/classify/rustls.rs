@@ -35,7 +35,8 @@ fn of_certificate(error: &CertificateError) -> Fault {
         E::Expired | E::ExpiredContext { .. } => Reason::CertExpired,
         E::NotValidYet | E::NotValidYetContext { .. } => Reason::CertNotYetValid,
         E::Revoked => Reason::CertRevoked,
-        E::UnknownIssuer => Reason::CertUntrusted,
+        // A bad signature is an issuer of a known name, but with another key.
+        E::UnknownIssuer | E::BadSignature => Reason::CertUntrusted,
         E::NotValidForName | E::NotValidForNameContext { .. } => Reason::NameMismatch,
         _ => Reason::CertInvalid,
     };

@@ -1,0 +1,258 @@
+//! Classification of errors that really happened, on loopback.
+
+use std::error::Error;
+use std::future::pending;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use monitor_fault::{Blame, Category, Fault, Layer, Reason};
+use monitor_testkit::targets::{Refusing, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Layer, reason, category, blame.
+type Row = (Layer, Reason, Category, Blame);
+
+fn row(error: &(dyn Error + 'static), stage: Layer) -> Row {
+    let fault = Fault::classify(error, stage);
+    (
+        fault.layer(),
+        fault.reason(),
+        fault.category(),
+        fault.blame(),
+    )
+}
+
+/// ROB-54: nobody listens on the port.
+#[tokio::test]
+async fn refused() {
+    let target = Refusing::new().expect("a port");
+    let error = TcpStream::connect(target.addr())
+        .await
+        .expect_err("nobody listens");
+    let expected = (
+        Layer::Connect,
+        Reason::Refused,
+        Category::Network,
+        Blame::Target,
+    );
+    assert_eq!(row(&error, Layer::Connect), expected);
+}
+
+/// ROB-54: the other side resets the connection.
+#[tokio::test]
+async fn reset() {
+    let target = Target::reset().await.expect("a target");
+    let mut stream = TcpStream::connect(target.addr()).await.expect("it accepts");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .expect("it reads");
+    let error = stream
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect_err("it resets");
+    let expected = (
+        Layer::Response,
+        Reason::Reset,
+        Category::Network,
+        Blame::Target,
+    );
+    assert_eq!(row(&error, Layer::Response), expected);
+}
+
+/// ROB-54: the other side closes before anything came.
+#[tokio::test]
+async fn closed() {
+    let target = Target::close_at_once().await.expect("a target");
+    let mut stream = TcpStream::connect(target.addr()).await.expect("it accepts");
+    let error = stream.read_exact(&mut [0]).await.expect_err("it closes");
+    let expected = (
+        Layer::Response,
+        Reason::Closed,
+        Category::Network,
+        Blame::Target,
+    );
+    assert_eq!(row(&error, Layer::Response), expected);
+}
+
+/// ROB-54: tokio's own timeout, as it is and inside an I/O error.
+#[tokio::test]
+async fn elapsed() {
+    let elapsed = timeout(Duration::ZERO, pending::<()>())
+        .await
+        .expect_err("never ready");
+    let expected = (
+        Layer::Response,
+        Reason::Timeout,
+        Category::Timeout,
+        Blame::Target,
+    );
+    assert_eq!(row(&elapsed, Layer::Response), expected);
+    let wrapped = io::Error::other(elapsed);
+    assert_eq!(row(&wrapped, Layer::Response), expected);
+    assert_eq!(
+        Fault::classify(&wrapped, Layer::Connect).blame(),
+        Blame::Path
+    );
+}
+
+/// ROB-54: `getaddrinfo` fails without any code that says so. It was once classified as network,
+/// since it is an operating system error by inheritance; the stage says that it is DNS.
+#[test]
+fn getaddrinfo() {
+    let error = ("no such host", 80)
+        .to_socket_addrs()
+        .expect_err("no name contains spaces");
+    let fault = Fault::classify(&error, Layer::Dns);
+    assert_eq!(
+        (fault.layer(), fault.category()),
+        (Layer::Dns, Category::Dns)
+    );
+    assert_eq!(fault.blame(), Blame::Path);
+}
+
+/// ROB-54: what the prober's own machine is out of, by code. Blamed on the prober at any stage,
+/// even while a name is resolved.
+#[cfg(target_os = "linux")]
+#[test]
+fn own_limits() {
+    let table = [
+        (24, Reason::DescriptorLimit),  // EMFILE
+        (23, Reason::DescriptorLimit),  // ENFILE
+        (99, Reason::PortsExhausted),   // EADDRNOTAVAIL
+        (98, Reason::PortsExhausted),   // EADDRINUSE
+        (105, Reason::BufferLimit),     // ENOBUFS
+        (12, Reason::OutOfMemory),      // ENOMEM
+        (100, Reason::NetworkDown),     // ENETDOWN
+        (1, Reason::PermissionDenied),  // EPERM
+        (13, Reason::PermissionDenied), // EACCES
+    ];
+    for (code, reason) in table {
+        for stage in Layer::ALL {
+            let error = io::Error::from_raw_os_error(code);
+            let fault = Fault::classify(&error, *stage);
+            assert_eq!(
+                (fault.layer(), fault.reason()),
+                (Layer::Local, reason),
+                "{error}"
+            );
+            assert_eq!(fault.blame(), Blame::Prober, "{error}");
+            assert!(
+                fault
+                    .detail()
+                    .is_some_and(|detail| detail.contains(&code.to_string()))
+            );
+        }
+    }
+}
+
+/// ROB-54: codes of the way to the target.
+#[cfg(target_os = "linux")]
+#[test]
+fn unreachable() {
+    // ENETUNREACH, EHOSTUNREACH
+    for code in [101, 113] {
+        let error = io::Error::from_raw_os_error(code);
+        let expected = (
+            Layer::Connect,
+            Reason::Unreachable,
+            Category::Network,
+            Blame::Path,
+        );
+        assert_eq!(row(&error, Layer::Connect), expected);
+    }
+    // ETIMEDOUT
+    let error = io::Error::from_raw_os_error(110);
+    let expected = (
+        Layer::Connect,
+        Reason::Timeout,
+        Category::Timeout,
+        Blame::Path,
+    );
+    assert_eq!(row(&error, Layer::Connect), expected);
+}
+
+/// An error with a source, as libraries wrap them.
+#[derive(Debug)]
+struct Wrapped(Option<Box<dyn Error + Send + Sync>>);
+
+impl std::fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("authentication failed, certificate expired")
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.as_deref().map(|error| error as _)
+    }
+}
+
+/// ROB-53, ROB-54: the source chain is followed to the innermost error that is recognised, whose
+/// text is kept; an I/O error that merely wraps another does not hide it.
+#[test]
+fn the_most_specific_source_wins() {
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    let error = Wrapped(Some(Box::new(io::Error::new(
+        io::ErrorKind::TimedOut,
+        refused,
+    ))));
+    let fault = Fault::classify(&error, Layer::Connect);
+    assert_eq!(
+        (fault.layer(), fault.reason()),
+        (Layer::Connect, Reason::Refused)
+    );
+    let detail = fault.detail().expect("the chain's text");
+    assert!(
+        detail.contains("authentication failed") && detail.contains("refused"),
+        "{detail}"
+    );
+
+    let unknown = Wrapped(Some(Box::new(Wrapped(None))));
+    let error = io::Error::new(io::ErrorKind::TimedOut, unknown);
+    assert_eq!(
+        Fault::classify(&error, Layer::Connect).reason(),
+        Reason::Timeout
+    );
+}
+
+/// ROB-55: a fault that travels inside another error arrives unchanged.
+#[test]
+fn a_fault_in_the_chain_is_taken_as_it_is() {
+    let fault = Fault::new(Layer::Protocol, Reason::TooLarge).with_detail("the head");
+    let wrapped = io::Error::other(Wrapped(Some(Box::new(fault.clone()))));
+    assert_eq!(Fault::classify(&wrapped, Layer::Connect), fault);
+    assert_eq!(
+        Fault::classify(&io::Error::other(fault.clone()), Layer::Tls),
+        fault
+    );
+}
+
+/// An error that is its own source.
+#[derive(Debug)]
+struct Endless;
+
+impl std::fmt::Display for Endless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("endless")
+    }
+}
+
+impl Error for Endless {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[test]
+fn an_endless_chain_ends() {
+    let fault = Fault::classify(&Arc::new(Endless), Layer::Connect);
+    assert_eq!(
+        fault,
+        Fault::new(Layer::Connect, Reason::Other).with_detail("endless")
+    );
+}

@@ -1,0 +1,314 @@
+//! The words and what follows from them.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use monitor_backoff::Verdict;
+use monitor_fault::{
+    Blame, Category, CoarseCategory, Fault, Layer, MAX_DETAIL, Reason, policy_for,
+};
+use proptest::prelude::*;
+
+fn every_fault() -> impl Iterator<Item = Fault> {
+    Layer::ALL
+        .iter()
+        .flat_map(|layer| Reason::ALL.iter().map(|reason| Fault::new(*layer, *reason)))
+}
+
+/// C23: every name is unique, stable `snake_case` and reads back; an unknown one is refused by
+/// an error that lists the known ones.
+#[test]
+fn names_read_back() {
+    fn check<T>(all: &[T])
+    where
+        T: Copy + fmt::Display + fmt::Debug + PartialEq + std::str::FromStr<Err: fmt::Display>,
+    {
+        let names: HashSet<String> = all.iter().map(T::to_string).collect();
+        assert_eq!(names.len(), all.len(), "two values share a name: {all:?}");
+        for value in all {
+            let name = value.to_string();
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(name.parse::<T>().ok(), Some(*value));
+            assert!(
+                name.to_uppercase().parse::<T>().is_err(),
+                "{name} in capitals was accepted"
+            );
+        }
+        let error = match "nonsense".parse::<T>() {
+            Ok(value) => panic!("read as {value}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(names.iter().all(|name| error.contains(name)), "{error}");
+    }
+    check(Category::ALL);
+    check(CoarseCategory::ALL);
+    check(Layer::ALL);
+    check(Reason::ALL);
+    check(Blame::ALL);
+}
+
+/// ROB-53, C23: every category can be made from a layer and a reason, and every older scheme's
+/// kind is reached by the mapping.
+#[test]
+fn every_category_is_reached() {
+    let reached: HashSet<Category> = every_fault().map(|fault| fault.category()).collect();
+    let all: HashSet<Category> = Category::ALL.iter().copied().collect();
+    assert_eq!(reached, all);
+
+    let coarse: HashSet<CoarseCategory> = all.iter().filter_map(|c| c.coarse()).collect();
+    assert_eq!(coarse, CoarseCategory::ALL.iter().copied().collect());
+
+    let labels: HashSet<&str> = all.iter().map(|c| c.legacy_label()).collect();
+    let known = [
+        "network",
+        "dns",
+        "auth",
+        "cert",
+        "timeout",
+        "check_failed",
+        "unknown",
+    ];
+    assert_eq!(labels, known.into_iter().collect());
+}
+
+/// C23: where an older scheme has a word for a category, both agree on it.
+#[test]
+fn older_schemes_are_mapped_by_table() {
+    let table = [
+        (Category::Network, Some(CoarseCategory::Network), "network"),
+        (Category::Dns, Some(CoarseCategory::Dns), "dns"),
+        (Category::Tls, Some(CoarseCategory::Network), "network"),
+        (
+            Category::Certificate,
+            Some(CoarseCategory::Certificate),
+            "cert",
+        ),
+        (
+            Category::Authentication,
+            Some(CoarseCategory::Authentication),
+            "auth",
+        ),
+        (
+            Category::Configuration,
+            Some(CoarseCategory::Configuration),
+            "unknown",
+        ),
+        (Category::Protocol, None, "check_failed"),
+        (Category::Assertion, None, "check_failed"),
+        (Category::Timeout, Some(CoarseCategory::Network), "timeout"),
+        (
+            Category::RateLimit,
+            Some(CoarseCategory::Network),
+            "check_failed",
+        ),
+        (Category::Resource, None, "unknown"),
+        (Category::Cancelled, None, "unknown"),
+        (Category::Internal, None, "unknown"),
+    ];
+    let mapped = table.map(|(category, ..)| category);
+    assert_eq!(mapped, Category::ALL, "the table misses a category");
+    for (category, coarse, label) in table {
+        assert_eq!(
+            (category.coarse(), category.legacy_label()),
+            (coarse, label),
+            "{category}"
+        );
+    }
+}
+
+/// ROB-54: whatever the prober is out of is its own fault at every layer, counted by no breaker.
+#[test]
+fn the_probers_own_limits_are_never_the_targets_fault() {
+    let own = [
+        Reason::DescriptorLimit,
+        Reason::PortsExhausted,
+        Reason::BufferLimit,
+        Reason::OutOfMemory,
+        Reason::NetworkDown,
+        Reason::Stalled,
+        Reason::PermissionDenied,
+        Reason::Cancelled,
+        Reason::Panicked,
+        Reason::Invalid,
+        Reason::Unsupported,
+    ];
+    for layer in Layer::ALL {
+        for reason in own {
+            let fault = Fault::new(*layer, reason);
+            assert_eq!(fault.blame(), Blame::Prober, "{fault}");
+            assert_eq!(fault.verdict(), Verdict::Ignore, "{fault}");
+        }
+    }
+    let seen = [
+        Reason::Refused,
+        Reason::CertExpired,
+        Reason::Status,
+        Reason::Malformed,
+    ];
+    for reason in seen {
+        assert_eq!(
+            Fault::new(Layer::Connect, reason).blame(),
+            Blame::Target,
+            "{reason}"
+        );
+    }
+}
+
+/// ROB-56: the policy and the fault give a breaker the same verdict, whatever the fault.
+#[test]
+fn policy_and_fault_agree_on_the_verdict() {
+    for fault in every_fault() {
+        let policy = policy_for(fault.category());
+        assert_eq!(policy.category, fault.category());
+        assert_eq!(policy.verdict, fault.verdict(), "{fault}");
+    }
+}
+
+/// ROB-25: the fault that trips a breaker is a value of its own: counting it changes nothing of it.
+#[test]
+fn a_counted_fault_keeps_its_identity() {
+    let fault = Fault::new(Layer::Connect, Reason::Refused).with_detail("127.0.0.1:9");
+    let before = fault.clone();
+    let mut streak = monitor_backoff::FailureStreak::default();
+    for failure in 1..=5 {
+        assert_eq!(streak.record(fault.verdict()), failure);
+    }
+    assert_eq!((streak.failures_total(), fault), (5, before));
+}
+
+/// ROB-54: the HTTP rows of the table.
+#[test]
+fn http_status_to_fault() {
+    let table = [
+        (401, Reason::Unauthorized, Category::Authentication),
+        (403, Reason::Forbidden, Category::Authentication),
+        (407, Reason::Unauthorized, Category::Authentication),
+        (404, Reason::Status, Category::Assertion),
+        (429, Reason::RateLimited, Category::RateLimit),
+        (500, Reason::ServerError, Category::Assertion),
+        (503, Reason::ServerError, Category::Assertion),
+        (599, Reason::ServerError, Category::Assertion),
+        (301, Reason::Status, Category::Assertion),
+        (200, Reason::Status, Category::Assertion),
+        (0, Reason::Status, Category::Assertion),
+        (u16::MAX, Reason::Status, Category::Assertion),
+    ];
+    for (status, reason, category) in table {
+        let fault = Fault::from_http_status(status);
+        assert_eq!(
+            (fault.layer(), fault.reason()),
+            (Layer::Response, reason),
+            "{status}"
+        );
+        assert_eq!(fault.category(), category, "{status}");
+        assert_eq!(
+            fault.detail(),
+            Some(format!("HTTP status {status}").as_str())
+        );
+    }
+    assert!(Fault::from_http_status(503).is_retryable());
+    assert!(!Fault::from_http_status(404).is_retryable());
+    assert!(!Fault::from_http_status(401).is_retryable());
+}
+
+/// ROB-54: the SMTP rows of the table. Refused credentials were once classified as network, since
+/// the library's exception is an operating system error by inheritance.
+#[test]
+fn smtp_reply_to_fault() {
+    let category = |code| Fault::from_smtp_reply(code).category();
+    assert_eq!(category(535), Category::Authentication);
+    assert_eq!(category(530), Category::Authentication);
+    assert_eq!(category(550), Category::Assertion);
+    assert_eq!(category(454), Category::Assertion);
+    assert!(
+        Fault::from_smtp_reply(454).is_retryable(),
+        "454 is a temporary failure"
+    );
+    assert!(!Fault::from_smtp_reply(550).is_retryable());
+}
+
+/// An error that says much and has no type that anybody knows.
+#[derive(Debug)]
+struct Says(&'static str);
+
+impl fmt::Display for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Says {}
+
+/// ROB-54: text is never searched. `bad authenticator field` and `certificate authority` once
+/// became authentication failures because they contain `auth`.
+#[test]
+fn text_never_decides() {
+    for text in [
+        "bad authenticator field",
+        "certificate authority",
+        "Authentication failed",
+        "connection refused",
+        "timed out",
+        "NXDOMAIN",
+        "certificate has expired",
+    ] {
+        for layer in Layer::ALL {
+            let fault = Fault::classify(&Says(text), *layer);
+            assert_eq!(
+                (fault.layer(), fault.reason()),
+                (*layer, Reason::Other),
+                "{text}"
+            );
+            assert_ne!(fault.category(), Category::Authentication, "{text}");
+            assert_eq!(fault.detail(), Some(text), "the text is kept for people");
+        }
+    }
+}
+
+/// PRB-30: a megabyte of error text is cut, and control characters do not reach a page.
+#[test]
+fn details_are_short_and_clean() {
+    let fault = Fault::new(Layer::Response, Reason::Other).with_detail("x".repeat(1 << 20));
+    assert_eq!(fault.detail().map(str::len), Some(MAX_DETAIL));
+    let fault = fault.with_detail("\u{1b}[2J a\r\n\tb\u{202e}c\0");
+    assert_eq!(fault.detail(), Some("[2J a b c"));
+    assert_eq!(fault.with_detail("\n \t").detail(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// PRB-30: any text becomes a detail of at most 512 bytes without control characters, and
+    /// cleaning it again changes nothing.
+    #[test]
+    fn any_detail_is_bounded(text in any::<String>(), again in 0usize..400) {
+        let fault = Fault::new(Layer::Response, Reason::Other).with_detail(text.repeat(again));
+        if let Some(detail) = fault.detail() {
+            prop_assert!(!detail.is_empty() && detail.len() <= MAX_DETAIL);
+            prop_assert!(!detail.chars().any(char::is_control));
+            prop_assert_eq!(fault.clone().with_detail(detail), fault.clone());
+        }
+    }
+
+    /// ROB-61: a negative TTL lengthens the delay and never shortens it.
+    #[test]
+    fn asked_waits_are_honoured(
+        category in 0..Category::ALL.len(),
+        failures in 0u32..20,
+        interval in 0u64..100_000,
+        asked in proptest::option::of(0u64..100_000),
+    ) {
+        let policy = policy_for(Category::ALL[category]);
+        let interval = Duration::from_secs(interval);
+        let asked = asked.map(Duration::from_secs);
+        let fault = Fault::new(Layer::Dns, Reason::Nxdomain).with_retry_after(asked);
+        let own = policy.delay(failures, interval);
+        let expected = own.map(|own| own.max(asked.unwrap_or_default()));
+        prop_assert_eq!(policy.delay_after(&fault, failures, interval), expected);
+    }
+}
