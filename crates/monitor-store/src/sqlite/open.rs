@@ -1,0 +1,289 @@
+//! Opening: every way in which it can be the wrong file is found here and said plainly.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use monitor_model::{StoreError, StoreErrorKind};
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
+
+use super::Options;
+use super::failure::kind;
+use super::lock::Lock;
+use super::migrate::{self, Found, SUPPORTED};
+
+/// The log is cut back to this size after a checkpoint, in bytes.
+const LOG_SIZE: i64 = 16 << 20;
+
+/// Why a database could not be opened: the source of the [`StoreError`] of
+/// [`SqliteStore::open`](crate::SqliteStore::open). The file is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory that should hold the file is not there.
+    #[error("{}: there is no directory {}; create it first", path.display(), directory.display())]
+    MissingDirectory {
+        /// The database file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+    },
+    /// The path names a directory, a device or the like.
+    #[error("{}: it is not a file; give the path of a file in a directory that exists", path.display())]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// The file or its directory may not be written.
+    #[error("{}: it is read-only; make it writable for this user (SQLite also writes beside its file)", path.display())]
+    ReadOnly {
+        /// What may not be written.
+        path: PathBuf,
+    },
+    /// The file is no SQLite database, or is damaged.
+    #[error("{}: it is not an SQLite database, or is damaged ({text}); move it away or restore a backup", path.display())]
+    NotADatabase {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        text: String,
+    },
+    /// The file is an SQLite database of another program.
+    #[error("{}: it is an SQLite database of another program; give another path", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version of this program.
+    #[error("{}: its schema has version {found}, this program knows up to {supported}; use a newer program or another file", path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The version found in it.
+        found: i64,
+        /// The newest version that this program knows.
+        supported: i64,
+    },
+    /// Another process has the database open.
+    #[error("{}: it is in use by {}; stop that or give another path", path.display(), Holder(*holder))]
+    Locked {
+        /// The database file.
+        path: PathBuf,
+        /// The id of the process that has it, if it could be told.
+        holder: Option<u32>,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("{}: {text}", path.display())]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// The kind of failure.
+        kind: StoreErrorKind,
+        /// What SQLite says.
+        text: String,
+    },
+}
+
+struct Holder(Option<u32>);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "process {id}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+impl OpenError {
+    /// The kind of failure.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::MissingDirectory { .. } | Self::NotAFile { .. } | Self::Io { .. } => {
+                StoreErrorKind::Io
+            }
+            Self::ReadOnly { .. } => StoreErrorKind::ReadOnly,
+            Self::NotADatabase { .. } | Self::Foreign { .. } => StoreErrorKind::Corrupt,
+            Self::Newer { .. } => StoreErrorKind::Newer,
+            Self::Locked { .. } => StoreErrorKind::Busy,
+            Self::Sqlite { kind, .. } => *kind,
+        }
+    }
+
+    fn sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, text) = (path.into(), error.to_string());
+        match kind(error) {
+            StoreErrorKind::Corrupt => Self::NotADatabase { path, text },
+            StoreErrorKind::ReadOnly => Self::ReadOnly { path },
+            kind => Self::Sqlite { path, kind, text },
+        }
+    }
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        Self {
+            action: "open the database",
+            kind: error.kind(),
+            source: Box::new(error),
+        }
+    }
+}
+
+/// The error for an operation of the operating system on `path`.
+pub(crate) fn io_error(path: &Path, source: io::Error) -> OpenError {
+    let path = path.into();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            OpenError::ReadOnly { path }
+        }
+        _ => OpenError::Io { path, source },
+    }
+}
+
+/// An open database: the right to it, and one connection for each thread.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) lock: Lock,
+    pub(crate) writer: Connection,
+    pub(crate) reader: Connection,
+}
+
+pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
+    let path = place(&options.path)?;
+    let lock = Lock::acquire(&path)?;
+    let failed = |error: rusqlite::Error| OpenError::sqlite(&path, &error);
+    let writer = writer(&path, options)?;
+    let reader = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, options).map_err(failed)?;
+    Ok(Opened {
+        path,
+        lock,
+        writer,
+        reader,
+    })
+}
+
+/// The one true path of the database: absolute and free of links, so that two names of a file
+/// cannot be locked apart.
+fn place(given: &Path) -> Result<PathBuf, OpenError> {
+    let Some(name) = given.file_name() else {
+        return Err(OpenError::NotAFile { path: given.into() });
+    };
+    let directory = match given.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(OpenError::MissingDirectory {
+            path: given.into(),
+            directory: directory.into(),
+        });
+    }
+    let canonical = |path: &Path| path.canonicalize().map_err(|error| io_error(path, error));
+    let path = if given.exists() {
+        canonical(given)?
+    } else {
+        canonical(directory)?.join(name)
+    };
+    let is_read_only =
+        |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().readonly());
+    if let Ok(metadata) = fs::metadata(&path) {
+        if !metadata.is_file() {
+            return Err(OpenError::NotAFile { path });
+        }
+        if is_read_only(&path) {
+            return Err(OpenError::ReadOnly { path });
+        }
+    }
+    match path.parent() {
+        Some(directory) if is_read_only(directory) => Err(OpenError::ReadOnly {
+            path: directory.into(),
+        }),
+        _ => Ok(path),
+    }
+}
+
+fn connect(path: &Path, access: OpenFlags, options: &Options) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::sqlite(path, &error);
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = connect(path, access, options).map_err(failed)?;
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        return Err(OpenError::ReadOnly { path: path.into() });
+    }
+    match migrate::look(&connection).map_err(failed)? {
+        Found::Version(found) if found > SUPPORTED => {
+            return Err(OpenError::Newer {
+                path: path.into(),
+                found,
+                supported: SUPPORTED,
+            });
+        }
+        Found::Foreign => return Err(OpenError::Foreign { path: path.into() }),
+        Found::Empty | Found::Version(_) => {}
+    }
+    configure(&connection, options).map_err(failed)?;
+    migrate::run(&mut connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// INV-STORE-4: what is acknowledged is on disk. WAL with `synchronous = FULL` flushes the log at
+/// every commit; `NORMAL` would lose acknowledged commits when the power fails.
+fn configure(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
+    // Has an effect in an empty file only, and only before the log is switched on.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(%mode, "the file system has no shared memory: reads will wait for writes");
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
+    if let Some(size) = options.max_size {
+        let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = size / u64::from(page.max(1));
+        // SQLite's own limit is a little lower, and it keeps to that.
+        let pages = u32::try_from(pages.max(1)).unwrap_or(u32::MAX - 1);
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OPS-18: a commit is flushed before it is acknowledged.
+    #[test]
+    fn inv_store_4_every_commit_is_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(&Options::new(folder.path().join("a.sqlite"))).unwrap();
+        let pragma = |name| -> String {
+            let value = opened
+                .writer
+                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+            format!("{:?}", value.unwrap())
+        };
+        assert_eq!(pragma("journal_mode"), r#"Text("wal")"#);
+        assert_eq!(pragma("synchronous"), "Integer(2)", "FULL");
+        assert_eq!(pragma("foreign_keys"), "Integer(1)");
+        assert_eq!(pragma("auto_vacuum"), "Integer(2)", "incremental");
+    }
+}

@@ -1,0 +1,179 @@
+//! The writer: one thread, the only one that changes the file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use monitor_model::StoreErrorKind;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{Command, Hint};
+use super::failure::Failure;
+use super::lock::Lock;
+use super::retention::Retention;
+
+/// Under load a slice of removal comes after this many batches; without load, at once.
+const BATCHES_PER_SLICE: u32 = 16;
+
+/// What the writer is sent.
+pub(crate) enum Message {
+    Command(Box<dyn Command>),
+    /// Answered when the file is closed and free.
+    Close(oneshot::Sender<()>),
+}
+
+/// What the writer has done since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commands: AtomicU64,
+    pub(crate) transactions: AtomicU64,
+    pub(crate) failed_transactions: AtomicU64,
+    pub(crate) removed_rows: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    pub(crate) lock: Arc<Lock>,
+    pub(crate) queue: mpsc::Receiver<Message>,
+    pub(crate) max_batch: usize,
+    pub(crate) retention: Retention,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) batches_since_slice: u32,
+}
+
+impl Writer {
+    /// Works until it is closed or every sender is gone.
+    pub(crate) fn run(mut self) {
+        let mut closing = Vec::new();
+        while closing.is_empty()
+            && let Some(message) = self.next()
+        {
+            let mut batch = Vec::new();
+            self.collect(message, &mut batch, &mut closing);
+            self.execute(batch);
+        }
+        self.close(closing);
+    }
+
+    /// The next message; while there is none, the removal of old rows.
+    fn next(&mut self) -> Option<Message> {
+        if self.batches_since_slice >= BATCHES_PER_SLICE {
+            self.slice();
+        }
+        loop {
+            match self.queue.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if self.retention.is_pending() => self.slice(),
+                Err(TryRecvError::Empty) => return self.queue.blocking_recv(),
+            }
+        }
+    }
+
+    /// Takes what else is queued, up to the size of a batch or a request to close.
+    fn collect(
+        &mut self,
+        first: Message,
+        batch: &mut Vec<Box<dyn Command>>,
+        closing: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            match message {
+                Message::Command(command) => batch.push(command),
+                Message::Close(reply) => return closing.push(reply),
+            }
+            if batch.len() < self.max_batch {
+                next = self.queue.try_recv().ok();
+            }
+        }
+    }
+
+    fn execute(&mut self, mut batch: Vec<Box<dyn Command>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let end = self.transact(&mut batch);
+        match &end {
+            Ok(()) => Counters::add(&self.counters.transactions, 1),
+            Err(failure) => {
+                Counters::add(&self.counters.failed_transactions, 1);
+                tracing::warn!(%failure, commands = batch.len(), "nothing of a batch was written");
+            }
+        }
+        Counters::add(&self.counters.commands, batch.len());
+        self.batches_since_slice += 1;
+        for command in batch {
+            match command.hint() {
+                Hint::Record(due_unix_ms) => self.retention.record(due_unix_ms),
+                Hint::Deletes => self.retention.request(),
+                Hint::None => {}
+            }
+            command.answer(end.clone());
+        }
+    }
+
+    /// One transaction, with a savepoint for each command: what one command wrote can be taken
+    /// back alone, and all that is kept becomes durable together.
+    fn transact(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
+        if !self.connection.is_autocommit() {
+            // A rollback failed before.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        let mut transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for command in batch {
+            let savepoint = transaction.savepoint()?;
+            match command.run(&savepoint) {
+                Ok(true) => savepoint.commit()?,
+                Ok(false) => savepoint.finish()?,
+                // Some failures end the whole transaction at once.
+                Err(failure) if savepoint.is_autocommit() => return Err(failure),
+                Err(_) => savepoint.finish()?,
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn slice(&mut self) {
+        self.batches_since_slice = 0;
+        match self.retention.slice(&mut self.connection) {
+            Ok(removed) => Counters::add(&self.counters.removed_rows, removed),
+            Err(error) => {
+                // A busy or full file is tried again with the next round.
+                tracing::warn!(%error, "cannot remove old history");
+                self.retention.abandon();
+            }
+        }
+    }
+
+    /// Refuses what is still queued, closes the file, gives the right to it back, in this order.
+    fn close(mut self, mut closing: Vec<oneshot::Sender<()>>) {
+        self.queue.close();
+        while let Some(message) = self.queue.blocking_recv() {
+            match message {
+                Message::Command(command) => command.answer(Err(Failure::Closed)),
+                Message::Close(reply) => closing.push(reply),
+            }
+        }
+        // The last connection to close writes the log back into the file. Should that fail, all
+        // is still in the log and is found at the next opening.
+        if let Err((_, error)) = self.connection.close() {
+            let kind: StoreErrorKind = super::failure::kind(&error);
+            tracing::warn!(%error, ?kind, "cannot close the database in order");
+        }
+        drop(self.lock);
+        for reply in closing {
+            // Whoever asked may have gone.
+            let _ = reply.send(());
+        }
+    }
+}
