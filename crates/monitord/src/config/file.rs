@@ -1,0 +1,325 @@
+//! The file as a whole, and the layers around it.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use monitor_model::Source;
+use toml::de::DeTable;
+
+use super::environment::Overlay;
+use super::layers::Setting;
+use super::node::{Node, Text, Value};
+use super::reader::Reader;
+use super::{Defaults, MonitorSpec, Place, Problem, Report};
+
+/// How many checks may run at once.
+pub(crate) const PROBES: RangeInclusive<u64> = 1..=10_000;
+pub(super) const PROBES_DEFAULT: NonZeroUsize = const { NonZeroUsize::new(20).unwrap() };
+pub(super) const LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+pub(super) const DATABASE_DEFAULT: &str = "monitord.db";
+/// No configuration of this size was written by a person.
+const FILE_MAX: u64 = 16 << 20;
+
+const MINIMAL: &str = "\
+[[monitor]]
+id = \"example\"
+url = \"https://example.org/\"";
+
+/// The whole configuration, valid as a whole.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the page is served.
+    pub listen: SocketAddr,
+    /// The title of the page.
+    pub title: Option<String>,
+    /// Where results are kept.
+    pub store: StoreConfig,
+    /// How many checks may run at once.
+    pub max_concurrent_probes: NonZeroUsize,
+    /// What holds for a monitor that does not say otherwise.
+    pub defaults: Defaults,
+    /// The monitors, in the order of the file.
+    pub monitors: Vec<MonitorSpec>,
+    /// The values that several layers may set, each with the layer that did.
+    pub settings: Vec<Setting>,
+}
+
+/// Where results are kept, and how many of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreConfig {
+    /// The SQLite file. One that is relative in the configuration is next to that file.
+    pub path: PathBuf,
+    /// How long history is kept. `None`: as the store says.
+    pub retain: Option<Duration>,
+    /// How large the file may grow, in MiB. `None`: as the store says.
+    pub max_size_mb: Option<u64>,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--database`, relative to the working folder.
+    pub database: Option<PathBuf>,
+}
+
+/// What the file says, before anything is laid over it.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) title: Option<String>,
+    pub(super) path: Option<PathBuf>,
+    pub(super) retain: Option<Duration>,
+    pub(super) max_size_mb: Option<u64>,
+    pub(super) max_concurrent_probes: Option<u64>,
+    pub(super) defaults: Defaults,
+    pub(super) monitors: Vec<(Place, MonitorSpec)>,
+}
+
+impl Config {
+    /// Reads the configuration of this process: `path`, the environment, and `overrides` on top.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Report> {
+        let whole = || Place::Whole(path.display().to_string().into());
+        let refuse = |what: String| Report::from(vec![Problem::new(whole(), "", what)]);
+        let bytes = read_file(path).map_err(refuse)?;
+        Self::parse(path, &bytes, overrides, |name| std::env::var_os(name))
+    }
+
+    /// Reads the configuration in `bytes`, found at `path`, with `variable` as the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn parse(
+        path: &Path,
+        bytes: &[u8],
+        overrides: &Overrides,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Report> {
+        let mut problems = Vec::new();
+        let file = read(path, bytes, &mut problems);
+        let overlay = Overlay::read(variable, &mut problems);
+        let Some(mut file) = file else {
+            return Err(problems.into());
+        };
+        let settings = file.settings(overrides, &overlay);
+        file.defaults.interval = overlay.interval.or(file.defaults.interval);
+        file.defaults.policy = overlay.policy.or(&file.defaults.policy);
+        for (index, (place, spec)) in file.monitors.iter().enumerate() {
+            if let Err(mut problem) = spec.definition(&file.defaults, Source::File) {
+                let path = format!("monitor[{}]", index + 1);
+                problem.key = if problem.key.is_empty() {
+                    path
+                } else {
+                    format!("{path}.{}", problem.key)
+                };
+                problem.place = place.clone();
+                problems.push(problem);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        let probes = overlay.max_concurrent_probes.or(file.max_concurrent_probes);
+        let probes = probes.and_then(|probes| NonZeroUsize::new(usize::try_from(probes).ok()?));
+        Ok(Self {
+            listen: overrides.listen.or(file.listen).unwrap_or(LISTEN_DEFAULT),
+            title: file.title,
+            store: StoreConfig {
+                path: database(path, overrides, file.path),
+                retain: file.retain,
+                max_size_mb: file.max_size_mb,
+            },
+            max_concurrent_probes: probes.unwrap_or(PROBES_DEFAULT),
+            defaults: file.defaults,
+            monitors: file.monitors.into_iter().map(|(_, spec)| spec).collect(),
+            settings,
+        })
+    }
+}
+
+/// A relative path in the file is next to the file, wherever the process was started.
+fn database(config: &Path, overrides: &Overrides, file: Option<PathBuf>) -> PathBuf {
+    if let Some(path) = &overrides.database {
+        return path.clone();
+    }
+    let path = file.unwrap_or_else(|| DATABASE_DEFAULT.into());
+    config
+        .parent()
+        .map_or_else(|| path.clone(), |folder| folder.join(&path))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|error| cannot_read(&error))?;
+    if size.is_dir() {
+        return Err("is a folder, not a file".to_owned());
+    }
+    if size.len() > FILE_MAX {
+        return Err(format!("is larger than {} MiB", FILE_MAX >> 20));
+    }
+    std::fs::read(path).map_err(|error| cannot_read(&error))
+}
+
+fn cannot_read(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+/// Reads the file. `None`, with problems, when it is no TOML at all.
+fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Option<File> {
+    let name: Arc<str> = path.display().to_string().into();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = error.valid_up_to();
+            // Valid up to there, as the error says.
+            let text = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
+            let place = Text { file: name, text }.place(&(good..good));
+            let what = format!("is not UTF-8: byte {:#04x} at offset {good}", bytes[good]);
+            problems.push(Problem::new(place, "", what).allowed("a TOML file in UTF-8"));
+            return None;
+        }
+    };
+    let text = Text {
+        file: Arc::clone(&name),
+        text,
+    };
+    let (table, errors) = DeTable::parse_recoverable(text.text);
+    for error in &errors {
+        let place = text.place(&error.span().unwrap_or(0..0));
+        let what = format!("is not TOML: {}", error.message().trim_end());
+        problems.push(Problem::new(place, "", what));
+    }
+    // What the parser made up around a syntax error is not worth a word.
+    if errors.is_empty() {
+        Some(read_root(&name, &text.table(&table), problems))
+    } else {
+        None
+    }
+}
+
+fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File {
+    const KNOWN: [&str; 5] = ["server", "store", "defaults", "limits", "monitor"];
+    let mut file = File::default();
+    let Some(reader) = Reader::new(root, "", &KNOWN, problems) else {
+        return file;
+    };
+    let table = |key: &str| reader.entry(key).map(|entry| &entry.node);
+    let [server, store, defaults, limits, monitors] = KNOWN.map(table);
+    if let Some(mut reader) =
+        server.and_then(|node| Reader::new(node, "server", &["listen", "title"], problems))
+    {
+        let allowed = "address:port with a port of 0 to 65535 (0 takes a free one), such as \
+                       \"127.0.0.1:8080\"";
+        file.listen = reader.text("listen", allowed, read_listen);
+        file.title = reader.text("title", "a text of 1 to 128 characters", |text| match text
+            .chars()
+            .count()
+        {
+            1..=128 => Ok(text.to_owned()),
+            _ => Err("has a wrong length".to_owned()),
+        });
+    }
+    let keys = ["path", "retain", "max_size_mb"];
+    if let Some(mut reader) = store.and_then(|node| Reader::new(node, "store", &keys, problems)) {
+        file.path = reader.text("path", "the path of a file", |text| match text {
+            "" => Err("is empty".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        });
+        let retain = Duration::from_secs(3600)..=Duration::from_secs(3650 * 86_400);
+        file.retain = reader.duration("retain", retain);
+        file.max_size_mb = reader.integer("max_size_mb", 1..=1 << 20);
+    }
+    if let Some(node) = defaults {
+        file.defaults = Defaults::read(node, problems);
+    }
+    let keys = ["max_concurrent_probes"];
+    if let Some(mut reader) = limits.and_then(|node| Reader::new(node, "limits", &keys, problems)) {
+        file.max_concurrent_probes = reader.integer(keys[0], PROBES);
+    }
+    file.monitors = read_monitors(name, monitors, problems);
+    file
+}
+
+fn read_monitors(
+    name: &Arc<str>,
+    node: Option<&Node>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(Place, MonitorSpec)> {
+    let Some(node) = node else {
+        let what = format!("no monitor is defined; a minimal file is:\n\n{MINIMAL}\n");
+        problems.push(Problem::new(Place::Whole(Arc::clone(name)), "", what));
+        return Vec::new();
+    };
+    let Value::List(list) = &node.value else {
+        let what = format!("is {}", node.value.kind());
+        let problem = Problem::new(node.place.clone(), "monitor", what)
+            .allowed("[[monitor]], with two brackets, before the keys of each monitor");
+        problems.push(problem);
+        return Vec::new();
+    };
+    let mut monitors: Vec<(Place, MonitorSpec)> = Vec::new();
+    let mut first: HashMap<_, Place> = HashMap::new();
+    for (index, node) in list.iter().enumerate() {
+        let path = format!("monitor[{}]", index + 1);
+        let Some(spec) = MonitorSpec::read(node, &path, problems) else {
+            continue;
+        };
+        let place = id_place(node);
+        if let Some(first) = first.get(&spec.id) {
+            let what = format!("is the id of another monitor already, at {first}");
+            let problem = Problem::new(place, format!("{path}.id"), what)
+                .value(format!("\"{}\"", spec.id))
+                .allowed("an id that no other monitor has");
+            problems.push(problem);
+            continue;
+        }
+        first.insert(spec.id.clone(), place);
+        monitors.push((node.place.clone(), spec));
+    }
+    monitors
+}
+
+fn id_place(node: &Node) -> Place {
+    let entries = match &node.value {
+        Value::Table(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    let id = entries.iter().find(|entry| entry.key == "id");
+    id.map_or_else(|| node.place.clone(), |entry| entry.place.clone())
+}
+
+/// Reads the address to listen on. `localhost` is understood, other names are not: which of their
+/// addresses it would be is not clear.
+pub(crate) fn read_listen(text: &str) -> Result<SocketAddr, String> {
+    let text = text
+        .strip_prefix("localhost")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1{port}"));
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    Err(match text.rsplit_once(':') {
+        None => "has no port".to_owned(),
+        Some((_, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+            match port.parse::<u16>() {
+                Ok(_) => "is no IP address with a port".to_owned(),
+                Err(_) => format!("port {port} is out of range"),
+            }
+        }
+        Some(_) => "is no IP address with a port".to_owned(),
+    })
+}

@@ -1,0 +1,193 @@
+//! One tree for all that is read, with the place of every value: TOML and JSON both become this.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Place;
+
+/// The longest piece of a value that is repeated in a message, in characters.
+const SHOWN: usize = 60;
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+/// An entry of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) key: String,
+    pub(crate) node: Node,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Text(String),
+    Integer(i128),
+    Float(f64),
+    Bool(bool),
+    List(Vec<Node>),
+    /// Entries in the order of the file.
+    Table(Vec<Entry>),
+    /// Something that no key takes: a date, `null`, an integer beyond 128 bits.
+    Other(String),
+}
+
+/// Turns byte offsets into lines and columns.
+pub(crate) struct Text<'a> {
+    pub(crate) file: Arc<str>,
+    pub(crate) text: &'a str,
+}
+
+impl Text<'_> {
+    pub(crate) fn place(&self, span: &Range<usize>) -> Place {
+        let mut start = span.start.min(self.text.len());
+        while !self.text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &self.text[..start];
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before[line_start..].chars().count() + 1;
+        Place::File {
+            file: Arc::clone(&self.file),
+            line,
+            column,
+        }
+    }
+
+    pub(crate) fn table(&self, table: &Spanned<DeTable<'_>>) -> Node {
+        Node {
+            place: self.place(&table.span()),
+            value: self.entries(table.get_ref()),
+        }
+    }
+
+    fn entries(&self, table: &DeTable<'_>) -> Value {
+        let mut entries: Vec<(usize, Entry)> = table
+            .iter()
+            .map(|(key, value)| {
+                let place = self.place(&key.span());
+                let entry = Entry {
+                    place,
+                    key: key.get_ref().to_string(),
+                    node: self.node(value),
+                };
+                (key.span().start, entry)
+            })
+            .collect();
+        entries.sort_by_key(|(start, _)| *start);
+        Value::Table(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
+        let place = self.place(&value.span());
+        let value = match value.get_ref() {
+            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::Integer(integer) => {
+                match i128::from_str_radix(integer.as_str(), integer.radix()) {
+                    Ok(integer) => Value::Integer(integer),
+                    Err(_) => Value::Other(integer.to_string()),
+                }
+            }
+            DeValue::Float(float) => match float.as_str().parse() {
+                Ok(float) => Value::Float(float),
+                Err(_) => Value::Other(float.to_string()),
+            },
+            DeValue::Boolean(bool) => Value::Bool(*bool),
+            DeValue::Datetime(date) => Value::Other(date.to_string()),
+            DeValue::Array(list) => Value::List(list.iter().map(|item| self.node(item)).collect()),
+            DeValue::Table(table) => self.entries(table),
+        };
+        Node { place, value }
+    }
+}
+
+impl Node {
+    /// The tree of a JSON value.
+    pub(crate) fn from_json(json: &serde_json::Value) -> Self {
+        let value = match json {
+            serde_json::Value::Null => Value::Other("null".to_owned()),
+            serde_json::Value::Bool(bool) => Value::Bool(*bool),
+            serde_json::Value::Number(number) => match number.as_i128() {
+                Some(integer) => Value::Integer(integer),
+                None => number
+                    .as_f64()
+                    .map_or_else(|| Value::Other(number.to_string()), Value::Float),
+            },
+            serde_json::Value::String(text) => Value::Text(text.clone()),
+            serde_json::Value::Array(list) => {
+                Value::List(list.iter().map(Self::from_json).collect())
+            }
+            serde_json::Value::Object(map) => Value::Table(
+                map.iter()
+                    .map(|(key, value)| Entry {
+                        place: Place::Request,
+                        key: key.clone(),
+                        node: Self::from_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self {
+            place: Place::Request,
+            value,
+        }
+    }
+}
+
+impl Value {
+    /// What it is, for "is a number".
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Integer(_) => "a whole number",
+            Self::Float(_) => "a decimal number",
+            Self::Bool(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other(_) => "of no use here",
+        }
+    }
+
+    /// The value as it was written, more or less, and never more than a line of it.
+    pub(crate) fn show(&self) -> String {
+        match self {
+            Self::Text(text) => show_text(text),
+            Self::Integer(integer) => integer.to_string(),
+            Self::Float(float) => float.to_string(),
+            Self::Bool(bool) => bool.to_string(),
+            Self::List(list) if list.is_empty() => "[]".to_owned(),
+            Self::List(_) => "[...]".to_owned(),
+            Self::Table(_) => "{...}".to_owned(),
+            Self::Other(text) => text.chars().take(SHOWN).collect(),
+        }
+    }
+}
+
+/// A text in quotes, escaped and cut.
+pub(crate) fn show_text(text: &str) -> String {
+    let mut shown = String::from("\"");
+    for c in text.chars().take(SHOWN) {
+        match c {
+            '"' | '\\' => shown.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a `String` cannot fail.
+                let _ = write!(shown, "{}", c.escape_default());
+            }
+            c => shown.push(c),
+        }
+    }
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown.push('"');
+    shown
+}
