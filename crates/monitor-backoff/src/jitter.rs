@@ -17,7 +17,8 @@ pub enum JitterKind {
     None,
     /// `wait * (1 - ratio)` to `wait * (1 + ratio)`.
     Symmetric {
-        /// The share of the wait on **each** side, 0 to 1: 0.2 is ±20 %, a window 40 % wide.
+        /// The share of the wait on **each** side, 0 to 1: 0.2 is ±20 %, a window 40 % wide
+        /// (INV-BACKOFF-3).
         ratio: f64,
     },
     /// 0 to `wait`.

@@ -49,8 +49,10 @@ pub struct Policy {
     pub(crate) jitter: Jitter,
 }
 
-/// One wait before jitter, with the bounds that hold after it, in nanoseconds. Constructed so that
-/// `floor <= nominal <= cap`.
+/// One wait before jitter, with the bounds that hold after it, in nanoseconds.
+///
+/// INV-BACKOFF-1: `floor <= nominal <= cap`, and the jitter's window is cut at both: the delay is
+/// within them, and no window is empty.
 struct Wait {
     floor: u64,
     nominal: u64,

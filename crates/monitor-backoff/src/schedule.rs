@@ -69,7 +69,7 @@ impl ExponentOrigin {
 
 impl Schedule {
     /// Returns the wait in nanoseconds after `failures` failures (at least 1), whose exponent is
-    /// `exponent`. It never falls when both grow.
+    /// `exponent`. INV-BACKOFF-2: it never falls when both grow.
     pub(crate) fn wait(&self, failures: u32, exponent: u32, interval: u64) -> u64 {
         match self {
             Schedule::Steps(steps) => {
@@ -146,5 +146,6 @@ mod tests {
     fn a_fractional_factor_is_rounded_to_the_nearest_nanosecond() {
         assert_eq!(scale(100_000_000, power(1.1, 1)), 110_000_000);
         assert_eq!(scale(1_000_000_000, power(1.5, 3)), 3_375_000_000);
+        assert_eq!(scale(10, power(1.16, 1)), 12);
     }
 }

@@ -195,8 +195,12 @@ impl Breaker {
         let mut log = Log::new();
         let result = {
             let mut machine = lock(&self.machine);
+            let before = machine.word();
             let result = change(&mut machine, &mut log);
-            self.publish(&machine);
+            // An unchanged word is not written: readers keep their cache line.
+            if machine.word() != before {
+                self.publish(&machine);
+            }
             result
         };
         if let Some(listener) = &self.listener {
@@ -208,17 +212,12 @@ impl Breaker {
         result
     }
 
-    /// Called under the lock, so stores do not compete. An unchanged word is not written: readers
-    /// keep their cache line.
+    /// Called under the lock, so no two threads publish at once.
     fn publish(&self, machine: &Machine) {
-        let word = machine.word();
-        if word.raw() == self.word.load(Ordering::Relaxed) {
-            return;
-        }
         if let Some(retry_at) = machine.retry_at() {
             self.retry_at.store(nanos(retry_at), Ordering::Relaxed);
         }
-        self.word.store(word.raw(), Ordering::Release);
+        self.word.store(machine.word().raw(), Ordering::Release);
     }
 }
 
@@ -231,3 +230,6 @@ impl fmt::Debug for Breaker {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
