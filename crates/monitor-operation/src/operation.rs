@@ -1,6 +1,6 @@
 //! One piece of work that may commit its result once, while its epoch is current.
 
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use crate::{
     Cancellation, Canceller, Cause, CommitError, Epoch, OperationId,
@@ -15,7 +15,7 @@ use crate::{
 /// Made by [`Operations::begin`](crate::Operations::begin) only, so that the work which runs under
 /// it can neither forge nor change it. Dropping it ends the operation: nothing of it stays behind.
 #[must_use = "dropping an operation ends it"]
-pub struct Operation<K: Eq + Hash> {
+pub struct Operation<K> {
     shared: Arc<Shared<K>>,
     body: Arc<Body<K>>,
     /// INV-OPERATION-6: leaves `COMMITTED` never, so an operation commits at most once.
@@ -26,7 +26,7 @@ const OPEN: u8 = 0;
 const COMMITTING: u8 = 1;
 const COMMITTED: u8 = 2;
 
-impl<K: Eq + Hash> Operation<K> {
+impl<K> Operation<K> {
     pub(crate) fn new(shared: Arc<Shared<K>>, body: Arc<Body<K>>) -> Self {
         Self {
             shared,
@@ -151,7 +151,7 @@ impl<K: Eq + Hash> Operation<K> {
     }
 }
 
-impl<K: Eq + Hash> Drop for Operation<K> {
+impl<K> Drop for Operation<K> {
     fn drop(&mut self) {
         let body = lock(&self.shared.registry).end(self.body.id);
         // Here, not under the lock: the key may have a destructor.
@@ -159,7 +159,7 @@ impl<K: Eq + Hash> Drop for Operation<K> {
     }
 }
 
-impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Operation<K> {
+impl<K: fmt::Debug> fmt::Debug for Operation<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation")
             .field("id", &self.body.id)
@@ -172,12 +172,12 @@ impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Operation<K> {
 
 /// An open commit section. Dropping it ends the section; the operation has then committed.
 #[must_use = "dropping the section ends it"]
-pub struct Committing<'a, K: Eq + Hash> {
+pub struct Committing<'a, K> {
     operation: &'a Operation<K>,
     left_as: u8,
 }
 
-impl<K: Eq + Hash> Committing<'_, K> {
+impl<K> Committing<'_, K> {
     /// Ends the section without a commit: the change was certainly not made, and the operation
     /// may try again.
     pub fn abandon(mut self) {
@@ -185,7 +185,7 @@ impl<K: Eq + Hash> Committing<'_, K> {
     }
 }
 
-impl<K: Eq + Hash> Drop for Committing<'_, K> {
+impl<K> Drop for Committing<'_, K> {
     fn drop(&mut self) {
         let generation = &self.operation.body.token.generation;
         let last = generation.gate.leave();
@@ -196,7 +196,7 @@ impl<K: Eq + Hash> Drop for Committing<'_, K> {
     }
 }
 
-impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Committing<'_, K> {
+impl<K: fmt::Debug> fmt::Debug for Committing<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Committing")
             .field("operation", self.operation)

@@ -224,7 +224,7 @@ impl<K: Clone + Eq + Hash> Default for Operations<K> {
     }
 }
 
-impl<K: Eq + Hash> fmt::Debug for Operations<K> {
+impl<K> fmt::Debug for Operations<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let registry = lock(&self.shared.registry);
         f.debug_struct("Operations")

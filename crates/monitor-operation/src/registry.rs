@@ -123,16 +123,18 @@ impl<K: Eq + Hash> Registry<K> {
         Ok(body)
     }
 
+    pub(crate) fn epoch(&self, key: &K) -> Option<Epoch> {
+        let state = self.keys.get(key)?;
+        state.current.as_ref().map(|generation| generation.epoch)
+    }
+}
+
+impl<K> Registry<K> {
     /// Ends an operation. Returns what the registry held of it, to be dropped outside the lock.
     pub(crate) fn end(&mut self, id: OperationId) -> Option<Arc<Body<K>>> {
         let body = self.open.remove(&id)?;
         body.token.generation.open.fetch_sub(1, Ordering::Relaxed);
         Some(body)
-    }
-
-    pub(crate) fn epoch(&self, key: &K) -> Option<Epoch> {
-        let state = self.keys.get(key)?;
-        state.current.as_ref().map(|generation| generation.epoch)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<K>> {

@@ -2,21 +2,28 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod driver;
 mod error;
+mod kernel;
 mod observer;
+mod outcome;
 mod phase;
 mod run;
 mod scheduler;
+mod shared;
 mod spec;
 mod status;
+mod sync;
+mod task;
 
 pub use crate::{
     config::{Config, Saturation},
     error::{ScheduleError, SpecError},
     observer::{Ended, Finished, Missed, MissedReason, Observer},
+    outcome::{Scheduled, ShutdownReport, TriggerOutcome},
     phase::Phase,
     run::{Claim, Completion, Due, Run, Trigger},
-    scheduler::{Scheduled, Scheduler, ShutdownReport, TriggerOutcome},
+    scheduler::Scheduler,
     spec::{Spec, SpecBuilder},
     status::{KeyState, ProbeStatus, Status},
 };

@@ -1,6 +1,6 @@
 //! What a handler is given, and what it gives back.
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use monitor_backoff::Verdict;
 use monitor_operation::Operation;
@@ -27,7 +27,7 @@ pub enum Trigger {
 /// One run of a key, handed to its handler.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Run<K: Eq + Hash> {
+pub struct Run<K> {
     /// The right to commit the result.
     pub operation: Operation<K>,
     /// The due time the run is for.

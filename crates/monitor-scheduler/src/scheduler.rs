@@ -1,86 +1,88 @@
-//! The handle.
+//! The handle: what a program asks of a scheduler.
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::Hash,
+    num::NonZeroUsize,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use monitor_operation::{Epoch, Fence, Operations};
+use monitor_operation::{Cause, Epoch, Fence, Operations};
 
-use crate::{Completion, Config, Observer, ProbeStatus, Run, ScheduleError, Spec, Status};
+use crate::{
+    Completion, Config, Observer, ProbeStatus, Run, ScheduleError, Scheduled, ShutdownReport, Spec,
+    Status, TriggerOutcome, driver,
+    kernel::{Core, RunId},
+    shared::{Handler, Shared},
+};
 
-/// Runs each key when it is due, never two runs of one key at once.
+/// Runs each key when it is due, and never two runs of one key at once.
+///
+/// Clones are handles to the same thing. When the last one is dropped nothing more is started; the
+/// runs that are going on may end. For an orderly end call [`shutdown`](Scheduler::shutdown).
+///
+/// No method blocks or waits unless it is `async`. `Hash` and `Eq` of a key run under the
+/// scheduler's lock and must not call back; handlers, observers and destructors run under none.
 pub struct Scheduler<K> {
-    shared: Arc<K>,
+    handle: Arc<Handle<K>>,
 }
 
-/// What [`Scheduler::schedule`] did.
-#[derive(Debug)]
-pub enum Scheduled {
-    /// The key is new.
-    Created {
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// The key was there; its runs of before were fenced as edited.
-    Updated {
-        /// The fence, with the new epoch.
-        fence: Fence,
-    },
+/// Tells the driver when the last clone of the scheduler is dropped.
+struct Handle<K> {
+    shared: Arc<Shared<K>>,
 }
 
-impl Scheduled {
-    /// Returns the epoch under which the key runs from now on.
+impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
+    /// Makes a scheduler without keys and starts its driver.
+    ///
+    /// The driver is a thread of its own on a multi-threaded runtime, where a handler that blocks
+    /// a worker must not hold it up, and a task on a single-threaded one.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its clock enabled, in which handlers are to run, and when
+    /// there is no thread to be had for the driver.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        match self {
-            Self::Created { epoch } => *epoch,
-            Self::Updated { fence } => fence.epoch(),
+    pub fn new(config: Config, operations: Operations<K>, observer: Arc<dyn Observer<K>>) -> Self {
+        let shared = Arc::new(Shared::new(Core::new(&config), operations, observer));
+        driver::start(Arc::clone(&shared));
+        Self {
+            handle: Arc::new(Handle { shared }),
         }
     }
-}
 
-/// What a manual trigger came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TriggerOutcome {
-    /// A run is being started.
-    Started,
-    /// The key waits for a permit.
-    Queued,
-    /// A run is going on or waits for a permit; one more follows the one that is going on,
-    /// however often it is triggered meanwhile.
-    Coalesced,
-    /// Every permit is taken and the key may not wait for one. Its timer stays as it was.
-    Skipped,
-    /// The key is paused; nothing was done.
-    Paused,
-    /// There is no such key.
-    Unknown,
-    /// The scheduler is shut down.
-    ShutDown,
-}
-
-/// What a shutdown came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport<K> {
-    /// How many runs ended by themselves within the grace.
-    pub finished: usize,
-    /// The keys whose run was fenced and aborted when the grace was over.
-    pub aborted: Vec<K>,
-}
-
-#[allow(unused_variables, missing_docs)]
-impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
-    pub fn new(config: Config, operations: Operations<K>, observer: Arc<dyn Observer<K>>) -> Self {
-        todo!()
-    }
+    /// Adds a key, or gives one that is there a new spec and handler.
+    ///
+    /// A new key is registered for operations if it is not yet, at the epoch it last had or zero.
+    /// For a key that is there, its operations are fenced as [`Edited`](Cause::Edited) and the
+    /// next run is under the new epoch; a run that is going on is told to stop and keeps the key
+    /// until it has. A paused key stays paused. A key in backoff keeps its due time.
+    ///
+    /// A panic in `handler` is a failure of that run and of nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed, because of
+    /// - [`ShutDown`](ScheduleError::ShutDown): the scheduler takes no more keys;
+    /// - [`Register`](ScheduleError::Register): the key could not be registered.
     pub fn schedule<H, F>(&self, key: K, spec: Spec, handler: H) -> Result<Scheduled, ScheduleError>
     where
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        todo!()
+        self.place(key, spec, erase(handler), false)
     }
-    /// Adds or updates a key that stays paused until `resume`.
+
+    /// Like [`schedule`](Scheduler::schedule), but the key is paused afterwards, also if it was
+    /// not: nothing runs until [`resume`](Scheduler::resume).
+    ///
+    /// For a change that has to be stored before anything runs under it: this, store the epoch it
+    /// returns, resume.
+    ///
+    /// # Errors
+    ///
+    /// As for [`schedule`](Scheduler::schedule).
     pub fn schedule_paused<H, F>(
         &self,
         key: K,
@@ -91,54 +93,233 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        todo!()
+        self.place(key, spec, erase(handler), true)
     }
+
+    fn place(
+        &self,
+        key: K,
+        spec: Spec,
+        handler: Handler<K>,
+        paused: bool,
+    ) -> Result<Scheduled, ScheduleError> {
+        let shared = self.shared();
+        let epoch = shared.operations.register(key.clone(), Epoch::default())?;
+        let key = Arc::new(key);
+        let placed =
+            shared.change(|core, now| core.schedule(&key, spec, handler, epoch, paused, now));
+        // The handler that comes back is dropped here, under no lock.
+        let created = placed.map_err(|_| ScheduleError::ShutDown)?;
+        if created {
+            return Ok(Scheduled::Created { epoch });
+        }
+        let fence = self.fence(&key, Cause::Edited);
+        // Somebody who forgets a key while it is edited leaves nothing to be fenced.
+        Ok(
+            fence.map_or(Scheduled::Created { epoch }, |fence| Scheduled::Updated {
+                fence,
+            }),
+        )
+    }
+
+    /// Takes a key out of the schedule and fences its operations as
+    /// [`Stopped`](Cause::Stopped). None if there is no such key.
+    ///
+    /// A run that is going on is told to stop; if the key is scheduled again, its next run waits
+    /// until that one has ended.
     pub fn cancel(&self, key: &K) -> Option<Fence> {
-        todo!()
+        self.take_out(key).map(|(fence, _)| fence)
     }
+
+    /// Cancels a key. Returns the fence, and the run that may still be going on.
+    fn take_out(&self, key: &K) -> Option<(Fence, Option<RunId>)> {
+        let run = self
+            .shared()
+            .change(|core, now| core.remove(key, now).then(|| core.run_of(key)))?;
+        Some((self.fence(key, Cause::Stopped)?, run))
+    }
+
+    /// Takes a key out of the schedule, and waits until its run has ended and its commits are
+    /// settled. False, at once, if there is no such key.
+    ///
+    /// # Cancel safety
+    ///
+    /// The key is cancelled when the future is first polled. Dropping it later loses the waiting
+    /// only. A run that never ends is waited for as long: put a timeout around it.
     pub async fn cancel_and_wait(&self, key: &K) -> bool {
-        todo!()
+        let shared = self.shared();
+        let run = shared.core(|core, _| core.run_of(key));
+        let Some(fence) = self.cancel(key) else {
+            return false;
+        };
+        if run.is_some() {
+            shared
+                .until(|| shared.core(|core, _| core.run_of(key)) != run)
+                .await;
+        }
+        fence.settled().await;
+        true
     }
+
+    /// Pauses a key and fences its operations as [`Paused`](Cause::Paused). None if there is no
+    /// such key.
+    ///
+    /// When this returns nothing of the key runs any more that may commit, and nothing will until
+    /// [`resume`](Scheduler::resume): only commits that had begun may still be under way, see
+    /// [`Fence::settled`]. Pausing again fences again.
     pub fn pause(&self, key: &K) -> Option<Fence> {
-        todo!()
+        let known = self.shared().change(|core, now| core.pause(key, now));
+        if known {
+            self.fence(key, Cause::Paused)
+        } else {
+            None
+        }
     }
+
+    /// Ends the pause of a key: it runs again from its next slot on. True if there is such a key,
+    /// paused or not.
+    ///
+    /// Fences nothing. Where the epoch is stored and a resume has to bring a newer one, fence the
+    /// key in [`operations`](Scheduler::operations), store, then resume.
     pub fn resume(&self, key: &K) -> bool {
-        todo!()
+        let shared = self.shared();
+        let epoch = shared.operations.epoch(key).unwrap_or_default();
+        shared.change(|core, now| core.resume(key, epoch, now))
     }
+
+    /// Runs a key now: instead of at its next due time if it waits for that, or once more after
+    /// the run that is going on.
+    ///
+    /// After a manual run that does not fail the timer follows one interval later and then goes
+    /// back to the slots. Unless the spec says otherwise a trigger ends the backoff.
     pub fn trigger(&self, key: &K) -> TriggerOutcome {
-        todo!()
+        self.shared().change(|core, now| core.trigger(key, now))
     }
+
+    /// Ends the failure streak of a key; if it waits out a backoff it runs at its next slot
+    /// instead. The text and time of its last error are kept. True if there is such a key.
     pub fn reset_backoff(&self, key: &K) -> bool {
-        todo!()
+        self.shared()
+            .change(|core, now| core.reset_backoff(key, now))
     }
+
+    /// Cancels every key, as by [`cancel`](Scheduler::cancel), and returns how many there were.
+    #[expect(clippy::must_use_candidate, reason = "clearing nothing is no mistake")]
     pub fn clear(&self) -> usize {
-        todo!()
+        let keys = self.shared().change(|core, now| core.clear(now));
+        for key in &keys {
+            drop(self.fence(key, Cause::Stopped));
+        }
+        keys.len()
     }
-    pub fn set_max_concurrent(&self, limit: std::num::NonZeroUsize) {
-        todo!()
+
+    /// Changes how many runs may hold a process permit at once. Above a lowered limit the runs
+    /// that are going on go on, and nothing starts until enough of them have ended.
+    pub fn set_max_concurrent(&self, limit: NonZeroUsize) {
+        self.shared()
+            .change(|core, now| core.set_limit(limit.get(), now));
     }
+
+    /// Returns what the scheduler is doing, at one instant.
+    #[must_use]
     pub fn status(&self) -> Status<K> {
-        todo!()
+        let status = self.shared().core(|core, now| core.status(now));
+        status.map(|key| K::clone(key))
     }
+
+    /// Returns what one key is doing, or none if there is no such key.
+    #[must_use]
     pub fn probe_status(&self, key: &K) -> Option<ProbeStatus<K>> {
-        todo!()
+        let status = self
+            .shared()
+            .core(|core, now| core.probe_status(key, now))?;
+        Some(status.map(|key| K::clone(key)))
     }
+
+    /// Ends the scheduler within `grace`: starts nothing more, lets the runs that are going on
+    /// end, and when the grace is over fences those that have not as
+    /// [`Shutdown`](Cause::Shutdown) and aborts them.
+    ///
+    /// Keys that are due and wait for a permit are reported as missed. When this returns, the
+    /// observer has heard everything. A second call does no harm.
+    ///
+    /// # Cancel safety
+    ///
+    /// The scheduler is closed when the future is first polled. Dropping it later leaves the runs
+    /// to end by themselves, at the latest some time after their deadlines.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport<K> {
-        todo!()
+        let shared = self.shared();
+        let running = shared.change(|core, now| {
+            core.close(now);
+            core.running()
+        });
+        let idle = shared.until(|| shared.core(|core, _| core.running()) == 0);
+        let in_time = tokio::time::timeout(grace, idle).await.is_ok();
+        let left = if in_time {
+            Vec::new()
+        } else {
+            shared.core(|core, now| core.abandon(now))
+        };
+        for key in &left {
+            drop(self.fence(key, Cause::Shutdown));
+        }
+        shared.stopping.store(true, Ordering::Release);
+        shared.wake.notify_one();
+        shared.until(|| shared.is_stopped()).await;
+        ShutdownReport {
+            finished: running.saturating_sub(left.len()),
+            aborted: left.iter().map(|key| K::clone(key)).collect(),
+        }
     }
+
+    /// Returns the registry in which the runs begin their operations.
+    #[must_use]
     pub fn operations(&self) -> &Operations<K> {
-        todo!()
+        &self.shared().operations
     }
-    /// The time since the scheduler was made.
+
+    /// Returns the time since the scheduler was made, by the clock that all its times are in.
+    #[must_use]
     pub fn now(&self) -> Duration {
-        todo!()
+        self.shared().now()
+    }
+
+    /// Moves a key to its next epoch and lets the kernel know. Always after the kernel has been
+    /// told to start nothing more of before: see `Core::confirm`.
+    fn fence(&self, key: &K, cause: Cause) -> Option<Fence> {
+        let fence = self.shared().operations.fence(key, cause)?;
+        let epoch = fence.epoch();
+        self.shared().core(|core, _| core.note_epoch(key, epoch));
+        Some(fence)
+    }
+
+    fn shared(&self) -> &Shared<K> {
+        &self.handle.shared
+    }
+}
+
+fn erase<K, H, F>(handler: H) -> Handler<K>
+where
+    H: Fn(Run<K>) -> F + Send + Sync + 'static,
+    F: Future<Output: Into<Completion>> + Send + 'static,
+{
+    Arc::new(move |run| {
+        let work = handler(run);
+        Box::pin(async move { work.await.into() })
+    })
+}
+
+impl<K> Drop for Handle<K> {
+    fn drop(&mut self) {
+        self.shared.orphaned.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
     }
 }
 
 impl<K> Clone for Scheduler<K> {
     fn clone(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            handle: Arc::clone(&self.handle),
         }
     }
 }

@@ -89,3 +89,51 @@ pub enum KeyState {
     /// It is paused, and no run is going on.
     Paused,
 }
+
+impl<K> Status<K> {
+    /// The same with the keys made into others.
+    pub(crate) fn map<T>(self, with: impl Fn(&K) -> T) -> Status<T> {
+        let all = |keys: Vec<K>| keys.iter().map(&with).collect();
+        Status {
+            ongoing: all(self.ongoing),
+            scheduled: all(self.scheduled),
+            states: self
+                .states
+                .into_iter()
+                .map(|state| state.map(&with))
+                .collect(),
+            concurrency_limit: self.concurrency_limit,
+            current_concurrency: self.current_concurrency,
+            stuck: all(self.stuck),
+            queue_depth: self.queue_depth,
+            queue_oldest: self.queue_oldest,
+            started_total: self.started_total,
+            missed_total: self.missed_total,
+            lost: self.lost,
+        }
+    }
+}
+
+impl<K> ProbeStatus<K> {
+    pub(crate) fn map<T>(self, with: impl Fn(&K) -> T) -> ProbeStatus<T> {
+        ProbeStatus {
+            service: with(&self.service),
+            interval: self.interval,
+            current_backoff: self.current_backoff,
+            consecutive_failures: self.consecutive_failures,
+            last_probe_at: self.last_probe_at,
+            last_success_at: self.last_success_at,
+            last_error_at: self.last_error_at,
+            last_error: self.last_error,
+            is_active: self.is_active,
+            state: self.state,
+            next_due: self.next_due,
+            running_for: self.running_for,
+            deadline_in: self.deadline_in,
+            last_duration: self.last_duration,
+            failures_total: self.failures_total,
+            successes_total: self.successes_total,
+            missed_total: self.missed_total,
+        }
+    }
+}

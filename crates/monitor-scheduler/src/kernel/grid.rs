@@ -1,0 +1,41 @@
+//! The slots of a key: a fixed grid, so that its rate neither drifts nor bunches.
+
+use super::tick::Tick;
+
+/// The ticks `offset + n × interval`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    offset_ms: u64,
+    pub(crate) interval_ms: u64,
+}
+
+impl Grid {
+    /// The grid whose slots in unix time are `phase_ms + n × interval_ms`, seen from an origin at
+    /// `origin_unix_ms`. The interval must not be zero, and no spec has such a one.
+    pub(crate) fn new(phase_ms: u64, interval_ms: u64, origin_unix_ms: u64) -> Self {
+        let (phase, origin) = (phase_ms % interval_ms, origin_unix_ms % interval_ms);
+        Self {
+            offset_ms: (phase + interval_ms - origin) % interval_ms,
+            interval_ms,
+        }
+    }
+
+    /// The first slot that is not before `at`.
+    pub(crate) fn at_or_after(&self, at: Tick) -> Tick {
+        let into = at.0 % self.interval_ms;
+        let wait = (self.offset_ms + self.interval_ms - into) % self.interval_ms;
+        at.plus(wait)
+    }
+
+    /// How many slots there are from `first`, itself one, up to but without `end`.
+    pub(crate) fn slots(&self, first: Tick, end: Tick) -> u32 {
+        let slots = end.since(first).div_ceil(self.interval_ms);
+        u32::try_from(slots).unwrap_or(u32::MAX)
+    }
+
+    /// The last of `slots` slots from `first` on.
+    pub(crate) fn last(&self, first: Tick, slots: u32) -> Tick {
+        let between = u64::from(slots.saturating_sub(1));
+        first.plus(self.interval_ms.saturating_mul(between))
+    }
+}

@@ -1,0 +1,352 @@
+//! Adding, changing and removing keys, and running them by hand.
+
+use std::{hash::Hash, sync::Arc};
+
+use monitor_backoff::FailureStreak;
+use monitor_operation::Epoch;
+
+use super::{
+    Core, Effect, RunId,
+    entry::{Entry, Life, Past, Stage, Wait},
+    grid::Grid,
+    tick::{Tick, millis},
+};
+use crate::{MissedReason, Spec, Trigger, TriggerOutcome};
+
+impl<K: Eq + Hash, H: Clone> Core<K, H> {
+    /// Adds a key, or gives one that is there a new spec and handler. True if it is new.
+    ///
+    /// A paused key stays paused; with `paused` any key is so afterwards. What the key was waiting
+    /// for is taken back, and the verdict of a run that is going on no longer counts. After the
+    /// end nothing is taken, and the handler comes back.
+    pub(crate) fn schedule(
+        &mut self,
+        key: &Arc<K>,
+        spec: Spec,
+        handler: H,
+        epoch: Epoch,
+        paused: bool,
+        now: Tick,
+    ) -> Result<bool, H> {
+        self.clock(now);
+        if self.closed {
+            return Err(handler);
+        }
+        let Some(index) = self.names.get(key).copied() else {
+            let index = self.add(key, spec, handler, epoch, paused);
+            self.check(index);
+            return Ok(true);
+        };
+        let was = self.entries[index].life;
+        let backoff = self.backoff_due(index);
+        self.withdraw(index, MissedReason::Withdrawn);
+        let grid = self.grid(key.as_ref(), &spec);
+        let entry = &mut self.entries[index];
+        let old = std::mem::replace(&mut entry.handler, handler);
+        entry.spec = spec;
+        entry.grid = grid;
+        entry.epoch = entry.epoch.max(epoch);
+        entry.not_before = Tick::ZERO;
+        entry.covered = self.now;
+        entry.life = if paused || was == Life::Paused {
+            Life::Paused
+        } else {
+            Life::Active
+        };
+        if was == Life::Removed {
+            entry.streak = FailureStreak::new();
+            entry.past = Past::default();
+        }
+        match backoff {
+            Some(due) if entry.is_active() => self.arm_beside_grid(index, due),
+            _ => self.reactivate(index),
+        }
+        self.effects.push(Effect::Discard {
+            key: None,
+            handler: old,
+        });
+        self.dispatch();
+        self.check(index);
+        Ok(was == Life::Removed)
+    }
+
+    fn add(&mut self, key: &Arc<K>, spec: Spec, handler: H, epoch: Epoch, paused: bool) -> u32 {
+        let grid = self.grid(key.as_ref(), &spec);
+        let last_due = self.accounted(spec.after(), grid.interval_ms);
+        let immediate = spec.immediate();
+        let index = self.entries.insert(Entry {
+            key: Arc::clone(key),
+            handler,
+            spec,
+            grid,
+            epoch,
+            life: if paused { Life::Paused } else { Life::Active },
+            wait: Wait::Nothing,
+            run: None,
+            again: false,
+            last_due,
+            covered: self.now,
+            not_before: Tick::ZERO,
+            streak: FailureStreak::new(),
+            past: Past::default(),
+        });
+        self.names.insert(Arc::clone(key), index);
+        match (paused, immediate) {
+            (true, _) => {}
+            (false, true) => self.arm_beside_grid(index, self.now),
+            (false, false) => self.arm_slot(index),
+        }
+        index
+    }
+
+    fn grid(&self, key: &K, spec: &Spec) -> Grid {
+        let interval_ms = millis(spec.interval());
+        Grid::new(
+            spec.phase().offset_ms(key, interval_ms),
+            interval_ms,
+            self.origin_unix_ms,
+        )
+    }
+
+    /// The due time of a key that waits out its backoff.
+    fn backoff_due(&self, index: u32) -> Option<Tick> {
+        let entry = &self.entries[index];
+        match entry.wait {
+            Wait::Timer(armed) if !armed.on_grid && entry.streak.consecutive() > 0 => {
+                (armed.due > self.now).then_some(armed.due)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes a key out of the schedule. True if it was in.
+    pub(crate) fn remove(&mut self, key: &K, now: Tick) -> bool {
+        self.clock(now);
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        self.withdraw(index, MissedReason::Withdrawn);
+        self.retire(index);
+        self.dispatch();
+        true
+    }
+
+    /// Takes every key out of the schedule and returns them.
+    pub(crate) fn clear(&mut self, now: Tick) -> Vec<Arc<K>> {
+        self.clock(now);
+        let mut removed = Vec::new();
+        for index in self.entries.indices() {
+            let entry = &self.entries[index];
+            if entry.life != Life::Removed {
+                removed.push(Arc::clone(&entry.key));
+                self.withdraw(index, MissedReason::Withdrawn);
+                self.retire(index);
+            }
+        }
+        removed
+    }
+
+    /// Stops starting runs. Those that are going on go on, and their verdicts count.
+    pub(crate) fn close(&mut self, now: Tick) {
+        self.clock(now);
+        self.closed = true;
+        for index in self.entries.indices() {
+            self.withdraw_wait(index, MissedReason::Shutdown);
+            self.withdraw_start(index, MissedReason::Shutdown);
+            self.retire(index);
+        }
+    }
+
+    /// Gives up every run that is still going on, as at the end of a shutdown. Returns their keys.
+    pub(crate) fn abandon(&mut self, now: Tick) -> Vec<Arc<K>> {
+        self.clock(now);
+        let mut abandoned = Vec::new();
+        for index in self.entries.indices() {
+            if self.entries[index].run.is_some() {
+                abandoned.push(Arc::clone(&self.entries[index].key));
+                self.disown(index);
+                self.give_up(index);
+            }
+        }
+        abandoned
+    }
+
+    /// Marks a key as removed, and frees it unless its run is still going on.
+    fn retire(&mut self, index: u32) {
+        let entry = &mut self.entries[index];
+        entry.life = Life::Removed;
+        entry.again = false;
+        match entry.run.map(|run| run.stage) {
+            None => self.free(index),
+            // The timer of a stuck run only reports the slots of an active key.
+            Some(Stage::Stuck) => self.wheel.clear(index),
+            Some(_) => {}
+        }
+    }
+
+    /// Forgets a key that has neither wait nor run.
+    pub(super) fn free(&mut self, index: u32) {
+        self.wheel.clear(index);
+        if let Some(entry) = self.entries.remove(index) {
+            self.names.remove(&entry.key);
+            self.effects.push(Effect::Discard {
+                key: Some(entry.key),
+                handler: entry.handler,
+            });
+        }
+    }
+
+    /// Pauses a key. True if there is such a key.
+    pub(crate) fn pause(&mut self, key: &K, now: Tick) -> bool {
+        self.clock(now);
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        self.withdraw(index, MissedReason::Withdrawn);
+        self.entries[index].life = Life::Paused;
+        self.dispatch();
+        self.check(index);
+        true
+    }
+
+    /// Ends the pause of a key. True if there is such a key.
+    pub(crate) fn resume(&mut self, key: &K, epoch: Epoch, now: Tick) -> bool {
+        self.clock(now);
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        let entry = &mut self.entries[index];
+        if entry.life == Life::Paused {
+            entry.life = Life::Active;
+            entry.epoch = entry.epoch.max(epoch);
+            entry.covered = self.now;
+            self.reactivate(index);
+        }
+        self.check(index);
+        true
+    }
+
+    /// Sets the next slot of an active key, or waits for the run that still has it.
+    fn reactivate(&mut self, index: u32) {
+        let entry = &self.entries[index];
+        match entry.run.map(|run| run.stage) {
+            _ if !entry.is_active() => {}
+            None => self.arm_slot(index),
+            Some(Stage::Stuck) => self.watch_slots(index),
+            Some(_) => {}
+        }
+    }
+
+    /// Runs a key now, or once more after the run that is going on.
+    pub(crate) fn trigger(&mut self, key: &K, now: Tick) -> TriggerOutcome {
+        self.clock(now);
+        if self.closed {
+            return TriggerOutcome::ShutDown;
+        }
+        let Some(index) = self.find(key) else {
+            return TriggerOutcome::Unknown;
+        };
+        let outcome = self.trigger_known(index);
+        let accepted = !matches!(outcome, TriggerOutcome::Paused | TriggerOutcome::Skipped);
+        let entry = &mut self.entries[index];
+        if accepted && entry.spec.trigger_resets() {
+            entry.streak.reset();
+        }
+        self.check(index);
+        outcome
+    }
+
+    fn trigger_known(&mut self, index: u32) -> TriggerOutcome {
+        let entry = &mut self.entries[index];
+        if !entry.is_active() {
+            return TriggerOutcome::Paused;
+        }
+        if let Some(run) = entry.run {
+            // One that has not begun yet will do.
+            entry.again |= run.stage != Stage::Starting;
+            return TriggerOutcome::Coalesced;
+        }
+        let Wait::Timer(armed) = entry.wait else {
+            return TriggerOutcome::Coalesced;
+        };
+        // A slot whose start the jitter has put off is run now instead of then.
+        let come = armed.due <= self.now;
+        let due = if come {
+            armed.due
+        } else {
+            entry.due_at(self.now)
+        };
+        let outcome = if self.has_room() {
+            TriggerOutcome::Started
+        } else if self.enqueue(index, due, Trigger::Manual) {
+            TriggerOutcome::Queued
+        } else {
+            return TriggerOutcome::Skipped;
+        };
+        self.wheel.clear(index);
+        if !come {
+            self.take_back(index, armed, MissedReason::Withdrawn);
+            #[cfg(test)]
+            self.note(index, super::tests::Note::Armed(due));
+        }
+        if outcome == TriggerOutcome::Started {
+            self.start(index, due, Trigger::Manual);
+        }
+        outcome
+    }
+
+    /// Ends the failure streak of a key and goes back to its slots. True if there is such a key.
+    pub(crate) fn reset_backoff(&mut self, key: &K, now: Tick) -> bool {
+        self.clock(now);
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        let entry = &mut self.entries[index];
+        entry.streak.reset();
+        entry.not_before = Tick::ZERO;
+        if let Wait::Timer(armed) = entry.wait
+            && !armed.on_grid
+            && armed.due > self.now
+        {
+            self.withdraw_wait(index, MissedReason::Withdrawn);
+            self.arm_slot(index);
+        }
+        self.check(index);
+        true
+    }
+
+    /// The run of a key that is going on, also of a key that has been removed.
+    pub(crate) fn run_of(&self, key: &K) -> Option<RunId> {
+        let index = *self.names.get(key)?;
+        let run = self.entries[index].run.as_ref()?;
+        Some(RunId {
+            index,
+            serial: run.serial,
+        })
+    }
+
+    /// How many runs are going on.
+    pub(crate) fn running(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| entry.run.is_some())
+            .count()
+    }
+
+    /// The number of a key that is in the schedule.
+    pub(super) fn find(&self, key: &K) -> Option<u32> {
+        let index = *self.names.get(key)?;
+        (self.entries[index].life != Life::Removed).then_some(index)
+    }
+
+    /// Takes back what a key waits for, and takes its run's right to count.
+    fn withdraw(&mut self, index: u32, reason: MissedReason) {
+        self.withdraw_wait(index, reason);
+        self.withdraw_start(index, reason);
+        if self.entries[index].is_active() && self.entries[index].run.is_some() {
+            self.miss_passed(index, MissedReason::InFlight);
+        }
+        self.entries[index].again = false;
+        self.disown(index);
+    }
+}
