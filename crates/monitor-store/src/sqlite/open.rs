@@ -238,14 +238,18 @@ fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
         Found::Foreign => return Err(OpenError::Foreign { path: path.into() }),
         Found::Empty | Found::Version(_) => {}
     }
-    configure(&connection, options).map_err(failed)?;
+    configure(&connection).map_err(failed)?;
     migrate::run(&mut connection).map_err(failed)?;
+    if let Some(size) = options.max_size {
+        // After the migration, which must not fail for want of a page.
+        limit(&connection, size).map_err(failed)?;
+    }
     Ok(connection)
 }
 
 /// INV-STORE-4: what is acknowledged is on disk. WAL with `synchronous = FULL` flushes the log at
 /// every commit; `NORMAL` would lose acknowledged commits when the power fails.
-fn configure(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Has an effect in an empty file only, and only before the log is switched on.
     connection.pragma_update(None, "auto_vacuum", "incremental")?;
     let mode: String =
@@ -256,14 +260,15 @@ fn configure(connection: &Connection, options: &Options) -> rusqlite::Result<()>
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
-    if let Some(size) = options.max_size {
-        let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        let pages = size / u64::from(page.max(1));
-        // SQLite's own limit is a little lower, and it keeps to that.
-        let pages = u32::try_from(pages.max(1)).unwrap_or(u32::MAX - 1);
-        connection.pragma_update(None, "max_page_count", pages)?;
-    }
     Ok(())
+}
+
+fn limit(connection: &Connection, size: u64) -> rusqlite::Result<()> {
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    // SQLite's own limits are tighter, and it keeps to those: no more than 2^32 - 2 pages, no
+    // fewer than the file has.
+    let pages = u32::try_from(size / u64::from(page.max(1))).unwrap_or(u32::MAX);
+    connection.pragma_update(None, "max_page_count", pages.clamp(1, u32::MAX - 1))
 }
 
 #[cfg(test)]
