@@ -240,7 +240,11 @@ fn inv_breaker_5_a_refusal_knows_its_interval() {
         let late = Duration::from_millis(500);
         let rejected = breaker.try_acquire(late).expect_err("not closed");
         if second_opening {
-            assert_eq!(rejected.retry_after, Duration::from_millis(2500), "INV-BREAKER-5");
+            assert_eq!(
+                rejected.retry_after,
+                Duration::from_millis(2500),
+                "INV-BREAKER-5"
+            );
         }
         opening.join().expect("no panic");
     });
@@ -255,12 +259,17 @@ fn a_healthy_call_and_a_refusal_need_no_lock() {
     loom::model(|| {
         let (breaker, _told) = breaker(1, 1);
         let held = breaker.machine.lock().expect("nobody else");
-        breaker.try_acquire(Duration::ZERO).expect("closed").success(Duration::ZERO);
+        breaker
+            .try_acquire(Duration::ZERO)
+            .expect("closed")
+            .success(Duration::ZERO);
         drop(breaker.try_acquire(Duration::ZERO).expect("closed"));
         drop(held);
         breaker.trip(Duration::ZERO);
         let _held = breaker.machine.lock().expect("nobody else");
-        let rejected = breaker.try_acquire(Duration::from_millis(400)).expect_err("open");
+        let rejected = breaker
+            .try_acquire(Duration::from_millis(400))
+            .expect_err("open");
         assert_eq!(rejected.retry_after, Duration::from_millis(600));
     });
 }
