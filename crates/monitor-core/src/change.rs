@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
 
 use monitor_breaker::Breaker;
 use monitor_model::{EventKind, Lifecycle, Monitor, MonitorId, Status};
@@ -20,7 +21,7 @@ pub(crate) async fn define(
     let _turn = shared.changes.lock().await;
     ensure_open(shared)?;
     let id = definition.monitor.id.clone();
-    if let Err(source) = definition.settings.spec() {
+    if let Err(source) = definition.settings.spec().build() {
         return Err(CoreError::Settings {
             monitor: id,
             source,
@@ -44,8 +45,8 @@ pub(crate) async fn define(
     if let Some(stored) = stored.as_ref().filter(|stored| is_same(&stored.monitor)) {
         shared.loaded().remove(&id);
         let entry = Arc::new(Entry::new(definition, breaker, stored.status.clone()));
-        install(shared, &entry)?;
-        delivery::record_absence(shared, &entry, stored);
+        let accounted = delivery::record_absence(shared, &entry, stored);
+        install(shared, &entry, First::After(accounted))?;
         return Ok(Defined::Unchanged);
     }
 
@@ -61,14 +62,14 @@ pub(crate) async fn define(
                     epoch,
                     ..former.status()
                 });
-                install(shared, &former)?;
+                install(shared, &former, First::Slot)?;
             }
             return Err(error.into());
         }
     };
     shared.loaded().remove(&id);
     let entry = Arc::new(Entry::new(definition, breaker, status));
-    install(shared, &entry)?;
+    install(shared, &entry, First::Now)?;
     shared
         .hub
         .publish(EventKind::Defined { monitor: id, epoch });
@@ -182,14 +183,30 @@ fn fence(shared: &Shared, id: &MonitorId, cause: Cause) -> Epoch {
     shared.operations.epoch(id).unwrap_or_default()
 }
 
+/// When a monitor that is scheduled anew is first checked.
+enum First {
+    /// At once, for somebody waits to see it.
+    Now,
+    /// At its next slot.
+    Slot,
+    /// At its next slot after this due time, in unix milliseconds, which is accounted for.
+    After(Option<i64>),
+}
+
 /// Makes an entry the monitor's, and schedules it; one that is paused waits to be resumed.
-fn install(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<(), CoreError> {
+fn install(shared: &Arc<Shared>, entry: &Arc<Entry>, first: First) -> Result<(), CoreError> {
     let id = entry.definition.monitor.id.clone();
+    let spec = entry.definition.settings.spec();
+    let spec = match first {
+        First::Now => spec.immediate(true),
+        First::Slot | First::After(None) => spec,
+        First::After(Some(ms)) => spec.after(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+    };
     let settings = |source| CoreError::Settings {
         monitor: id.clone(),
         source,
     };
-    let spec = entry.definition.settings.spec().map_err(settings)?;
+    let spec = spec.build().map_err(settings)?;
     let handler = run::handler(Arc::downgrade(shared), Arc::downgrade(entry));
     shared.entries().insert(id.clone(), Arc::clone(entry));
     let scheduled = match entry.status().lifecycle {

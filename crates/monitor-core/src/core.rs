@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) shutting_down: AtomicBool,
     /// What is in flight, and how to call it off.
     running: Mutex<HashMap<OperationId, Canceller>>,
+    /// How many of them there are.
+    pub(crate) in_flight: watch::Sender<usize>,
     /// How many records are on their way to the store.
     pub(crate) undelivered: watch::Sender<u64>,
     /// Why the store refused the last write, until it takes one again.
@@ -73,6 +75,7 @@ impl Shared {
             changes: tokio::sync::Mutex::new(()),
             shutting_down: AtomicBool::new(false),
             running: Mutex::default(),
+            in_flight: watch::Sender::new(0),
             undelivered: watch::Sender::new(0),
             store_error: Mutex::default(),
         }

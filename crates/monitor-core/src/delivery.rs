@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use monitor_model::{
-    Commit, EventKind, MonitorId, Record, Refusal, StoreErrorKind, Stored, Unobserved,
+    Commit, EventKind, Lifecycle, MonitorId, Record, Refusal, StoreErrorKind, Stored, Unobserved,
 };
 use monitor_operation::Cause;
 use monitor_scheduler::{Claim, Missed, MissedReason, Observer};
@@ -176,28 +176,26 @@ fn next(entry: &Entry) -> Option<Record> {
 }
 
 /// Records the due times between the end of a monitor's history and now: the process was not
-/// running.
-pub(crate) fn record_absence(shared: &Arc<Shared>, entry: &Arc<Entry>, stored: &Stored) {
-    if stored.status.lifecycle != monitor_model::Lifecycle::Active {
-        return;
-    }
-    let Some(last) = stored.last_due.filter(|last| last.interval_ms > 0) else {
-        return;
-    };
-    let first = last.due_unix_ms + i64::from(last.slots) * last.interval_ms;
+/// running. Returns the last due time that is accounted for, in unix milliseconds.
+pub(crate) fn record_absence(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    stored: &Stored,
+) -> Option<i64> {
+    let last = stored.last_due?;
+    let step = last.interval_ms.max(1);
+    let first = last.due_unix_ms + i64::from(last.slots) * step;
     let now = shared.unix_ms(shared.scheduler.now());
-    let slots = (now - first).div_euclid(last.interval_ms);
-    let Ok(slots) = u32::try_from(slots) else {
-        return;
-    };
-    if slots == 0 {
-        return;
+    if now < first || stored.status.lifecycle != Lifecycle::Active {
+        return Some(first - step);
     }
+    let slots = u32::try_from((now - first) / step + 1).unwrap_or(u32::MAX);
     let monitor = entry.definition.monitor.id.clone();
     let epoch = stored.status.epoch;
     let mut record = Record::unobserved(monitor, epoch, first, slots, Unobserved::NotRunning);
-    record.interval_ms = last.interval_ms;
+    record.interval_ms = step;
     send_out(shared, entry, record);
+    Some(first + i64::from(slots - 1) * step)
 }
 
 /// Hears from the scheduler what was due and did not run.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
 use monitor_model::{Applied, Monitor, MonitorId, Probe, Status};
-use monitor_scheduler::{ProbeStatus, Spec, SpecError};
+use monitor_scheduler::{ProbeStatus, Spec, SpecBuilder};
 
 use crate::delivery::Outbox;
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub backoff: Policy,
     /// The circuit breaker. `None`: none.
     pub breaker: Option<monitor_breaker::Config>,
+    /// Whether a check by hand ends the backoff.
+    pub trigger_resets_backoff: bool,
 }
 
 impl Default for Settings {
@@ -33,6 +35,7 @@ impl Default for Settings {
             timeout: None,
             backoff: Policy::hardened(),
             breaker: Some(monitor_breaker::Config::hardened()),
+            trigger_resets_backoff: true,
         }
     }
 }
@@ -45,11 +48,11 @@ impl Settings {
             .unwrap_or_else(|| self.interval.min(Duration::from_secs(30)))
     }
 
-    pub(crate) fn spec(&self) -> Result<Spec, SpecError> {
+    pub(crate) fn spec(&self) -> SpecBuilder {
         Spec::builder(self.interval)
             .timeout(self.effective_timeout())
             .backoff(self.backoff.clone())
-            .build()
+            .trigger_resets_backoff(self.trigger_resets_backoff)
     }
 }
 

@@ -103,6 +103,7 @@ impl<'a> InFlight<'a> {
     fn new(shared: &'a Shared, run: &Run<MonitorId>) -> Self {
         let id = run.operation.id();
         shared.running().insert(id, run.operation.canceller());
+        shared.in_flight.send_modify(|count| *count += 1);
         Self { shared, id }
     }
 }
@@ -112,6 +113,7 @@ impl Drop for InFlight<'_> {
         // Taken out under the lock, dropped after it.
         let canceller = self.shared.running().remove(&self.id);
         drop(canceller);
+        self.shared.in_flight.send_modify(|count| *count -= 1);
     }
 }
 

@@ -10,9 +10,6 @@ use tokio::time::Instant;
 
 use crate::core::Shared;
 
-/// How often the end looks whether anything is still in flight.
-const POLL: Duration = Duration::from_millis(10);
-
 /// What became of the work that was under way at shutdown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
@@ -61,16 +58,16 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
 /// Waits for `patience`, or until nothing is in flight, and calls off what then still is. Each of
 /// those commits that it was cancelled.
 async fn call_off(shared: &Shared, patience: Duration) -> usize {
-    let until = Instant::now() + patience;
-    while !shared.running().is_empty() {
-        if Instant::now() >= until {
-            let running: Vec<_> = shared.running().values().cloned().collect();
-            for canceller in &running {
-                canceller.cancel(Cause::Shutdown);
-            }
-            return running.len();
-        }
-        tokio::time::sleep(POLL).await;
+    let mut in_flight = shared.in_flight.subscribe();
+    if tokio::time::timeout(patience, in_flight.wait_for(|count| *count == 0))
+        .await
+        .is_ok()
+    {
+        return 0;
     }
-    0
+    let running: Vec<_> = shared.running().values().cloned().collect();
+    for canceller in &running {
+        canceller.cancel(Cause::Shutdown);
+    }
+    running.len()
 }
