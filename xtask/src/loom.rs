@@ -111,6 +111,7 @@ fn build(
     command.env("RUSTFLAGS", format!("{flags} --cfg monitor_loom").trim());
     // Other flags build everything anew; a folder of its own keeps both builds.
     command.env("CARGO_TARGET_DIR", workspace.target().join("loom"));
+    progress.say("building the models");
     let messages = progress.capture(&mut command)?;
     let programs = programs(&messages);
     for package in packages {

@@ -199,7 +199,7 @@ impl Progress {
     /// Runs `command`; an error has what it printed, unless that was shown already.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         if self.output == Output::OnFailure {
-            return self.capture(command).map(drop);
+            return self.drive(command, Source::Output).map(drop);
         }
         let shown = run::shown(command);
         println!("      $ {shown}");
@@ -212,9 +212,15 @@ impl Progress {
         Ok(())
     }
 
-    /// Runs `command` and returns what it printed on standard output; an error has all that it
-    /// printed.
+    /// Runs `command` and returns what it printed on standard output, which is for us and not
+    /// for people; an error has what it printed on standard error.
     pub(crate) fn capture(&self, command: &mut Command) -> Result<String> {
+        self.drive(command, Source::Error)
+    }
+
+    /// Runs `command` and follows what it prints. An error has the last of it: all, or with
+    /// `Source::Error` only what was printed there. Returns its standard output.
+    fn drive(&self, command: &mut Command, shown_on_failure: Source) -> Result<String> {
         let shown = run::shown(command);
         if std::io::stdout().is_terminal() {
             command.env("CARGO_TERM_COLOR", "always");
@@ -242,6 +248,9 @@ impl Progress {
                     if source == Source::Output {
                         output.push_str(&line);
                         output.push('\n');
+                    }
+                    if source == Source::Output && shown_on_failure == Source::Error {
+                        continue;
                     }
                     last = line.trim().to_owned();
                     self.say_if_spinning(&last);
@@ -463,8 +472,16 @@ mod tests {
         good.args(["-c", "echo one; echo aside >&2; echo two"]);
         assert_eq!(progress.capture(&mut good).unwrap(), "one\ntwo\n");
         let mut bad = Command::new("sh");
-        bad.args(["-c", "echo told >&2; exit 1"]);
+        bad.args(["-c", "echo machine; echo told >&2; exit 1"]);
         let error = progress.capture(&mut bad).unwrap_err().to_string();
-        assert!(error.starts_with("told\n"), "{error}");
+        assert!(
+            error.starts_with("told\n") && !error.contains("machine\n"),
+            "{error}"
+        );
+        let error = progress.run(&mut bad).unwrap_err().to_string();
+        assert!(
+            error.contains("machine\n") && error.contains("told\n"),
+            "{error}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Which of our crates may depend on which other.
 
 use super::Finding;
-use crate::workspace::Workspace;
+use crate::workspace::{Package, Workspace};
 
 /// For each crate what it may depend on, without the prefix `monitor-`. A crate that is not
 /// listed may depend on none of ours.
@@ -44,9 +44,7 @@ pub(super) fn check(workspace: &Workspace, findings: &mut Vec<Finding>) {
                 .packages
                 .iter()
                 .any(|package| package.name == name);
-            // A test may use the kit, and the crate's own other features.
-            let kit = section.ends_with("dev-dependencies") && name == "monitor-testkit";
-            if ours && !kit && name != package.name && !may_depend(&package.name, name) {
+            if ours && !may_depend(&package.name, name) && !may_test_with(&section, package, name) {
                 let allowed = allowed(&package.name).join(", ");
                 let what = format!(
                     "[{section}] {name}: {} may depend only on [{allowed}] of ours",
@@ -57,6 +55,18 @@ pub(super) fn check(workspace: &Workspace, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// A test may use the kit, the crate itself with other features, and what the crate has anyway
+/// through another.
+fn may_test_with(section: &str, package: &Package, name: &str) -> bool {
+    let indirect = || {
+        allowed(&package.name)
+            .iter()
+            .any(|between| may_depend(between, name))
+    };
+    section.ends_with("dev-dependencies")
+        && (name == "monitor-testkit" || name == package.name || indirect())
 }
 
 fn may_depend(from: &str, to: &str) -> bool {
@@ -82,7 +92,6 @@ fn allowed(from: &str) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Package;
 
     #[test]
     fn a_crate_on_the_wrong_side_is_found() {

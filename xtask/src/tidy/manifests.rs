@@ -41,17 +41,8 @@ fn check_workspace_table(workspace: &Workspace, findings: &mut Vec<Finding>) {
         .iter()
         .filter(|package| package.name != "xtask")
     {
+        // One that no other depends on needs no entry.
         let Some(entry) = table.and_then(|table| table.get(&package.name)) else {
-            if package.manifest.get("lib").is_some()
-                || workspace
-                    .root
-                    .join(&package.folder)
-                    .join("src/lib.rs")
-                    .exists()
-            {
-                let what = format!("[workspace.dependencies] has no `{}`", package.name);
-                findings.push(Finding::new("Cargo.toml", 0, what));
-            }
             continue;
         };
         if entry.get("path").and_then(Value::as_str) != Some(&package.folder) {
@@ -114,7 +105,9 @@ fn check_dependencies(workspace: &Workspace, package: &Package, findings: &mut V
     let file = format!("{}/Cargo.toml", package.folder);
     for (section, name, value) in package.dependencies() {
         let shared = value.get("workspace").and_then(Value::as_bool) == Some(true);
-        if !shared {
+        // A crate may name itself, to test with its own features on.
+        let itself = name == package.name && value.get("path").and_then(Value::as_str) == Some(".");
+        if !shared && !itself {
             let ours = workspace
                 .packages
                 .iter()
@@ -257,7 +250,8 @@ mod tests {
     fn a_version_outside_the_table_is_found_in_every_section() {
         let manifest = "[dependencies]\ntokio = \"1\"\nserde.workspace = true\n\
                         [target.'cfg(monitor_loom)'.dependencies]\nloom = \"0.7\"\n\
-                        [dev-dependencies]\nmonitor-a = { path = \".\" }\n";
+                        [dev-dependencies]\nproptest = { version = \"1\" }\n\
+                        monitor-a = { path = \".\", features = [\"x\"] }\n";
         let mut findings = Vec::new();
         let package = package(manifest);
         let workspace = workspace("", vec![]);
