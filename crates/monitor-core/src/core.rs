@@ -211,6 +211,7 @@ impl Core {
     }
 
     /// Forgets the failures that hold the next check back. False when there is no such monitor.
+    #[must_use = "false when there is no such monitor"]
     pub fn reset_backoff(&self, id: &MonitorId) -> bool {
         self.shared.scheduler.reset_backoff(id)
     }
