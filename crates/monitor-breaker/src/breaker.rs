@@ -85,6 +85,7 @@ impl Breaker {
     ///
     /// # Cancel safety
     /// A permit that is dropped gives back its trial: see [`PermitOf`].
+    #[inline]
     pub fn try_acquire(&self, now: Duration) -> Result<Permit<'_>, Rejected> {
         self.admit(now)
             .map(|ticket| PermitOf::new(self, ticket, now))
@@ -97,6 +98,7 @@ impl Breaker {
     ///
     /// # Cancel safety
     /// A permit that is dropped gives back its trial: see [`PermitOf`].
+    #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>, now: Duration) -> Result<OwnedPermit, Rejected> {
         self.admit(now)
             .map(|ticket| PermitOf::new(Arc::clone(self), ticket, now))
@@ -151,6 +153,7 @@ impl Breaker {
         }
     }
 
+    #[inline]
     fn admit(&self, now: Duration) -> Result<Ticket, Rejected> {
         let word = self.word();
         match word.bits() {
@@ -178,6 +181,7 @@ impl Breaker {
 
     /// Takes the verdict of a permit. Only the first of the two returns is a race with others, and
     /// there the success is ordered before any change it did not see.
+    #[inline]
     pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict, now: Duration) {
         match (verdict, ticket.trial) {
             (Verdict::Success, None) if self.word() == Word::new(ticket.epoch, Bits::Clean) => {}
@@ -186,6 +190,7 @@ impl Breaker {
         }
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_raw(self.word.load(Ordering::Acquire))
     }
