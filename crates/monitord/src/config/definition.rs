@@ -59,6 +59,7 @@ impl MonitorSpec {
                 timeout,
                 backoff,
                 breaker,
+                trigger_resets_backoff: policy.trigger_resets_backoff(),
             },
         })
     }

@@ -129,6 +129,12 @@ impl PolicyKeys {
         self.chosen().intervals.clone()
     }
 
+    /// Whether a manual check forgets the failures before it: not in `mail`, whose servers would
+    /// take it amiss.
+    pub(crate) fn trigger_resets_backoff(&self) -> bool {
+        self.preset_name() != "mail"
+    }
+
     /// The name of the preset.
     pub(crate) fn preset_name(&self) -> &'static str {
         self.chosen().name

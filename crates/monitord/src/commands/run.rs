@@ -1,0 +1,128 @@
+//! `monitord run`: the targets of a configuration file, until a signal.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use monitor_core::Definition;
+use monitor_model::Source;
+
+use super::Failure;
+use crate::cli::{LogFormat, RunArgs};
+use crate::config::{Config, Layer, Overrides, Report};
+use crate::daemon::{self, Daemon, Ending, Format, Signals, start_logging};
+use crate::server::{self, AppOptions};
+
+/// Runs until a signal, and ends in order.
+///
+/// # Errors
+/// When the configuration is no good (nothing is started then), when the address or the store
+/// cannot be had, or when results were lost at the end.
+pub fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let end = runtime.block_on(watch(args));
+    // A check that blocks its thread must not hold up the end.
+    runtime.shutdown_background();
+    end
+}
+
+async fn watch(args: RunArgs) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::install()?;
+    start_logging(
+        match args.log_format {
+            LogFormat::Human => Format::Human,
+            LogFormat::Json => Format::Json,
+        },
+        "info",
+    );
+    let overrides = Overrides {
+        listen: args.listen,
+        database: args.database,
+    };
+    let config = Config::load(&args.config, &overrides).map_err(refused)?;
+    let bound = server::bind(config.listen).await.map_err(Failure::new)?;
+    let address = bound.local_addr();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %args.config.display(),
+        database = %config.store.path.display(),
+        page = format!("http://{address}/"),
+        "starting"
+    );
+    for setting in &config.settings {
+        let (key, value, source) = (&setting.key, &setting.value, setting.layer);
+        match source {
+            Layer::Preset => tracing::debug!(key, value, %source, "setting"),
+            _ => tracing::info!(key, value, %source, "setting"),
+        }
+    }
+    let daemon = Daemon::start(bound, options(&config, address.ip().is_loopback())?).await?;
+    tracing::info!(page = format!("http://{address}/"), "ready");
+    let signal = signals.first().await;
+    tracing::info!(%signal, timeout = ?args.shutdown_timeout, "stopping");
+    finish(&daemon.shutdown(args.shutdown_timeout).await)
+}
+
+fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failure> {
+    let mut store = monitor_store::Options::new(&config.store.path);
+    if let Some(retain) = config.store.retain {
+        store.retain_history = retain;
+    }
+    store.max_size = config.store.max_size_mb.map(|mb| mb << 20);
+    let definitions: Result<Vec<Definition>, _> = config
+        .monitors
+        .iter()
+        .map(|spec| spec.definition(&config.defaults, Source::File))
+        .collect();
+    let defaults = AppOptions::default();
+    Ok(daemon::Options {
+        store,
+        max_concurrent: config.max_concurrent_probes,
+        app: AppOptions {
+            title: config
+                .title
+                .clone()
+                .unwrap_or_else(|| defaults.title.clone()),
+            allow_admin,
+            defaults: config.defaults.clone(),
+            ..defaults
+        },
+        defaults: config.defaults.clone(),
+        definitions: definitions.map_err(Failure::usage)?,
+        sink: None,
+    })
+}
+
+/// The last lines, and what they mean for the exit code.
+fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
+    let report = &ending.report;
+    let abandoned: Vec<_> = report.abandoned.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        took_ms = u64::try_from(ending.took.as_millis()).unwrap_or(u64::MAX),
+        finished = report.finished,
+        cancelled = report.cancelled,
+        abandoned = abandoned.join(","),
+        lost = report.uncommitted,
+        requests_cut_off = !ending.server_closed,
+        "stopped"
+    );
+    if ending.is_whole() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut message = format!(
+        "{} results could not be stored and are lost",
+        report.uncommitted
+    );
+    if let Some(error) = &report.store_error {
+        message = format!("{message}; {error}");
+    }
+    Err(Failure::new(message))
+}
+
+/// The report stands at the beginning of its lines, where editors look for `file:line:column`.
+fn refused(report: Report) -> Failure {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "{report}");
+    Failure::usage("the configuration is not valid")
+}

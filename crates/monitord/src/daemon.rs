@@ -1,0 +1,125 @@
+//! A running daemon: configuration, core and server wired up, and taken down in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use monitor_core::{Core, Definition, ShutdownReport, Sink};
+use monitor_store::SqliteStore;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::commands::Failure;
+use crate::config::Defaults;
+use crate::server::{App, AppOptions, Bound, Parts};
+
+mod journal;
+mod logging;
+mod monitors;
+mod signals;
+
+pub(crate) use logging::{Format, start_logging};
+pub(crate) use signals::Signals;
+
+/// What a daemon is started with.
+pub(crate) struct Options {
+    pub(crate) store: monitor_store::Options,
+    pub(crate) max_concurrent: std::num::NonZeroUsize,
+    pub(crate) app: AppOptions,
+    pub(crate) defaults: Defaults,
+    /// The monitors of the file.
+    pub(crate) definitions: Vec<Definition>,
+    /// One more taker of events.
+    pub(crate) sink: Option<Arc<dyn Sink>>,
+}
+
+/// A running daemon. To be ended by [`shutdown`](Self::shutdown).
+pub(crate) struct Daemon {
+    core: Core,
+    app: App,
+    close_server: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    /// Tasks that only look on.
+    onlookers: Vec<JoinHandle<()>>,
+}
+
+/// How an orderly end went.
+pub(crate) struct Ending {
+    pub(crate) report: ShutdownReport,
+    pub(crate) took: Duration,
+    /// Whether the last requests came to their end.
+    pub(crate) server_closed: bool,
+}
+
+impl Daemon {
+    /// Opens the store, starts the core, defines the monitors and serves, in this order: what
+    /// fails, fails before anything is checked.
+    pub(crate) async fn start(bound: Bound, options: Options) -> Result<Self, Failure> {
+        let store = SqliteStore::open(options.store).map_err(Failure::new)?;
+        let parts = Parts::new();
+        let mut builder = Core::builder(Arc::new(store))
+            .max_concurrent(options.max_concurrent)
+            .sink(parts.sink());
+        if let Some(sink) = options.sink {
+            builder = builder.sink(sink);
+        }
+        let core = builder.start().await.map_err(Failure::new)?;
+        let onlookers = vec![
+            tokio::spawn(journal::keep(core.subscribe())),
+            tokio::spawn(journal::watch_store(core.clone())),
+        ];
+        if let Err(failure) = monitors::define(&core, options.definitions, &options.defaults).await
+        {
+            // What was defined so far may have looked already; its results are kept.
+            core.shutdown(Duration::from_secs(5)).await;
+            return Err(failure);
+        }
+        let app = App::new(core.clone(), parts, options.app);
+        let (close_server, closed) = oneshot::channel::<()>();
+        let serve = bound.serve(app.clone(), async {
+            // An error is a dropped sender, and that means the same.
+            let _ = closed.await;
+        });
+        Ok(Self {
+            core,
+            app,
+            close_server,
+            server: tokio::spawn(serve),
+            onlookers,
+        })
+    }
+
+    pub(crate) const fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Ends everything within `timeout`, in phases: not ready any more; no new checks, those in
+    /// flight drain and are called off, results are written and the store is closed; the server
+    /// goes last, so that the state can be seen until the end.
+    pub(crate) async fn shutdown(self, timeout: Duration) -> Ending {
+        let begun = Instant::now();
+        self.app.stop();
+        // A tenth is the server's.
+        let report = self.core.shutdown(timeout * 9 / 10).await;
+        let _ = self.close_server.send(());
+        let left = timeout.saturating_sub(begun.elapsed()).max(timeout / 10);
+        let mut server = self.server;
+        let server_closed = tokio::time::timeout(left, &mut server).await.is_ok();
+        server.abort();
+        for onlooker in self.onlookers {
+            onlooker.abort();
+        }
+        Ending {
+            report,
+            took: begun.elapsed(),
+            server_closed,
+        }
+    }
+}
+
+impl Ending {
+    /// Whether every result that was reached is stored.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.report.uncommitted == 0 && self.report.store_error.is_none()
+    }
+}

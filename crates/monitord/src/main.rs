@@ -1,0 +1,10 @@
+//! The daemon's binary: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use monitord::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

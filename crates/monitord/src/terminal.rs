@@ -1,0 +1,80 @@
+//! Colours, widths and figures for a terminal.
+
+use std::time::Duration;
+
+/// The colours in use, by their ANSI numbers, which follow the reader's own palette.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Blue = 34,
+    Magenta = 35,
+    Cyan = 36,
+    Grey = 90,
+}
+
+/// Paints, or leaves plain what must stay plain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// Colours on a terminal, unless `NO_COLOR` (no-color.org) says otherwise or it is a dumb one.
+    pub(crate) fn on(terminal: bool) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            on: terminal && !refused && !dumb,
+        }
+    }
+
+    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
+        self.code(&(colour as u8).to_string(), text)
+    }
+
+    pub(crate) fn bold(self, colour: Colour, text: &str) -> String {
+        self.code(&format!("1;{}", colour as u8), text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.code("2", text)
+    }
+
+    fn code(self, code: &str, text: &str) -> String {
+        if self.on && !text.is_empty() {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A duration with three significant digits: `0.42 ms`, `12.3 ms`, `1.25 s`.
+pub(crate) fn millis(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1e3;
+    match ms {
+        ..1.0 => format!("{ms:.2} ms"),
+        1.0..100.0 => format!("{ms:.1} ms"),
+        100.0..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.2} s", ms / 1e3),
+    }
+}
+
+/// `text` cut or filled to exactly `width` characters.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return format!("{text:<width$}");
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// The width of the terminal behind standard output, if there is one.
+pub(crate) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
