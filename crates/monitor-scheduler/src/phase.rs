@@ -36,7 +36,7 @@ impl Phase {
     /// ```
     /// use monitor_scheduler::Phase;
     ///
-    /// assert_eq!(Phase::of(b"web"), Phase::Hashed(0x8a2a_3b9d_9a5a_5a0b));
+    /// assert_eq!(Phase::of(b"web"), Phase::Hashed(0x8b8f_9c35_7cbd_25a9));
     /// ```
     #[must_use]
     pub fn of(id: &[u8]) -> Self {

@@ -148,8 +148,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// only. A run that never ends is waited for as long: put a timeout around it.
     pub async fn cancel_and_wait(&self, key: &K) -> bool {
         let shared = self.shared();
-        let run = shared.core(|core, _| core.run_of(key));
-        let Some(fence) = self.cancel(key) else {
+        let Some((fence, run)) = self.take_out(key) else {
             return false;
         };
         if run.is_some() {

@@ -87,10 +87,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             return due;
         }
         let half = (entry.grid.interval_ms as f64 * jitter.ratio() / 2.0) as u64;
-        let width = u128::from(2 * half + 1);
+        // Cut at now, not clamped: after a stall many windows reach back, and must not pile up.
+        let earliest = Tick(due.0.saturating_sub(half)).max(self.now);
+        let width = u128::from(due.plus(half).since(earliest)) + 1;
         // Multiply and shift: one draw, and a bias far below a millisecond.
         let drawn = ((u128::from(self.rng.next_u64()) * width) >> 64) as u64;
-        Tick(due.0.saturating_sub(half)).plus(drawn).max(self.now)
+        earliest.plus(drawn)
     }
 
     /// Puts a key that is due into the queue, if it may wait and there is room.

@@ -91,6 +91,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             past: Past::default(),
         });
         self.names.insert(Arc::clone(key), index);
+        #[cfg(test)]
+        self.note(index, super::tests::Note::Born);
         match (paused, immediate) {
             (true, _) => {}
             (false, true) => self.arm_beside_grid(index, self.now),

@@ -134,10 +134,14 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(crate) fn advance(&mut self, now: Tick) {
         self.clock(now);
         let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.advance(self.now, &mut fired);
-        for index in fired.drain(..) {
-            self.fire(index);
-            self.check(index);
+        // What fires may set a timer that is due as well, but only a bounded number of times: the
+        // due times of a key increase.
+        while self.wheel.next().is_some_and(|next| next <= self.now) {
+            self.wheel.advance(self.now, &mut fired);
+            for index in fired.drain(..) {
+                self.fire(index);
+                self.check(index);
+            }
         }
         self.fired = fired;
     }

@@ -27,7 +27,8 @@ pub(crate) struct Wheel {
     timers: Vec<Timer>,
 }
 
-/// The timer of one number, in the list of its slot. 24 bytes.
+/// The timer of one number, in the list of its slot. 24 bytes. The first of a list has the last
+/// one before it, and nobody comes after that.
 #[derive(Clone, Copy)]
 struct Timer {
     at: u64,
@@ -76,17 +77,19 @@ impl Wheel {
         if place == NOWHERE {
             return;
         }
-        if next != NOBODY {
-            self.timers[next as usize].prev = prev;
-        }
-        if prev != NOBODY {
+        let place = usize::from(place);
+        let head = self.heads[place];
+        if head != number {
             self.timers[prev as usize].next = next;
+            let after = if next == NOBODY { head } else { next };
+            self.timers[after as usize].prev = prev;
             return;
         }
-        self.heads[usize::from(place)] = next;
+        self.heads[place] = next;
         if next == NOBODY {
-            let (level, slot) = (usize::from(place) / SLOTS, usize::from(place) % SLOTS);
-            self.occupied[level] &= !(1 << slot);
+            self.occupied[place / SLOTS] &= !(1 << (place % SLOTS));
+        } else {
+            self.timers[next as usize].prev = prev;
         }
     }
 
@@ -104,8 +107,8 @@ impl Wheel {
         self.first().map(|(_, at)| Tick(at))
     }
 
-    /// Unsets all timers up to `now` and appends their numbers to `fired`, in the order of their
-    /// ticks.
+    /// Unsets all timers up to `now` and appends their numbers to `fired`: in the order of their
+    /// ticks, and for one tick in the order in which they were set.
     pub(crate) fn advance(&mut self, now: Tick, fired: &mut Vec<u32>) {
         while let Some((place, at)) = self.first() {
             if at > now.0 {
@@ -142,7 +145,7 @@ impl Wheel {
         Some((level * SLOTS + slot as usize, at))
     }
 
-    /// Puts a timer with its time set into the slot of that time.
+    /// Puts a timer with its time set at the end of the slot of that time.
     fn link(&mut self, number: u32) {
         let at = self.timers[number as usize].at;
         let differing = (at ^ self.now) | 1;
@@ -150,14 +153,22 @@ impl Wheel {
         let slot = at >> (BITS * level) & (SLOTS as u64 - 1);
         self.occupied[level as usize] |= 1 << slot;
         let place = level as usize * SLOTS + slot as usize;
-        let next = std::mem::replace(&mut self.heads[place], number);
-        if next != NOBODY {
-            self.timers[next as usize].prev = number;
+        let head = self.heads[place];
+        let last = if head == NOBODY {
+            number
+        } else {
+            self.timers[head as usize].prev
+        };
+        if head == NOBODY {
+            self.heads[place] = number;
+        } else {
+            self.timers[last as usize].next = number;
+            self.timers[head as usize].prev = number;
         }
         let timer = &mut self.timers[number as usize];
         // Below 704.
         timer.place = place as u16;
-        timer.next = next;
-        timer.prev = NOBODY;
+        timer.next = NOBODY;
+        timer.prev = last;
     }
 }

@@ -1,0 +1,254 @@
+//! Whatever happens in whatever order: each due time that is set comes to exactly one end.
+
+use std::{sync::Arc, time::Duration};
+
+use monitor_backoff::Verdict;
+use monitor_operation::Epoch;
+use proptest::prelude::*;
+
+use super::super::{
+    End,
+    entry::{Stage, Wait},
+};
+use super::{
+    Note,
+    world::{World, build, config},
+};
+use crate::{Completion, Saturation};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pass(u64),
+    Stall(u64),
+    Schedule {
+        key: u8,
+        interval_ms: u64,
+        ratio: f64,
+        paused: bool,
+    },
+    Cancel(u8),
+    Pause(u8),
+    Resume(u8),
+    Trigger(u8),
+    ResetBackoff(u8),
+    Limit(usize),
+    /// Leave starts unconfirmed from here on, or confirm them at once.
+    Prompt(bool),
+    Confirm(usize),
+    Refuse(usize),
+    Finish {
+        which: usize,
+        verdict: Verdict,
+        not_before_ms: Option<u64>,
+        claim_first: bool,
+    },
+    Panic(usize),
+    DropClaim(usize),
+    Clear,
+}
+
+const KEYS: u8 = 4;
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = || 0..KEYS;
+    let verdict = prop_oneof![
+        3 => Just(Verdict::Success),
+        2 => Just(Verdict::Failure),
+        1 => Just(Verdict::Ignore),
+    ];
+    prop_oneof![
+        8 => (0_u64..3000).prop_map(Op::Pass),
+        1 => (0_u64..20_000).prop_map(Op::Stall),
+        3 => (key(), prop_oneof![Just(100_u64), Just(250), Just(1000), 100_u64..5000],
+              prop_oneof![Just(0.0), Just(0.2), Just(1.0)], prop::bool::weighted(0.2))
+            .prop_map(|(key, interval_ms, ratio, paused)| {
+                Op::Schedule { key, interval_ms, ratio, paused }
+            }),
+        1 => key().prop_map(Op::Cancel),
+        1 => key().prop_map(Op::Pause),
+        2 => key().prop_map(Op::Resume),
+        3 => key().prop_map(Op::Trigger),
+        1 => key().prop_map(Op::ResetBackoff),
+        1 => (1_usize..4).prop_map(Op::Limit),
+        1 => any::<bool>().prop_map(Op::Prompt),
+        3 => any::<usize>().prop_map(Op::Confirm),
+        1 => any::<usize>().prop_map(Op::Refuse),
+        8 => (any::<usize>(), verdict, prop::option::weighted(0.2, 0_u64..9000), prop::bool::weighted(0.8))
+            .prop_map(|(which, verdict, not_before_ms, claim_first)| {
+                Op::Finish { which, verdict, not_before_ms, claim_first }
+            }),
+        1 => any::<usize>().prop_map(Op::Panic),
+        2 => any::<usize>().prop_map(Op::DropClaim),
+        1 => Just(Op::Clear),
+    ]
+}
+
+impl World {
+    fn apply(&mut self, op: Op) {
+        let now = self.now;
+        match op {
+            Op::Pass(ms) => self.run_for(ms),
+            Op::Stall(ms) => self.stall(ms),
+            Op::Schedule {
+                key,
+                interval_ms,
+                ratio,
+                paused,
+            } => {
+                let spec = build(interval_ms, ratio, Duration::from_millis(interval_ms));
+                let _ = self
+                    .core
+                    .schedule(&Arc::new(key), spec, (), Epoch::default(), paused, now);
+            }
+            Op::Cancel(key) => drop(self.core.remove(&key, now)),
+            Op::Pause(key) => drop(self.core.pause(&key, now)),
+            Op::Resume(key) => drop(self.core.resume(&key, Epoch::default(), now)),
+            Op::Trigger(key) => drop(self.core.trigger(&key, now)),
+            Op::ResetBackoff(key) => drop(self.core.reset_backoff(&key, now)),
+            Op::Limit(limit) => self.core.set_limit(limit, now),
+            Op::Prompt(prompt) => self.prompt = prompt,
+            Op::Confirm(which) => {
+                if let Some(position) = which.checked_rem(self.starting.len()) {
+                    let run = self.starting.remove(position);
+                    self.confirm(run);
+                }
+            }
+            Op::Refuse(which) => {
+                if let Some(position) = which.checked_rem(self.starting.len()) {
+                    let run = self.starting.remove(position);
+                    self.core.refuse(run, now);
+                }
+            }
+            Op::Finish {
+                which,
+                verdict,
+                not_before_ms,
+                claim_first,
+            } => {
+                let mut completion = Completion::new(verdict);
+                completion.not_before = not_before_ms.map(|ms| now.plus(ms).duration());
+                self.end(which, End::Returned(completion), claim_first);
+            }
+            Op::Panic(which) => self.end(which, End::Panicked, true),
+            Op::DropClaim(which) => {
+                let left: Vec<_> = self.live.iter().filter(|live| live.handler_ended).collect();
+                if let Some(position) = which.checked_rem(left.len()) {
+                    let run = left[position].run;
+                    self.live.retain(|live| live.run != run);
+                    self.core.claim_ended(run, now);
+                }
+            }
+            Op::Clear => drop(self.core.clear(now)),
+        }
+        self.after();
+    }
+
+    fn end(&mut self, which: usize, end: End, claim_first: bool) {
+        let Some(position) = which.checked_rem(self.live.len()) else {
+            return;
+        };
+        let run = self.live[position].run;
+        if self.live[position].handler_ended {
+            return;
+        }
+        if claim_first {
+            self.live.remove(position);
+            self.core.claim_ended(run, self.now);
+        } else {
+            self.live[position].handler_ended = true;
+        }
+        self.core.handler_ended(run, end, self.now);
+    }
+
+    /// Follows the due times of a key through all that happened.
+    fn follow(&self, key: u8) {
+        let mut set = None;
+        let mut last = None;
+        let mut missed = 0;
+        let notes = self
+            .core
+            .journal
+            .iter()
+            .filter(|(k, _)| **k == key)
+            .map(|(_, note)| *note);
+        for note in notes {
+            match note {
+                Note::Born => {
+                    assert_eq!(set, None, "a key was freed with a due time set");
+                    last = None;
+                }
+                Note::Armed(due) => {
+                    assert_eq!(set.replace(due), None, "{due:?}: another one was set");
+                    assert!(last < Some(due), "{due:?} is not after {last:?}");
+                }
+                Note::TakenBack(due) => assert_eq!(set.take(), Some(due)),
+                Note::Ran(due) => {
+                    assert_eq!(set.take(), Some(due), "ran without having been set");
+                    last = Some(due);
+                }
+                Note::Missed { due, slots } => {
+                    // Slots that passed during a run or in the queue were never set one by one.
+                    assert!(
+                        set.is_none_or(|set| set == due),
+                        "{due:?} missed, {set:?} lost"
+                    );
+                    assert!(
+                        last < Some(due),
+                        "INV-SCHEDULER-3: {due:?} is not after {last:?}"
+                    );
+                    assert!(slots > 0);
+                    set = None;
+                    last = Some(due);
+                    missed += u64::from(slots);
+                }
+            }
+        }
+        let told = self.missed.iter().filter(|missed| *missed.key == key);
+        assert_eq!(
+            missed,
+            told.map(|missed| u64::from(missed.slots)).sum::<u64>()
+        );
+        let waiting = self.core.find(&key).and_then(|index| {
+            let entry = &self.core.entries[index];
+            match (entry.wait, entry.run) {
+                (Wait::Timer(armed), _) => Some(armed.due),
+                (Wait::Queue(queued), _) => Some(queued.due),
+                (_, Some(run)) if run.stage == Stage::Starting => Some(run.due),
+                _ => None,
+            }
+        });
+        assert_eq!(
+            set, waiting,
+            "the due time that is set is the one that is waited for"
+        );
+    }
+}
+
+fn saturation() -> impl Strategy<Value = Saturation> {
+    prop_oneof![
+        Just(Saturation::Skip),
+        (0_usize..4).prop_map(|bound| Saturation::Queue { bound }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// PRB-1, PRB-4, PRB-5, PRB-18, PRB-19, PRB-23, PRB-25, PRB-32: after every step of any
+    /// history no key has two runs, no more runs start than there are permits, every active key
+    /// waits for something or runs, and every due time comes to one end, later ones after earlier.
+    #[test]
+    fn inv_scheduler_1_2_3_4_5_hold_in_any_history(
+        limit in 1_usize..4,
+        saturation in saturation(),
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let mut world = World::new(&config(limit, saturation));
+        for op in ops {
+            world.apply(op);
+        }
+        for key in 0..KEYS {
+            world.follow(key);
+        }
+    }
+}

@@ -1,0 +1,642 @@
+//! The rules, one by one, and the bugs of others that they rule out.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use monitor_backoff::{Policy, Verdict};
+use monitor_operation::Epoch;
+
+use super::{
+    Note,
+    world::{World, build, config, jittery_spec, spec},
+};
+use crate::{
+    Config, Ended, KeyState, Missed, MissedReason, Phase, Saturation, Spec, TriggerOutcome,
+};
+
+const QUEUE: Saturation = Saturation::Queue { bound: 100 };
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60_000;
+
+/// A world whose origin lies on the grid, so that slots are at whole multiples of the interval.
+fn world(limit: usize, saturation: Saturation) -> World {
+    World::new(&Config {
+        origin_unix: Duration::ZERO,
+        ..config(limit, saturation)
+    })
+}
+
+/// When each run of key 0 was started, for so long.
+fn starts(world: &mut World, ms: u64, verdict: Verdict) -> Vec<u64> {
+    let (end, mut starts) = (world.now.plus(ms), Vec::new());
+    while let Some(next) = world.core.next().filter(|next| *next <= end) {
+        world.run_for(next.since(world.now));
+        for key in world.running() {
+            starts.push(world.now.0);
+            world.finish(key, verdict);
+        }
+    }
+    world.run_for(end.since(world.now));
+    starts
+}
+
+fn missed(world: &mut World) -> Vec<(u64, u32, MissedReason)> {
+    let told = std::mem::take(&mut world.missed);
+    told.iter()
+        .map(
+            |Missed {
+                 due, slots, reason, ..
+             }| (due.at.as_millis() as u64, *slots, *reason),
+        )
+        .collect()
+}
+
+/// PRB-9, PRB-10, PRB-35: the waits after failures are 2, 5, 10, 10 s, counted from the end; the
+/// original skipped the first step.
+#[test]
+fn failures_wait_two_five_ten_seconds() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    let starts = starts(&mut world, 31 * SECOND, Verdict::Failure);
+    assert_eq!(starts, [0, 2000, 7000, 17_000, 27_000]);
+}
+
+/// PRB-12: one success ends the streak, and the key goes back to its slots; the text of its last
+/// error stays.
+#[test]
+fn after_recovery_the_key_is_back_on_its_grid() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    starts(&mut world, 10 * SECOND, Verdict::Failure);
+    assert_eq!(
+        world
+            .core
+            .probe_status(&0, world.now)
+            .unwrap()
+            .consecutive_failures,
+        3
+    );
+    let starts = starts(&mut world, 3 * MINUTE, Verdict::Success);
+    assert_eq!(starts, [17_000, MINUTE, 2 * MINUTE, 3 * MINUTE]);
+    let status = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(
+        (status.consecutive_failures, status.current_backoff),
+        (0, Duration::ZERO)
+    );
+    assert_eq!((status.failures_total, status.successes_total), (3, 4));
+    assert!(status.last_error_at.is_some());
+}
+
+/// PRB-13: with the default policy a target that keeps failing is not looked at more often than
+/// one that is well, the confirming looks at the start apart.
+#[test]
+fn a_failing_key_is_not_run_more_often_than_its_interval() {
+    let mut world = world(3, QUEUE);
+    let spec = Spec::builder(Duration::from_secs(60))
+        .backoff(Policy::hardened())
+        .build()
+        .unwrap();
+    world.schedule(0, spec);
+    let hour = starts(&mut world, 60 * MINUTE, Verdict::Failure).len();
+    assert!(hour <= 10, "{hour} runs in an hour");
+}
+
+/// PRB-5, PRB-34, PRB-43: five keys, three permits, slow handlers. In the original two of them
+/// never ran at all, for a run that was skipped was never armed again.
+#[test]
+fn a_skipped_key_is_armed_again_and_reported() {
+    let mut world = world(3, Saturation::Skip);
+    for key in 0..5 {
+        let phase = Phase::Offset(Duration::from_millis(u64::from(key)));
+        let spec = Spec::builder(Duration::from_millis(200))
+            .phase(phase)
+            .timeout(Duration::from_secs(60));
+        world.schedule(key, spec.build().unwrap());
+    }
+    let mut ends = BTreeMap::new();
+    for _ in 0..6000 {
+        world.run_for(1);
+        for key in world.running() {
+            let end = *ends
+                .entry((key, world.ran(key).len()))
+                .or_insert(world.now.0 + 600 + 7 * u64::from(key));
+            if world.now.0 >= end {
+                world.finish(key, Verdict::Success);
+            }
+        }
+        assert!(world.running().len() <= 3);
+    }
+    for key in 0..5 {
+        assert!(
+            world.ran(key).len() >= 2,
+            "key {key} ran {} times",
+            world.ran(key).len()
+        );
+        let status = world.core.probe_status(&key, world.now).unwrap();
+        assert!(status.is_active && status.missed_total > 0);
+    }
+    assert!(
+        missed(&mut world)
+            .iter()
+            .any(|(_, _, reason)| *reason == MissedReason::Overload)
+    );
+}
+
+/// PRB-4, PRB-34: five keys are triggered, three run at once, and all five run in the end, in the
+/// order in which they came.
+#[test]
+fn a_queue_serves_everybody_in_order() {
+    let mut world = world(3, QUEUE);
+    world.run_for(1);
+    for key in 0..5 {
+        world.schedule(key, spec(MINUTE));
+    }
+    let outcomes: Vec<_> = (0..5).map(|key| world.trigger(key)).collect();
+    assert_eq!(outcomes[..3], [TriggerOutcome::Started; 3]);
+    assert_eq!(outcomes[3..], [TriggerOutcome::Queued; 2]);
+    assert_eq!(world.running(), [0, 1, 2]);
+    let status = world.core.status(world.now);
+    assert_eq!((status.current_concurrency, status.queue_depth), (3, 2));
+    world.finish(1, Verdict::Success);
+    assert_eq!(world.running(), [0, 2, 3]);
+    world.finish(0, Verdict::Success);
+    world.finish(2, Verdict::Success);
+    assert_eq!(world.running(), [3, 4]);
+}
+
+/// PRB-5: slots that pass in the queue are reported; the due time that waits is run.
+#[test]
+fn slots_that_pass_in_the_queue_are_missed() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    world.schedule(1, spec(SECOND));
+    world.run_for(3500);
+    assert_eq!((world.running(), missed(&mut world)), (vec![0], vec![]));
+    world.finish(0, Verdict::Success);
+    assert_eq!(world.ran(1), [0]);
+    assert_eq!(missed(&mut world), [(1000, 3, MissedReason::Overload)]);
+}
+
+/// PRB-6, PRB-20: whatever is triggered while a run is going on comes to one more run.
+#[test]
+fn triggers_during_a_run_come_to_one_more_run() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    world.run_for(0);
+    for _ in 0..5 {
+        assert_eq!(world.trigger(0), TriggerOutcome::Coalesced);
+    }
+    world.run_for(SECOND);
+    world.finish(0, Verdict::Success);
+    assert_eq!(world.running(), [0]);
+    world.finish(0, Verdict::Success);
+    assert_eq!(world.running(), [0_u8; 0]);
+}
+
+/// PRB-20: a trigger that comes to nothing says so; the original returned true.
+#[test]
+fn a_trigger_tells_what_it_came_to() {
+    let mut world = world(1, Saturation::Skip);
+    for key in 0..3 {
+        world.schedule(key, jittery_spec(MINUTE, 0.0));
+    }
+    world.core.pause(&2, world.now);
+    assert_eq!(world.trigger(9), TriggerOutcome::Unknown);
+    assert_eq!(world.trigger(2), TriggerOutcome::Paused);
+    assert_eq!(world.trigger(0), TriggerOutcome::Started);
+    assert_eq!(world.trigger(0), TriggerOutcome::Coalesced);
+    assert_eq!(world.trigger(1), TriggerOutcome::Skipped);
+    assert!(!TriggerOutcome::Skipped.will_run());
+    world.core.close(world.now);
+    assert_eq!(world.trigger(1), TriggerOutcome::ShutDown);
+}
+
+/// PRB-21, PRB-33: a trigger takes the place of the timer: half-way through the interval, the
+/// next run is one interval later, not at the slot between; then the grid holds again.
+#[test]
+fn a_trigger_replaces_the_timer() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    starts(&mut world, 30 * SECOND, Verdict::Success);
+    assert_eq!(world.trigger(0), TriggerOutcome::Started);
+    world.finish(0, Verdict::Success);
+    let starts = starts(&mut world, 180 * SECOND, Verdict::Success);
+    assert_eq!(starts, [90 * SECOND, 120 * SECOND, 180 * SECOND]);
+}
+
+/// PRB-22: a reset takes the key out of its long wait at once, and keeps the last error.
+#[test]
+fn a_reset_ends_the_backoff() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(4000));
+    starts(&mut world, 7 * SECOND, Verdict::Failure);
+    let status = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(
+        (status.current_backoff, status.next_due),
+        (Duration::from_secs(10), Some(Duration::from_secs(17)))
+    );
+    assert!(world.core.reset_backoff(&0, world.now));
+    assert!(!world.core.reset_backoff(&9, world.now));
+    let status = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(
+        (status.current_backoff, status.next_due),
+        (Duration::ZERO, Some(Duration::from_secs(8)))
+    );
+    assert!(status.last_error_at.is_some());
+}
+
+/// PRB-14, PRB-16: a shorter interval holds at once, and a backoff that is going on is kept.
+#[test]
+fn an_update_changes_the_schedule_now() {
+    let mut world = world(3, QUEUE);
+    assert!(world.schedule(0, spec(MINUTE)), "created");
+    starts(&mut world, 5 * SECOND, Verdict::Success);
+    assert!(!world.schedule(0, spec(10 * SECOND)), "updated");
+    assert_eq!(
+        starts(&mut world, 5 * SECOND, Verdict::Failure),
+        [10 * SECOND]
+    );
+    assert!(!world.schedule(0, spec(SECOND)));
+    assert_eq!(
+        starts(&mut world, 3 * SECOND, Verdict::Success)[0],
+        12 * SECOND
+    );
+}
+
+/// PRB-10, PRB-41: a driver that was held up for whole intervals reports the slots that passed,
+/// as one run of them, and starts nothing to catch up.
+#[test]
+fn after_a_stall_nothing_is_caught_up() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(SECOND));
+    starts(&mut world, SECOND, Verdict::Success);
+    world.stall(8 * 3600 * SECOND + 300);
+    assert_eq!(world.running(), [0_u8; 0]);
+    assert_eq!(
+        missed(&mut world),
+        [(2000, 8 * 3600, MissedReason::Stalled)]
+    );
+    assert_eq!(starts(&mut world, SECOND, Verdict::Success), [28_802_000]);
+}
+
+/// PRB-10: a run that is longer than its interval misses slots; they are told in one report.
+#[test]
+fn slots_during_a_run_are_missed_in_one_report() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.run_for(5500);
+    world.finish(0, Verdict::Success);
+    assert_eq!(missed(&mut world), [(1000, 5, MissedReason::InFlight)]);
+    assert_eq!(starts(&mut world, SECOND, Verdict::Success), [6000]);
+}
+
+/// PRB-11, PRB-37: gaps stay within ±20 %, use the whole of it on both sides, and do not drift.
+#[test]
+fn jitter_spreads_starts_and_moves_no_slot() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, jittery_spec(10 * SECOND, 0.2));
+    let starts = starts(&mut world, 5000 * 10 * SECOND, Verdict::Success);
+    let gaps: Vec<i64> = starts
+        .windows(2)
+        .map(|pair| pair[1] as i64 - pair[0] as i64)
+        .collect();
+    assert!(gaps.iter().all(|gap| (8000..=12_000).contains(gap)));
+    assert!(gaps.iter().any(|gap| *gap < 8500) && gaps.iter().any(|gap| *gap > 11_500));
+    let mean = gaps.iter().sum::<i64>() as f64 / gaps.len() as f64;
+    assert!((mean - 10_000.0).abs() < 100.0, "mean {mean}");
+    assert!(
+        starts
+            .iter()
+            .enumerate()
+            .all(|(n, at)| (*at as i64 - n as i64 * 10_000).abs() <= 1000)
+    );
+    let due = world.ran(0);
+    assert!(
+        due.iter()
+            .enumerate()
+            .all(|(n, at)| *at == n as u64 * 10_000),
+        "due is the slot"
+    );
+}
+
+/// PRB-41: a thousand keys of one interval start evenly over it, after a stall as well.
+#[test]
+fn keys_spread_over_their_interval() {
+    let mut core = super::super::Core::<u32, ()>::new(&config(10_000, QUEUE));
+    for key in 0..1000_u32 {
+        let spec = Spec::builder(Duration::from_secs(10)).phase(Phase::of(&key.to_le_bytes()));
+        let placed = core.schedule(
+            &Arc::new(key),
+            spec.build().unwrap(),
+            (),
+            Epoch::default(),
+            false,
+            super::Tick(0),
+        );
+        assert_eq!(placed, Ok(true));
+    }
+    let worst = |core: &mut super::super::Core<u32, ()>, from: u64| {
+        let mut worst = 0;
+        for window in 0..100 {
+            core.advance(super::Tick(from + (window + 1) * 100));
+            let effects = core.take_effects();
+            let started = effects
+                .iter()
+                .filter(|e| matches!(e, super::super::Effect::Start { .. }))
+                .count();
+            worst = worst.max(started);
+            for effect in effects {
+                if let super::super::Effect::Start { run, .. } = effect {
+                    core.refuse(run, super::Tick(from + (window + 1) * 100));
+                }
+            }
+        }
+        worst
+    };
+    assert!(worst(&mut core, 0) <= 30, "ten per window on average");
+    core.advance(super::Tick(3_600_000));
+    assert!(
+        core.take_effects()
+            .iter()
+            .all(|e| !matches!(e, super::super::Effect::Start { .. }))
+    );
+    assert!(worst(&mut core, 3_600_000) <= 30);
+}
+
+/// PRB-8, PRB-7: a handler that heeds nothing loses its permit after deadline and grace, and keeps
+/// its key; others run. In the original three such handlers stopped everything.
+#[test]
+fn an_overdue_run_loses_its_permit_and_keeps_its_key() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, build(10 * SECOND, 0.0, Duration::from_secs(2)));
+    world.schedule(1, spec(10 * SECOND));
+    world.run_for(6999);
+    assert_eq!(world.running(), [0]);
+    world.run_for(1);
+    assert_eq!(world.running(), [0, 1], "the permit went to the other key");
+    assert_eq!(world.finished, [(0, Ended::Overdue)]);
+    world.finish(1, Verdict::Success);
+    world.run_for(30 * SECOND);
+    let status = world.core.status(world.now);
+    assert_eq!((status.stuck.len(), *status.stuck[0]), (1, 0));
+    let stuck = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(
+        (
+            stuck.state,
+            stuck.consecutive_failures,
+            stuck.failures_total
+        ),
+        (KeyState::Stuck, 1, 1)
+    );
+    assert_eq!(stuck.running_for, Some(Duration::from_secs(37)));
+    let reports = missed(&mut world);
+    assert_eq!(
+        reports,
+        [10, 20, 30].map(|s| (s * SECOND, 1, MissedReason::InFlight)),
+        "as they pass"
+    );
+    world.finish(0, Verdict::Success);
+    let freed = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(
+        (freed.state, freed.consecutive_failures),
+        (KeyState::Armed, 1),
+        "too late to count"
+    );
+}
+
+/// PRB-7, PRB-36: a handler that panics gives everything back, and its run is a failure.
+#[test]
+fn a_panic_is_a_failure_of_its_run() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(MINUTE));
+    world.run_for(0);
+    let run = world.live.remove(0).run;
+    world.core.claim_ended(run, world.now);
+    world
+        .core
+        .handler_ended(run, super::super::End::Panicked, world.now);
+    world.after();
+    assert_eq!(world.finished, [(0, Ended::Panicked)]);
+    let status = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!(status.last_error.as_deref(), Some("the handler panicked"));
+    assert_eq!(world.core.status(world.now).current_concurrency, 0);
+    assert_eq!(
+        starts(&mut world, 2 * SECOND, Verdict::Success),
+        [2000],
+        "after the backoff"
+    );
+}
+
+/// PRB-17, PRB-18, PRB-23: a key that is cancelled and scheduled again does not run before its old
+/// run has ended, and the old run's result is not credited to its new life. In the original it ran
+/// twice at once.
+#[test]
+fn a_new_life_waits_for_the_run_of_the_old_one() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.run_for(0);
+    assert_eq!(world.core.clear(world.now).len(), 1);
+    assert!(!world.core.remove(&0, world.now), "gone already");
+    assert!(world.schedule(0, spec(SECOND)), "created");
+    assert_eq!(world.trigger(0), TriggerOutcome::Coalesced);
+    world.run_for(3500);
+    assert_eq!(world.ran(0), [0]);
+    world.finish(0, Verdict::Failure);
+    assert_eq!(world.finished, [(0, Ended::Withdrawn)]);
+    assert_eq!(world.ran(0).len(), 2, "the trigger");
+    let status = world.core.probe_status(&0, world.now).unwrap();
+    assert_eq!((status.failures_total, status.last_error_at), (0, None));
+}
+
+/// PRB-17: after a cancel of an idle key nothing of it is left, and nothing runs.
+#[test]
+fn a_cancelled_key_is_gone() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(SECOND));
+    assert!(world.core.remove(&0, world.now));
+    world.after();
+    world.run_for(10 * SECOND);
+    assert!(world.ran(0).is_empty() && world.core.next().is_none());
+    assert_eq!(world.core.status(world.now).states.len(), 0);
+}
+
+/// PRB-31: a pause takes back what was to come and reports what had come; a resume goes on with
+/// the next slot, and the slots between are nobody's.
+#[test]
+fn pause_and_resume() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.schedule(1, spec(SECOND));
+    world.run_for(1500);
+    assert!(world.core.pause(&0, world.now) && world.core.pause(&1, world.now));
+    world.after();
+    assert_eq!(
+        missed(&mut world),
+        [
+            (1000, 1, MissedReason::InFlight),
+            (0, 1, MissedReason::Withdrawn),
+            (1000, 1, MissedReason::Withdrawn)
+        ]
+    );
+    world.finish(0, Verdict::Success);
+    world.run_for(10 * SECOND);
+    assert!(!world.core.probe_status(&0, world.now).unwrap().is_active);
+    assert!(world.core.resume(&0, Epoch::new(2), world.now));
+    assert_eq!(starts(&mut world, SECOND, Verdict::Success), [12 * SECOND]);
+    assert!(missed(&mut world).is_empty());
+}
+
+/// A paused key stays paused when it is edited.
+#[test]
+fn an_edit_does_not_end_a_pause() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.core.pause(&0, world.now);
+    world.schedule(0, spec(2 * SECOND));
+    assert!(starts(&mut world, 10 * SECOND, Verdict::Success).is_empty());
+}
+
+/// PRB-3: between the decision to run and its start a trigger joins it, and a pause takes it back.
+#[test]
+fn a_run_that_has_not_begun_can_be_taken_back() {
+    let mut world = world(1, QUEUE);
+    world.prompt = false;
+    world.schedule(0, spec(SECOND));
+    world.run_for(0);
+    let run = world.starting.remove(0);
+    assert_eq!(world.trigger(0), TriggerOutcome::Coalesced);
+    assert!(world.core.pause(&0, world.now));
+    assert!(!world.confirm(run), "no longer wanted");
+    world.after();
+    assert_eq!(missed(&mut world), [(0, 1, MissedReason::Withdrawn)]);
+    assert_eq!(world.core.status(world.now).current_concurrency, 0);
+}
+
+/// PRB-4, PRB-32: above a lowered limit nothing starts; a raised one is used at once.
+#[test]
+fn the_limit_can_be_changed() {
+    let mut world = world(3, QUEUE);
+    for key in 0..5 {
+        world.schedule(key, spec(MINUTE));
+    }
+    world.run_for(0);
+    world.core.set_limit(1, world.now);
+    world.finish(0, Verdict::Success);
+    world.finish(1, Verdict::Success);
+    assert_eq!(world.running().len(), 1);
+    world.core.set_limit(NonZeroUsize::MAX.get(), world.now);
+    world.after();
+    assert_eq!(world.running().len(), 3);
+}
+
+/// The claim of a run keeps its key after the handler has ended, but no permit.
+#[test]
+fn a_claim_keeps_the_key() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.run_for(0);
+    let run = world.live[0].run;
+    let done = super::super::End::Returned(Verdict::Success.into());
+    world.core.handler_ended(run, done, world.now);
+    world.after();
+    assert_eq!(world.core.status(world.now).current_concurrency, 0);
+    world.run_for(2500);
+    assert_eq!(world.ran(0), [0]);
+    world.live.clear();
+    world.core.claim_ended(run, world.now);
+    world.after();
+    assert_eq!(starts(&mut world, SECOND, Verdict::Success), [3000]);
+}
+
+/// A handler that asks for a pause of its own gets it, on the grid.
+#[test]
+fn a_key_is_not_run_before_its_handler_wants() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.run_for(0);
+    let run = world.live.remove(0).run;
+    let done = crate::Completion::new(Verdict::Success).not_before(Duration::from_millis(4200));
+    world.core.claim_ended(run, world.now);
+    world
+        .core
+        .handler_ended(run, super::super::End::Returned(done), world.now);
+    world.after();
+    assert_eq!(
+        starts(&mut world, 6 * SECOND, Verdict::Success),
+        [5000, 6000]
+    );
+    assert!(
+        missed(&mut world).is_empty(),
+        "those slots were never promised"
+    );
+}
+
+/// What the history holds already is not run again after a restart, and a clock that was set back
+/// does not silence a key.
+#[test]
+fn a_new_key_starts_after_what_is_accounted_for() {
+    let mut world = world(1, QUEUE);
+    let after = |unix| {
+        Spec::builder(Duration::from_secs(1))
+            .phase(Phase::Offset(Duration::ZERO))
+            .backoff(Policy::socket())
+            .after(unix)
+    };
+    world.schedule(0, after(Duration::from_secs(1)).build().unwrap());
+    assert_eq!(starts(&mut world, 2 * SECOND, Verdict::Success)[0], 2000);
+    world.schedule(1, after(Duration::from_secs(86_400)).build().unwrap());
+    assert_eq!(
+        world.core.probe_status(&1, world.now).unwrap().next_due,
+        Some(Duration::from_secs(4))
+    );
+}
+
+/// A new key that is to run at once does, and then keeps to its slots.
+#[test]
+fn an_immediate_key_runs_at_once() {
+    let mut world = world(1, QUEUE);
+    world.run_for(300);
+    let spec = Spec::builder(Duration::from_secs(1))
+        .phase(Phase::Offset(Duration::ZERO))
+        .immediate(true);
+    world.schedule(
+        0,
+        spec.backoff(
+            Policy::gate2()
+                .to_builder()
+                .jitter(monitor_backoff::Jitter::NONE)
+                .build()
+                .unwrap(),
+        )
+        .build()
+        .unwrap(),
+    );
+    assert_eq!(
+        starts(&mut world, 2 * SECOND, Verdict::Success),
+        [300, 1000, 2000]
+    );
+}
+
+/// A report carries the epoch under which the due time was set.
+#[test]
+fn a_report_carries_the_epoch_of_its_due_time() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    world.core.note_epoch(&0, Epoch::new(4));
+    world.stall(5 * SECOND);
+    world.core.pause(&0, world.now);
+    world.core.note_epoch(&0, Epoch::new(5));
+    world.after();
+    assert!(!world.missed.is_empty());
+    assert!(
+        world
+            .missed
+            .iter()
+            .all(|missed| missed.epoch == Epoch::new(4))
+    );
+    let notes = world
+        .core
+        .journal
+        .iter()
+        .filter(|(_, note)| matches!(note, Note::Ran(_)));
+    assert_eq!(notes.count(), 1, "the slot that was just due");
+}
