@@ -166,8 +166,9 @@ impl Breaker {
             Bits::Open => {
                 // At least as new as the word, so at worst this is the refusal of a later opening.
                 let retry_at = self.retry_at.load(Ordering::Relaxed);
-                let retry_after = Duration::from_nanos(retry_at.saturating_sub(nanos(now)));
-                if !retry_after.is_zero() {
+                let retry_after = retry_at.saturating_sub(nanos(now));
+                if retry_after > 0 {
+                    let retry_after = Duration::from_nanos(retry_after);
                     return Err(Rejected {
                         state: State::Open,
                         retry_after,
@@ -179,8 +180,8 @@ impl Breaker {
         self.change(|machine, log| machine.admit(now, log))
     }
 
-    /// Takes the verdict of a permit. Only the first of the two returns is a race with others, and
-    /// there the success is ordered before any change it did not see.
+    /// Takes the verdict of a permit. A success returns early only if there is nothing to forget;
+    /// it is ordered before any change that it did not see.
     #[inline]
     pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict, now: Duration) {
         match (verdict, ticket.trial) {
@@ -196,6 +197,9 @@ impl Breaker {
     }
 
     /// Changes the machine under the lock, publishes its word, and tells the listener afterwards.
+    /// Kept out of line, so that the fast paths stay a few instructions wherever they are inlined.
+    #[cold]
+    #[inline(never)]
     fn change<R>(&self, change: impl FnOnce(&mut Machine, &mut Log) -> R) -> R {
         let mut log = Log::new();
         let result = {

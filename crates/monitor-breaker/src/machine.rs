@@ -4,7 +4,7 @@
 //! by whichever call comes next, in order and dated when they were due, so that what it does
 //! depends on nothing but its inputs.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use monitor_backoff::Verdict;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -20,7 +20,7 @@ pub(crate) struct Ticket {
     /// INV-BREAKER-2: a verdict counts only in the epoch that admitted its call.
     pub(crate) epoch: u64,
     /// The trial's id, when the call was admitted half-open.
-    pub(crate) trial: Option<u64>,
+    pub(crate) trial: Option<NonZeroU64>,
 }
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Machine {
     /// INV-BREAKER-4: every transition begins an epoch of its own.
     epoch: u64,
     phase: Phase,
-    next_trial: u64,
+    next_trial: NonZeroU64,
     opened_total: u64,
     opened_in_a_row: u32,
     stale_verdicts: u64,
@@ -56,7 +56,7 @@ struct Trials(Vec<Trial>);
 
 #[derive(Debug)]
 struct Trial {
-    id: u64,
+    id: NonZeroU64,
     deadline: Duration,
 }
 
@@ -71,7 +71,7 @@ impl Machine {
             clock: Duration::ZERO,
             epoch: 0,
             phase: Phase::Closed { failures: 0 },
-            next_trial: 0,
+            next_trial: NonZeroU64::MIN,
             opened_total: 0,
             opened_in_a_row: 0,
             stale_verdicts: 0,
@@ -89,13 +89,11 @@ impl Machine {
         }
         let trial = match &mut self.phase {
             Phase::HalfOpen { trials, .. } => {
-                self.next_trial += 1;
+                let id = self.next_trial;
+                self.next_trial = id.saturating_add(1);
                 let deadline = self.clock.saturating_add(self.config.trial_deadline);
-                trials.0.push(Trial {
-                    id: self.next_trial,
-                    deadline,
-                });
-                Some(self.next_trial)
+                trials.0.push(Trial { id, deadline });
+                Some(id)
             }
             Phase::Closed { .. } | Phase::Open { .. } => None,
         };

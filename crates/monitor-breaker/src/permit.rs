@@ -28,49 +28,53 @@ pub type OwnedPermit = PermitOf<Arc<Breaker>>;
 #[must_use = "a permit dropped without a verdict counts nothing"]
 pub struct PermitOf<B: Deref<Target = Breaker>> {
     breaker: B,
-    /// Empty once the verdict is in.
-    ticket: Option<Ticket>,
-    epoch: u64,
+    ticket: Ticket,
     admitted_at: Duration,
+    /// Whether the verdict is in.
+    settled: bool,
 }
 
 impl<B: Deref<Target = Breaker>> PermitOf<B> {
+    #[inline]
     pub(crate) fn new(breaker: B, ticket: Ticket, admitted_at: Duration) -> Self {
         PermitOf {
             breaker,
-            epoch: ticket.epoch,
-            ticket: Some(ticket),
+            ticket,
             admitted_at,
+            settled: false,
         }
     }
 
     /// The target answered well.
+    #[inline]
     pub fn success(self, now: Duration) {
         self.record(Verdict::Success, now);
     }
 
     /// The target failed.
+    #[inline]
     pub fn failure(self, now: Duration) {
         self.record(Verdict::Failure, now);
     }
 
     /// The call says nothing about the target: it counts as neither, and a trial's place is free
     /// again. The same as dropping the permit, but on purpose and never as a panic.
+    #[inline]
     pub fn ignore(self) {
         self.record(Verdict::Ignore, LATEST);
     }
 
     /// Brings the verdict of the call, which ended at `now`.
+    #[inline]
     pub fn record(mut self, verdict: Verdict, now: Duration) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.settle(ticket, verdict, now);
-        }
+        self.settled = true;
+        self.breaker.settle(self.ticket, verdict, now);
     }
 
     /// Returns the epoch that admitted the call.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.ticket.epoch
     }
 
     /// Returns when the call was admitted.
@@ -82,27 +86,30 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
     /// Returns whether the call is one of the trials of a half-open breaker.
     #[must_use]
     pub fn is_trial(&self) -> bool {
-        self.ticket.is_some_and(|ticket| ticket.trial.is_some())
+        self.ticket.trial.is_some()
     }
 }
 
 impl<B: Deref<Target = Breaker>> Drop for PermitOf<B> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let verdict = if std::thread::panicking() {
-                Verdict::Failure
-            } else {
-                Verdict::Ignore
-            };
-            self.breaker.settle(ticket, verdict, LATEST);
+        if self.settled {
+            return;
         }
+        let panicking = std::thread::panicking();
+        let verdict = if panicking {
+            Verdict::Failure
+        } else {
+            Verdict::Ignore
+        };
+        self.breaker.settle(self.ticket, verdict, LATEST);
     }
 }
 
 impl<B: Deref<Target = Breaker>> fmt::Debug for PermitOf<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.epoch())
             .field("trial", &self.is_trial())
             .field("admitted_at", &self.admitted_at)
             .finish_non_exhaustive()
