@@ -1,0 +1,76 @@
+//! Is it well: the targets (`/health`), the process (`/livez`), its readiness (`/readyz`).
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use monitor_model::Rating;
+use serde_json::{Value, json};
+
+use super::app::App;
+
+/// `GET /health`: 200 when more than half of what is watched is well, by the strict majority rule;
+/// 503 otherwise, also while nothing is known.
+pub(super) async fn health(State(app): State<App>) -> Response {
+    let health = app.core().health();
+    let code = match health.rating {
+        Rating::Healthy => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let status = match health.rating {
+        Rating::Healthy => "healthy",
+        Rating::Unhealthy => "unhealthy",
+        Rating::Unknown => "unknown",
+    };
+    let body = json!({
+        "status": status,
+        "healthy_probes": health.up,
+        "total_probes": health.total,
+        "health_percentage": health.ratio().map(|ratio| (ratio * 10_000.0).round() / 100.0),
+        "up": health.up,
+        "degraded": health.degraded,
+        "down": health.down,
+        "unknown": health.without_verdict,
+        "checked_at": timestamp(&app),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    answer(code, &body)
+}
+
+/// `GET /livez`: 200 as long as the process answers at all. Never depends on a target: restarting
+/// the prober helps no target.
+pub(super) async fn livez() -> Response {
+    answer(StatusCode::OK, &json!({ "status": "alive" }))
+}
+
+/// `GET /readyz`: 200 when results can be written and the process is not about to end.
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    let is_stopping = app.0.is_stopping.load(Relaxed);
+    let store = app.core().store_state();
+    let is_ready = !is_stopping && store.is_ok();
+    let body = json!({
+        "status": if is_ready { "ready" } else { "not ready" },
+        "store": store.err().unwrap_or_else(|| "writable".to_owned()),
+        "results_not_yet_written": app.core().undelivered(),
+        "shutting_down": is_stopping,
+    });
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer(code, &body)
+}
+
+/// `GET /startupz`: 200. A request is answered only when the store has been read and the core runs;
+/// until then clients wait to be accepted.
+pub(super) async fn startupz(State(app): State<App>) -> Response {
+    let started = app.0.options.started_unix_ms;
+    answer(StatusCode::OK, &json!({ "status": "started", "started_unix_ms": started }))
+}
+
+fn timestamp(app: &App) -> String {
+    let now = jiff::Timestamp::from_millisecond(app.now().unix_ms);
+    now.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+fn answer(code: StatusCode, body: &Value) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
