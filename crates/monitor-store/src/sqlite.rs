@@ -25,6 +25,7 @@ mod failure;
 mod lock;
 mod migrate;
 mod open;
+mod open_error;
 mod options;
 mod query;
 mod reader;
@@ -32,14 +33,14 @@ mod retention;
 mod row;
 mod writer;
 
-pub use open::OpenError;
+pub use open_error::OpenError;
 pub use options::Options;
 
 /// A [`Store`] in one SQLite file.
 ///
 /// Writes go through one thread in batches: whatever is queued becomes one transaction, and each
-/// caller is answered only after that transaction is on disk. Reads go through a second thread with a
-/// connection of its own, so that they wait neither for a batch nor on a thread of the runtime.
+/// caller is answered only after that transaction is on disk. Reads go through a second thread with
+/// a connection of its own, so that they wait neither for a batch nor on a thread of the runtime.
 ///
 /// Of all stores, in this process or another, at most one has a file open.
 ///

@@ -48,9 +48,16 @@ fn a_missing_directory_is_named() {
 }
 
 #[test]
-fn a_directory_and_a_device_are_no_files() {
+fn a_directory_a_device_and_a_link_to_nothing_are_no_files() {
     let place = Place::new();
-    for path in [place.folder(), place.folder().join("."), "/dev/null".into()] {
+    let link = place.folder().join("link");
+    symlink("/nowhere/at/all", &link).unwrap();
+    for path in [
+        place.folder(),
+        place.folder().join("."),
+        "/dev/null".into(),
+        link,
+    ] {
         let error = refused(&path);
         assert!(
             matches!(source(&error), OpenError::NotAFile { .. }),
@@ -64,7 +71,7 @@ fn a_directory_and_a_device_are_no_files() {
     );
     assert_eq!(
         fs::read_dir(place.folder()).unwrap().count(),
-        0,
+        1,
         "nothing was made"
     );
 }

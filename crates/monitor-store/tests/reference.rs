@@ -1,5 +1,7 @@
 //! Random commands, compared answer by answer with the plain store in memory.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod common;
 
 use std::time::Duration;

@@ -38,7 +38,8 @@ async fn history_goes_by_age_and_tallies_stay() {
     removed(&store, 1200).await;
     store.close().await.unwrap();
     // Exactly those of the last hour are left: seconds 600 to 1199, and the last one.
-    let oldest = "SELECT min(due_unix_ms) || ' ' || count(*) FROM history JOIN monitor ON number = monitor WHERE id = ";
+    let oldest = "SELECT min(due_unix_ms) || ' ' || count(*) FROM history
+        JOIN monitor ON number = monitor WHERE id = ";
     assert_eq!(place.ask::<String>(&format!("{oldest}'a'")), "600000 601");
     assert_eq!(
         place.ask::<String>(&format!("{oldest}'idle'")),

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::open::{OpenError, io_error};
+use super::open_error::{OpenError, io_error};
 
 /// An exclusive right to the database at a path, held until dropped.
 ///
