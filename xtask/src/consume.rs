@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::run::cargo;
+use crate::run::{cargo, output};
 use crate::steps::{Progress, Step};
 use crate::workspace::{Package, Workspace};
 
@@ -120,7 +120,7 @@ impl<'a> Place<'a> {
         let mut patches = String::from("[patch.crates-io]\n");
         for package in published {
             let file = packed.join(format!("{}-{version}.crate", package.name));
-            place.unpack(&file, progress)?;
+            place.unpack(&file)?;
             let unpacked = place.unpacked(package)?;
             patches.push_str(&format!("{} = {{ path = {unpacked:?} }}\n", package.name));
         }
@@ -132,11 +132,11 @@ impl<'a> Place<'a> {
         Ok(place)
     }
 
-    fn unpack(&self, file: &Path, progress: &Progress) -> Result<()> {
+    fn unpack(&self, file: &Path) -> Result<()> {
         let mut tar = Command::new("tar");
-        tar.arg("--extract").arg("--gzip").arg("--file").arg(file);
+        tar.args(["--extract", "--gzip", "--file"]).arg(file);
         tar.arg("--directory").arg(self.folder.path());
-        progress.run(&mut tar)
+        output(&mut tar).map(drop)
     }
 
     /// Where the package was unpacked.
