@@ -92,7 +92,9 @@ pub(super) struct Shared {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,12 +126,21 @@ impl App {
     }
 
     pub(super) fn now(&self) -> Moment {
-        Moment { unix_ms: unix_ms_now(), zone: self.0.zone.clone() }
+        Moment {
+            unix_ms: unix_ms_now(),
+            zone: self.0.zone.clone(),
+        }
     }
 
-    /// From now on the process says that it is not ready, and live streams end.
+    /// From now on the process says that it is not ready. It still answers, and tells of the
+    /// results that come in at the end, until the server is shut down.
     pub(crate) fn stop(&self) {
         self.0.is_stopping.store(true, Relaxed);
+    }
+
+    /// Ends the live streams, without which no connection of theirs would end.
+    pub(super) fn close(&self) {
+        self.stop();
         self.0.parts.live.close();
         self.0.parts.metrics.detach();
     }
@@ -137,6 +148,8 @@ impl App {
 
 /// Wall time in unix milliseconds.
 pub(super) fn unix_ms_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

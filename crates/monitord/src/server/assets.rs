@@ -42,7 +42,12 @@ impl Asset {
     }
 
     fn name(&self) -> String {
-        format!("{}-{:016x}.{}", self.stem, fnv1a(self.content), self.extension)
+        format!(
+            "{}-{:016x}.{}",
+            self.stem,
+            fnv1a(self.content),
+            self.extension
+        )
     }
 }
 
@@ -54,17 +59,30 @@ fn fnv1a(content: &str) -> u64 {
 
 /// `GET /assets/{name}`
 pub(super) async fn get(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some(asset) = [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name() == name) else {
+    let Some(asset) = [STYLE, SCRIPT, ICON]
+        .into_iter()
+        .find(|asset| asset.name() == name)
+    else {
         return Problem::not_found("no such file").into_response();
     };
     let tag = format!("\"{name}\"");
     let fresh = [
         (header::ETAG, tag.clone()),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+        (
+            header::CACHE_CONTROL,
+            "public, max-age=31536000, immutable".to_owned(),
+        ),
     ];
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     if known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag)) {
         return (StatusCode::NOT_MODIFIED, fresh).into_response();
     }
-    (fresh, [(header::CONTENT_TYPE, asset.media_type)], asset.content).into_response()
+    (
+        fresh,
+        [(header::CONTENT_TYPE, asset.media_type)],
+        asset.content,
+    )
+        .into_response()
 }

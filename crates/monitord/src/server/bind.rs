@@ -99,6 +99,9 @@ mod tests {
         let error = bind(address).await.unwrap_err();
         assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains(&address.to_string()) && text.contains("--listen"), "{text}");
+        assert!(
+            text.contains(&address.to_string()) && text.contains("--listen"),
+            "{text}"
+        );
     }
 }

@@ -42,7 +42,9 @@ pub(super) async fn get(
         let detail = format!("{MAX_READERS} readers listen already; poll / instead");
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let last = last.or(parameters.after.as_deref());
     // An id that is none of ours is a place that is long gone.
     let known = last.map(|text| text.parse().unwrap_or(Place::GONE));
@@ -50,7 +52,11 @@ pub(super) async fn get(
         let detail = "the server is shutting down";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
-    let listener = Listener { reader, is_first: true, _seat: seat };
+    let listener = Listener {
+        reader,
+        is_first: true,
+        _seat: seat,
+    };
     let frames = stream::unfold(listener, |mut listener| async {
         let frame = listener.next().await?;
         Some((Ok::<_, Infallible>(frame), listener))

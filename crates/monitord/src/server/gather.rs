@@ -19,7 +19,9 @@ pub(super) async fn subjects(app: &App) -> (Vec<Subject>, Moment) {
     let mut subjects = Vec::new();
     for view in core.views() {
         let recent = &app.0.parts.recent;
-        let (points, tally) = recent.of(&view.monitor.id, &**core.store(), now.unix_ms).await;
+        let (points, tally) = recent
+            .of(&view.monitor.id, &**core.store(), now.unix_ms)
+            .await;
         subjects.push(subject(view, points, tally, permits, &now));
     }
     subjects.sort_by_cached_key(|subject| subject.monitor.name.to_lowercase());
@@ -41,7 +43,9 @@ fn subject(
     let breaker = breaker(&view);
     let schedule = view.schedule.as_ref();
     let running = schedule.and_then(|schedule| schedule.running_for);
-    let backoff = schedule.map(|s| s.current_backoff).filter(|wait| *wait > Duration::ZERO);
+    let backoff = schedule
+        .map(|s| s.current_backoff)
+        .filter(|wait| *wait > Duration::ZERO);
     Subject {
         kind: view.kind,
         points,
@@ -65,8 +69,12 @@ fn subject(
 fn breaker(view: &View) -> Option<Breaker> {
     let snapshot = view.breaker.as_ref()?;
     Some(match snapshot.state {
-        State::Closed => Breaker::Closed { failures: snapshot.consecutive_failures },
-        State::Open => Breaker::Open { retry_after: snapshot.retry_after.unwrap_or_default() },
+        State::Closed => Breaker::Closed {
+            failures: snapshot.consecutive_failures,
+        },
+        State::Open => Breaker::Open {
+            retry_after: snapshot.retry_after.unwrap_or_default(),
+        },
         State::HalfOpen => Breaker::HalfOpen,
     })
 }

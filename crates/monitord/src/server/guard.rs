@@ -29,12 +29,17 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 /// All routes.
 pub(super) fn router(app: App) -> Router {
     let seats = Arc::new(Semaphore::new(events::MAX_READERS));
-    let stream = Router::new().route("/events", get(events::get)).with_state((app.clone(), seats));
+    let stream = Router::new()
+        .route("/events", get(events::get))
+        .with_state((app.clone(), seats));
     let api = Router::new()
         .route("/api/admin/probes", get(api::probes))
         .route("/api/admin/probes/{id}/{action}", post(api::act))
         .route("/api/v1/monitors", get(api::list).post(api::create))
-        .route("/api/v1/monitors/{id}", get(api::show).put(api::edit).delete(api::delete))
+        .route(
+            "/api/v1/monitors/{id}",
+            get(api::show).put(api::edit).delete(api::delete),
+        )
         .route("/api/v1/monitors/{id}/history", get(api::history))
         .route("/api/{*rest}", axum::routing::any(nothing_here))
         .layer(middleware::from_fn_with_state(app.clone(), guard));
@@ -88,7 +93,9 @@ async fn dress(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -110,7 +117,11 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
 }
 
 fn admit(method: &Method, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     let host = text(header::HOST).unwrap_or_default();
     if !is_ours(host, hosts) {
         let detail = format!("Host {host:?} is neither an address nor localhost");
@@ -118,7 +129,10 @@ fn admit(method: &Method, headers: &HeaderMap, hosts: &[String]) -> Result<(), P
     }
     if headers.contains_key(header::ORIGIN) {
         let origin = text(header::ORIGIN).unwrap_or_default();
-        if origin.split_once("://").is_none_or(|(_, authority)| authority != host) {
+        if origin
+            .split_once("://")
+            .is_none_or(|(_, authority)| authority != host)
+        {
             let detail = format!("Origin {origin:?} is not {host:?}: another page sent this");
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
@@ -154,14 +168,25 @@ mod tests {
     fn a_host_is_ours_when_no_name_server_can_claim_it() {
         let ours = ["status.lan".to_owned()];
         for host in [
-            "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:80", "localhost", "LOCALHOST:1",
-            "status.lan:80", "10.0.0.7:9",
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "localhost",
+            "LOCALHOST:1",
+            "status.lan:80",
+            "10.0.0.7:9",
         ] {
             assert!(is_ours(host, &ours), "{host}");
         }
-        for host in
-            ["", "evil.example", "127.0.0.1.evil.example:80", "[::1]x", "localhost.evil", "a:b:c"]
-        {
+        for host in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "[::1]x",
+            "localhost.evil",
+            "a:b:c",
+        ] {
             assert!(!is_ours(host, &ours), "{host}");
         }
     }
@@ -189,14 +214,34 @@ mod tests {
             (Method::POST, &[HOST], 415),
             (Method::DELETE, &[HOST], 415),
             (Method::PUT, &[HOST, ("content-type", "text/plain")], 415),
-            (Method::POST, &[HOST, JSON, ("origin", "http://127.0.0.1:9101")], 200),
-            (Method::POST, &[HOST, JSON, ("origin", "http://127.0.0.1:80")], 403),
-            (Method::POST, &[HOST, JSON, ("origin", "https://evil.example")], 403),
+            (
+                Method::POST,
+                &[HOST, JSON, ("origin", "http://127.0.0.1:9101")],
+                200,
+            ),
+            (
+                Method::POST,
+                &[HOST, JSON, ("origin", "http://127.0.0.1:80")],
+                403,
+            ),
+            (
+                Method::POST,
+                &[HOST, JSON, ("origin", "https://evil.example")],
+                403,
+            ),
             (Method::POST, &[HOST, JSON, ("origin", "null")], 403),
-            (Method::GET, &[HOST, ("origin", "https://evil.example")], 403),
+            (
+                Method::GET,
+                &[HOST, ("origin", "https://evil.example")],
+                403,
+            ),
         ];
         for (method, headers, expected) in cases {
-            assert_eq!(status(method.clone(), headers), *expected, "{method} {headers:?}");
+            assert_eq!(
+                status(method.clone(), headers),
+                *expected,
+                "{method} {headers:?}"
+            );
         }
     }
 }

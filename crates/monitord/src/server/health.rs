@@ -55,7 +55,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
         "results_not_yet_written": app.core().undelivered(),
         "shutting_down": is_stopping,
     });
-    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     answer(code, &body)
 }
 
@@ -63,7 +67,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 /// until then clients wait to be accepted.
 pub(super) async fn startupz(State(app): State<App>) -> Response {
     let started = app.0.options.started_unix_ms;
-    answer(StatusCode::OK, &json!({ "status": "started", "started_unix_ms": started }))
+    answer(
+        StatusCode::OK,
+        &json!({ "status": "started", "started_unix_ms": started }),
+    )
 }
 
 fn timestamp(app: &App) -> String {
@@ -72,5 +79,10 @@ fn timestamp(app: &App) -> String {
 }
 
 fn answer(code: StatusCode, body: &Value) -> Response {
-    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }

@@ -47,13 +47,19 @@ impl std::str::FromStr for Place {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (process, sequence) = text.split_once('-').ok_or(())?;
         let process = process.parse().map_err(drop)?;
-        Ok(Self { process, sequence: sequence.parse().map_err(drop)? })
+        Ok(Self {
+            process,
+            sequence: sequence.parse().map_err(drop)?,
+        })
     }
 }
 
 impl Place {
     /// A place of which nothing is left.
-    pub(super) const GONE: Self = Self { process: 0, sequence: 0 };
+    pub(super) const GONE: Self = Self {
+        process: 0,
+        sequence: 0,
+    };
 }
 
 /// A reader's view of the stream.
@@ -118,11 +124,18 @@ impl Live {
         state.sequence = event.sequence;
         let monitor = event.kind.monitor();
         let result = match &event.kind {
-            EventKind::Committed { record, changed_from, .. } => {
+            EventKind::Committed {
+                record,
+                changed_from,
+                ..
+            } => {
                 let data = result(event.sequence, record, changed_from.as_ref());
                 let place = self.place(event.sequence);
                 let bytes = Bytes::from(format!("id: {place}\nevent: result\ndata: {data}\n\n"));
-                Some(Frame { sequence: Some(event.sequence), bytes })
+                Some(Frame {
+                    sequence: Some(event.sequence),
+                    bytes,
+                })
             }
             EventKind::Deleted { .. } => {
                 state.known.remove(monitor);
@@ -168,13 +181,19 @@ impl Live {
     pub(super) fn send(&self, bytes: Bytes) {
         let frames = self.lock().frames.clone();
         if let Some(frames) = frames {
-            let _ = frames.send(Frame { sequence: None, bytes });
+            let _ = frames.send(Frame {
+                sequence: None,
+                bytes,
+            });
         }
     }
 
     /// How many listen.
     pub(super) fn readers(&self) -> usize {
-        self.lock().frames.as_ref().map_or(0, broadcast::Sender::receiver_count)
+        self.lock()
+            .frames
+            .as_ref()
+            .map_or(0, broadcast::Sender::receiver_count)
     }
 
     /// The place after the last event.
@@ -194,9 +213,16 @@ impl Live {
                 let is_new = |frame: &&Frame| frame.sequence > Some(known.sequence);
                 replay.extend(state.replay.iter().filter(is_new).cloned());
             }
-            replay.push_back(Frame { sequence: None, bytes: RESYNC });
+            replay.push_back(Frame {
+                sequence: None,
+                bytes: RESYNC,
+            });
         }
-        Some(Reader { replay, from: state.sequence, frames })
+        Some(Reader {
+            replay,
+            from: state.sequence,
+            frames,
+        })
     }
 
     /// Ends the stream for everybody.
@@ -206,7 +232,10 @@ impl Live {
     }
 
     const fn place(&self, sequence: u64) -> Place {
-        Place { process: self.process, sequence }
+        Place {
+            process: self.process,
+            sequence,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -233,8 +262,8 @@ fn result(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use monitor_model::{Lifecycle, Observation, Outcome, Phases, Status};
     use monitor_core::operation::Epoch;
+    use monitor_model::{Lifecycle, Observation, Outcome, Phases, Status};
 
     fn id() -> MonitorId {
         "a".parse().unwrap()
@@ -247,7 +276,14 @@ mod tests {
         let status = Box::new(Status::new(id(), Lifecycle::Active, epoch));
         let changed_from = (sequence == 1).then_some(Some(Outcome::Down));
         let record = Box::new(record);
-        Event { sequence, kind: EventKind::Committed { record, status, changed_from } }
+        Event {
+            sequence,
+            kind: EventKind::Committed {
+                record,
+                status,
+                changed_from,
+            },
+        }
     }
 
     fn text(frame: &Frame) -> &str {
@@ -260,8 +296,14 @@ mod tests {
         let live = Live::default();
         let mut readers = [live.join(None).unwrap(), live.join(None).unwrap()];
         live.event(&committed(1));
-        let frames = readers.each_mut().map(|reader| reader.frames.try_recv().unwrap());
-        assert_eq!(frames[0].bytes.as_ptr(), frames[1].bytes.as_ptr(), "made once");
+        let frames = readers
+            .each_mut()
+            .map(|reader| reader.frames.try_recv().unwrap());
+        assert_eq!(
+            frames[0].bytes.as_ptr(),
+            frames[1].bytes.as_ptr(),
+            "made once"
+        );
         let text = text(&frames[0]);
         assert!(text.starts_with(&format!("id: {}-1\nevent: result\ndata: {{", live.process)));
         assert!(text.ends_with("}\n\n"));
@@ -270,7 +312,10 @@ mod tests {
         assert_eq!(data["monitor"], "a");
         assert_eq!(data["due_unix_ms"], 1000);
         assert_eq!(data["outcome"], "up");
-        assert_eq!((&data["changed"], &data["changed_from"]), (&json!(true), &json!("down")));
+        assert_eq!(
+            (&data["changed"], &data["changed_from"]),
+            (&json!(true), &json!("down"))
+        );
     }
 
     /// OPS-34: who comes back gets what it missed, or is told that it missed something.
@@ -284,10 +329,20 @@ mod tests {
         let sequences: Vec<_> = reader.replay.iter().map(|frame| frame.sequence).collect();
         assert_eq!(sequences, [Some(4), Some(5), None]);
         assert_eq!(reader.replay.back().unwrap().bytes, RESYNC);
-        assert!(live.join(Some(live.now())).unwrap().replay.is_empty(), "nothing missed");
-        let other = Place { process: live.process - 1, sequence: 5 };
+        assert!(
+            live.join(Some(live.now())).unwrap().replay.is_empty(),
+            "nothing missed"
+        );
+        let other = Place {
+            process: live.process - 1,
+            sequence: 5,
+        };
         let reader = live.join(Some(other)).unwrap();
-        assert_eq!(reader.replay.len(), 1, "of another process: only the page helps");
+        assert_eq!(
+            reader.replay.len(),
+            1,
+            "of another process: only the page helps"
+        );
         assert_eq!(live.now().to_string().parse(), Ok(live.now()));
         assert_eq!("7".parse::<Place>(), Err(()));
     }
@@ -295,15 +350,31 @@ mod tests {
     #[test]
     fn changes_are_collected_until_they_are_taken() {
         let live = Live::default();
-        let defined = EventKind::Defined { monitor: id(), epoch: Epoch::new(1) };
-        live.event(&Event { sequence: 1, kind: defined.clone() });
+        let defined = EventKind::Defined {
+            monitor: id(),
+            epoch: Epoch::new(1),
+        };
+        live.event(&Event {
+            sequence: 1,
+            kind: defined.clone(),
+        });
         assert!(live.take_changes().is_other_list);
         live.event(&committed(2));
         live.event(&committed(3));
-        live.event(&Event { sequence: 4, kind: defined });
+        live.event(&Event {
+            sequence: 4,
+            kind: defined,
+        });
         let changes = live.take_changes();
-        assert_eq!((changes.rows.len(), changes.is_other_list), (1, false), "an edit keeps the list");
-        live.event(&Event { sequence: 5, kind: EventKind::Deleted { monitor: id() } });
+        assert_eq!(
+            (changes.rows.len(), changes.is_other_list),
+            (1, false),
+            "an edit keeps the list"
+        );
+        live.event(&Event {
+            sequence: 5,
+            kind: EventKind::Deleted { monitor: id() },
+        });
         let changes = live.take_changes();
         assert_eq!((changes.rows.len(), changes.is_other_list), (0, true));
         assert_eq!(live.take_changes().rows.len(), 0);
@@ -315,7 +386,10 @@ mod tests {
         let mut reader = live.join(None).unwrap();
         live.close();
         live.event(&committed(1));
-        assert_eq!(reader.frames.try_recv().unwrap_err(), broadcast::error::TryRecvError::Closed);
+        assert_eq!(
+            reader.frames.try_recv().unwrap_err(),
+            broadcast::error::TryRecvError::Closed
+        );
         assert!(live.join(None).is_none());
     }
 }

@@ -73,7 +73,9 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
         let detail = "the metrics cannot be written";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
         ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()
     } else {

@@ -50,6 +50,10 @@ async fn html(app: &App) -> Bytes {
     let (subjects, now) = gather::subjects(app).await;
     let html = view::page(&app.0.frame, &subjects, &now, &place.to_string());
     let html = Bytes::from(html);
-    *cache = Some(Cached { html: html.clone(), place, made: Instant::now() });
+    *cache = Some(Cached {
+        html: html.clone(),
+        place,
+        made: Instant::now(),
+    });
     html
 }

@@ -16,7 +16,11 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), fields: Vec::new() }
+        Self {
+            status,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -24,12 +28,18 @@ impl Problem {
     }
 
     pub(super) fn no_monitor(id: &str) -> Self {
-        Self::not_found(format!("there is no monitor {id:?}; GET /api/v1/monitors lists them"))
+        Self::not_found(format!(
+            "there is no monitor {id:?}; GET /api/v1/monitors lists them"
+        ))
     }
 
     /// A body that was read and says something wrong, field by field.
     pub(super) fn invalid(problems: &[config::Problem]) -> Self {
-        let detail = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let detail = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n");
         let field = |problem: &config::Problem| {
             json!({
                 "field": problem.key,

@@ -60,10 +60,22 @@ impl Recent {
             let memory = memories.get(id);
             let age = memory.and_then(|memory| Some(now_unix_ms - memory.counted_unix_ms?));
             let is_counted = age.is_some_and(|age| age < TALLY_MAX_AGE_MS);
-            (memory.is_some_and(|m| m.is_loaded), is_counted, memory.map_or(0, |m| m.records))
+            (
+                memory.is_some_and(|m| m.is_loaded),
+                is_counted,
+                memory.map_or(0, |m| m.records),
+            )
         };
-        let history = if is_loaded { None } else { store.history(id, SLOTS as u32).await.ok() };
-        let tally = if is_counted { None } else { store.tally(id, now_unix_ms - DAY_MS).await.ok() };
+        let history = if is_loaded {
+            None
+        } else {
+            store.history(id, SLOTS as u32).await.ok()
+        };
+        let tally = if is_counted {
+            None
+        } else {
+            store.tally(id, now_unix_ms - DAY_MS).await.ok()
+        };
         let mut memories = self.lock();
         let memory = memories.entry(id.clone()).or_default();
         if let Some(rows) = history {
@@ -103,28 +115,46 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use monitor_core::operation::Epoch;
     use monitor_model::{EventKind, MemoryStore, Monitor, Record, Source, Status};
     use monitor_model::{Lifecycle, Observation, Phases};
-    use monitor_core::operation::Epoch;
 
     fn id() -> MonitorId {
         "a".parse().unwrap()
     }
 
     fn record(due_unix_ms: i64) -> Record {
-        Record::observed(id(), Epoch::new(1), due_unix_ms, Observation::up(), Phases::default())
+        Record::observed(
+            id(),
+            Epoch::new(1),
+            due_unix_ms,
+            Observation::up(),
+            Phases::default(),
+        )
     }
 
     fn committed(record: Record) -> Event {
         let status = Status::new(id(), Lifecycle::Active, Epoch::new(1));
         let (record, status) = (Box::new(record), Box::new(status));
-        Event { sequence: 1, kind: EventKind::Committed { record, status, changed_from: None } }
+        Event {
+            sequence: 1,
+            kind: EventKind::Committed {
+                record,
+                status,
+                changed_from: None,
+            },
+        }
     }
 
     async fn store(records: &[i64]) -> MemoryStore {
         let store = MemoryStore::new();
         let (name, spec) = ("a".to_owned(), String::new());
-        let monitor = Monitor { id: id(), name, source: Source::Api, spec };
+        let monitor = Monitor {
+            id: id(),
+            name,
+            source: Source::Api,
+            spec,
+        };
         store.define(monitor, Epoch::new(1)).await.unwrap();
         for due in records {
             store.commit(record(*due)).await.unwrap();
@@ -151,7 +181,11 @@ mod tests {
         let recent = Recent::default();
         assert_eq!(recent.of(&id(), &store, 10_000).await.1.up, 1);
         store.commit(record(2000)).await.unwrap();
-        assert_eq!(recent.of(&id(), &store, 10_001).await.1.up, 1, "nobody said it had changed");
+        assert_eq!(
+            recent.of(&id(), &store, 10_001).await.1.up,
+            1,
+            "nobody said it had changed"
+        );
         recent.event(&committed(record(2000)));
         assert_eq!(recent.of(&id(), &store, 10_002).await.1.up, 2);
         store.commit(record(3000)).await.unwrap();
@@ -159,7 +193,11 @@ mod tests {
         assert_eq!(recent.of(&id(), &store, later).await.1.up, 3);
         store.close().await.unwrap();
         let (points, tally) = recent.of(&id(), &store, later * 2).await;
-        assert_eq!((points.len(), tally.up), (2, 3), "a closed store leaves what is known");
+        assert_eq!(
+            (points.len(), tally.up),
+            (2, 3),
+            "a closed store leaves what is known"
+        );
     }
 
     #[tokio::test]
@@ -172,7 +210,10 @@ mod tests {
         let (points, _) = recent.of(&id(), &empty, 0).await;
         assert_eq!(points.len(), SLOTS);
         assert_eq!(points.last().map(|point| point.due_unix_ms), Some(199_000));
-        recent.event(&Event { sequence: 2, kind: EventKind::Deleted { monitor: id() } });
+        recent.event(&Event {
+            sequence: 2,
+            kind: EventKind::Deleted { monitor: id() },
+        });
         assert!(recent.of(&id(), &empty, 0).await.0.is_empty());
     }
 }

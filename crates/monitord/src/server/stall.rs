@@ -19,7 +19,11 @@ pub(super) struct Stall<S> {
 
 impl<S> Stall<S> {
     pub(super) const fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self {
+            stream,
+            limit,
+            waiting: None,
+        }
     }
 
     fn watch<T>(
@@ -36,7 +40,10 @@ impl<S> Stall<S> {
         ready!(waiting.as_mut().poll(context));
         // Not to be polled again after it has ended.
         waiting.as_mut().reset(Instant::now() + limit);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client does not read",
+        )))
     }
 }
 

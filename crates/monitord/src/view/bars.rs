@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use monitor_model::Outcome;
 
-use super::subject::{Point, Subject};
 use super::SLOTS;
+use super::subject::{Point, Subject};
 
 /// Units of the drawing: a slot is this wide and its bar leaves the rest free.
 const SLOT: usize = 7;
@@ -64,7 +64,10 @@ pub(crate) fn bars(subject: &Subject, now_unix_ms: i64) -> Bars {
 pub(crate) fn slots(subject: &Subject, now_unix_ms: i64) -> Vec<Outcome> {
     let mut newest_first = Vec::with_capacity(SLOTS);
     if !subject.is_active() {
-        let paused = subject.points.last().map_or(0, |last| slots_since(last, now_unix_ms));
+        let paused = subject
+            .points
+            .last()
+            .map_or(0, |last| slots_since(last, now_unix_ms));
         newest_first.resize(paused, Outcome::Missed);
     }
     for point in subject.points.iter().rev() {
@@ -78,7 +81,9 @@ pub(crate) fn slots(subject: &Subject, now_unix_ms: i64) -> Vec<Outcome> {
 
 fn slots_since(last: &Point, now_unix_ms: i64) -> usize {
     let next = last.due_unix_ms + i64::from(last.slots) * last.interval_ms;
-    let Some(slots) = (now_unix_ms - next).checked_div(last.interval_ms) else { return 0 };
+    let Some(slots) = (now_unix_ms - next).checked_div(last.interval_ms) else {
+        return 0;
+    };
     usize::try_from(slots).map_or(0, |slots| slots.min(SLOTS))
 }
 
@@ -120,32 +125,66 @@ mod tests {
     use monitor_model::Lifecycle;
 
     fn with(points: Vec<Point>) -> Subject {
-        Subject { points, ..subject("a", Some(Outcome::Up)) }
+        Subject {
+            points,
+            ..subject("a", Some(Outcome::Up))
+        }
     }
 
     #[test]
     fn a_bar_per_due_time_and_a_tick_before_the_first() {
-        let outcomes = [Outcome::Up, Outcome::Down, Outcome::Degraded, Outcome::Unknown];
-        let points = (0i64..).zip(outcomes).map(|(n, o)| point(n * 1000, o)).collect();
+        let outcomes = [
+            Outcome::Up,
+            Outcome::Down,
+            Outcome::Degraded,
+            Outcome::Unknown,
+        ];
+        let points = (0i64..)
+            .zip(outcomes)
+            .map(|(n, o)| point(n * 1000, o))
+            .collect();
         let bars = bars(&with(points), NOW);
         let count = |path: &str| path.matches('M').count();
         assert_eq!(count(&bars.before), SLOTS - 4);
         assert_eq!(bars.up, "M392 26v-26h5v26z");
         assert_eq!(bars.down, "M399 26v-26h5v26z");
         assert_eq!(bars.degraded, "M406 26v-26h5v26z");
-        assert_eq!(bars.unseen, "M413 26v-10h5v10z", "unknown is grey: nothing was learnt");
+        assert_eq!(
+            bars.unseen, "M413 26v-10h5v10z",
+            "unknown is grey: nothing was learnt"
+        );
         assert_eq!(bars.text, "4 checks: 1 up, 1 degraded, 1 down, 1 unknown");
         assert_eq!(SIZE, (418, 26), "the last bar ends at the edge");
     }
 
     #[test]
     fn a_run_of_missed_due_times_takes_its_slots_and_no_more_than_there_are() {
-        let missed = Point { slots: 3, ..point(2000, Outcome::Missed) };
-        let strip = slots(&with(vec![point(1000, Outcome::Up), missed, point(5000, Outcome::Up)]), NOW);
+        let missed = Point {
+            slots: 3,
+            ..point(2000, Outcome::Missed)
+        };
+        let strip = slots(
+            &with(vec![
+                point(1000, Outcome::Up),
+                missed,
+                point(5000, Outcome::Up),
+            ]),
+            NOW,
+        );
         use Outcome::{Missed, Up};
         assert_eq!(strip, [Up, Missed, Missed, Missed, Up]);
-        let endless = Point { slots: u32::MAX, ..missed };
-        let strip = slots(&with(vec![point(1000, Outcome::Up), endless, point(5000, Outcome::Up)]), NOW);
+        let endless = Point {
+            slots: u32::MAX,
+            ..missed
+        };
+        let strip = slots(
+            &with(vec![
+                point(1000, Outcome::Up),
+                endless,
+                point(5000, Outcome::Up),
+            ]),
+            NOW,
+        );
         assert_eq!(strip.len(), SLOTS);
         assert_eq!(strip.last(), Some(&Up));
         assert_eq!(strip[..SLOTS - 1], [Missed; SLOTS - 1]);
@@ -155,14 +194,22 @@ mod tests {
     #[test]
     fn the_time_of_a_pause_is_grey() {
         let mut paused = with(vec![point(NOW - 10_000, Outcome::Up)]);
-        assert_eq!(slots(&paused, NOW), [Outcome::Up], "an active one is merely late");
+        assert_eq!(
+            slots(&paused, NOW),
+            [Outcome::Up],
+            "an active one is merely late"
+        );
         paused.status.lifecycle = Lifecycle::Paused;
         let strip = slots(&paused, NOW);
         assert_eq!(strip.len(), 10);
         assert_eq!(strip[0], Outcome::Up);
         assert!(strip[1..].iter().all(|outcome| *outcome == Outcome::Missed));
         paused.points[0].interval_ms = 0;
-        assert_eq!(slots(&paused, NOW), [Outcome::Up], "without an interval nothing is made up");
+        assert_eq!(
+            slots(&paused, NOW),
+            [Outcome::Up],
+            "without an interval nothing is made up"
+        );
     }
 
     #[test]

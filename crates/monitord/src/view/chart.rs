@@ -73,7 +73,12 @@ pub(crate) struct Area {
 pub(crate) fn area(points: &[Point], now: &Moment) -> Option<Area> {
     let answered: Vec<_> = points
         .iter()
-        .map(|point| point.answered().map(|_| point.phases_us).filter(|us| us.iter().any(|&n| n > 0)))
+        .map(|point| {
+            point
+                .answered()
+                .map(|_| point.phases_us)
+                .filter(|us| us.iter().any(|&n| n > 0))
+        })
         .collect();
     let total = |us: &[u32; 5]| us.iter().map(|&n| u64::from(n)).sum::<u64>();
     let most = answered.iter().flatten().map(total).max()?;
@@ -94,7 +99,12 @@ pub(crate) fn area(points: &[Point], now: &Moment) -> Option<Area> {
         [only] => vec![clock(only)],
         [first, .., last] => vec![clock(first), clock(&points[points.len() / 2]), clock(last)],
     };
-    Some(Area { bands, scale, times, text: words(&answered) })
+    Some(Area {
+        bands,
+        scale,
+        times,
+        text: words(&answered),
+    })
 }
 
 /// The band of phase `index` between what is below it and itself, a closed outline per unbroken run
@@ -112,8 +122,10 @@ fn band(answered: &[Option<[u32; 5]>], index: usize, ceiling: u64) -> String {
     for run in answered.split(Option::is_none) {
         let run_start = start;
         start += run.len() + 1;
-        let mut ends: Vec<(f64, &[u32; 5])> =
-            (run_start..).zip(run.iter().flatten()).map(|(slot, us)| (slot as f64, us)).collect();
+        let mut ends: Vec<(f64, &[u32; 5])> = (run_start..)
+            .zip(run.iter().flatten())
+            .map(|(slot, us)| (slot as f64, us))
+            .collect();
         if let [(slot, us)] = ends[..] {
             ends = vec![(slot - 0.4, us), (slot + 0.4, us)];
         }
@@ -145,14 +157,27 @@ fn ceiling(most_us: u64) -> u64 {
 }
 
 fn words(answered: &[Option<[u32; 5]>]) -> String {
-    let medians = PHASES.into_iter().enumerate().filter_map(|(index, (label, _))| {
-        let mut us: Vec<_> =
-            answered.iter().flatten().map(|us| us[index]).filter(|&n| n > 0).collect();
-        us.sort_unstable();
-        let median = *us.get(us.len() / 2)?;
-        Some(format!("{label} {}", time::measured(Duration::from_micros(u64::from(median)))))
-    });
-    format!("median per phase: {}", medians.collect::<Vec<_>>().join(", "))
+    let medians = PHASES
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, (label, _))| {
+            let mut us: Vec<_> = answered
+                .iter()
+                .flatten()
+                .map(|us| us[index])
+                .filter(|&n| n > 0)
+                .collect();
+            us.sort_unstable();
+            let median = *us.get(us.len() / 2)?;
+            Some(format!(
+                "{label} {}",
+                time::measured(Duration::from_micros(u64::from(median)))
+            ))
+        });
+    format!(
+        "median per phase: {}",
+        medians.collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -181,36 +206,72 @@ mod tests {
         assert_eq!(path.matches('L').count(), 1, "{path}");
         assert_eq!(path.matches("13.0").count(), 3, "{path}");
         let peak = line(&answers(&[Some(100), Some(100), Some(1000)]));
-        assert!(peak.ends_with("L120.0 1.0"), "the peak touches the top: {peak}");
+        assert!(
+            peak.ends_with("L120.0 1.0"),
+            "the peak touches the top: {peak}"
+        );
     }
 
     #[test]
     fn the_scale_ends_at_a_round_figure_above_all() {
-        let cases = [(0, 4), (4, 4), (5, 8), (1_000, 1_200), (1_201, 2_000), (780_000, 800_000)];
+        let cases = [
+            (0, 4),
+            (4, 4),
+            (5, 8),
+            (1_000, 1_200),
+            (1_201, 2_000),
+            (780_000, 800_000),
+        ];
         for (most, top) in cases {
             assert_eq!(ceiling(most), top, "{most}");
         }
         for most in [1, 17, 333, 40_001, 3_999_999, u64::from(u32::MAX) * 5] {
             let top = ceiling(most);
-            assert!(top >= most && top <= most.max(4) * 2 && top % 4 == 0, "{most}: {top}");
+            assert!(
+                top >= most && top <= most.max(4) * 2 && top % 4 == 0,
+                "{most}: {top}"
+            );
         }
     }
 
     fn phased(n: i64, phases_us: [u32; 5]) -> Point {
-        Point { phases_us, ..point(NOW + n * 1000, Up) }
+        Point {
+            phases_us,
+            ..point(NOW + n * 1000, Up)
+        }
     }
 
     #[test]
     fn phases_are_stacked_in_their_order() {
-        let points = [phased(0, [0, 100, 0, 300, 0]), phased(1, [0, 100, 0, 200, 0])];
+        let points = [
+            phased(0, [0, 100, 0, 300, 0]),
+            phased(1, [0, 100, 0, 200, 0]),
+        ];
         let area = area(&points, &moment()).unwrap();
-        let names: Vec<_> = area.bands.iter().map(|(label, class, _)| (*label, *class)).collect();
-        assert_eq!(names, [("connect", "connect"), ("first byte", "first_byte")], "what happened");
-        assert_eq!(area.bands[0].2, "M0 96.0L600 96.0L600 128.0L0 128.0z", "100 of 400 from below");
-        assert_eq!(area.bands[1].2, "M0 0.0L600 32.0L600 96.0L0 96.0z", "on top of it");
+        let names: Vec<_> = area
+            .bands
+            .iter()
+            .map(|(label, class, _)| (*label, *class))
+            .collect();
+        assert_eq!(
+            names,
+            [("connect", "connect"), ("first byte", "first_byte")],
+            "what happened"
+        );
+        assert_eq!(
+            area.bands[0].2, "M0 96.0L600 96.0L600 128.0L0 128.0z",
+            "100 of 400 from below"
+        );
+        assert_eq!(
+            area.bands[1].2, "M0 0.0L600 32.0L600 96.0L0 96.0z",
+            "on top of it"
+        );
         assert_eq!(area.scale, ["0.4 ms", "0.3 ms", "0.2 ms", "0.1 ms"]);
         assert_eq!(area.times.len(), 3);
-        assert_eq!(area.text, "median per phase: connect 0.1 ms, first byte 0.3 ms");
+        assert_eq!(
+            area.text,
+            "median per phase: connect 0.1 ms, first byte 0.3 ms"
+        );
     }
 
     #[test]
@@ -221,8 +282,15 @@ mod tests {
         let area = area(&points, &moment()).unwrap();
         let path = &area.bands[0].2;
         assert_eq!(path.matches('z').count(), 3, "{path}");
-        assert!(path.contains("M240 0.0L360 0.0"), "the one in the middle has a width: {path}");
+        assert!(
+            path.contains("M240 0.0L360 0.0"),
+            "the one in the middle has a width: {path}"
+        );
         assert_eq!(super::area(&points[1..2], &moment()), None);
-        assert_eq!(super::area(&[point(0, Up)], &moment()), None, "no phases, no area");
+        assert_eq!(
+            super::area(&[point(0, Up)], &moment()),
+            None,
+            "no phases, no area"
+        );
     }
 }

@@ -11,10 +11,16 @@ pub(crate) const NONE: &str = "—";
 /// A share as a percentage with at most `digits` decimals, cut and never rounded up: 100% is said of
 /// nothing less.
 pub(crate) fn percent(share: Option<f64>, digits: u32) -> String {
-    let Some(share) = share.filter(|share| share.is_finite()) else { return NONE.to_owned() };
+    let Some(share) = share.filter(|share| share.is_finite()) else {
+        return NONE.to_owned();
+    };
     let scale = 10_u64.pow(digits);
     // In units of the last digit. The margin makes up for binary fractions: 0.29 * 100 < 29.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1, clamped")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 1, clamped"
+    )]
     #[expect(clippy::cast_precision_loss, reason = "a small power of ten")]
     let units = (share.clamp(0.0, 1.0) * 100.0 * scale as f64 + 1e-9) as u64;
     let (whole, rest) = (units / scale, units % scale);
@@ -65,14 +71,33 @@ mod tests {
     #[test]
     fn the_percentile_is_one_of_the_answers() {
         assert_eq!(p95(&[]), None);
-        assert_eq!(p95(&[point(0, Outcome::Down)]), None, "a failure is no answer");
+        assert_eq!(
+            p95(&[point(0, Outcome::Down)]),
+            None,
+            "a failure is no answer"
+        );
         let answers = |count: u32| -> Vec<_> {
             (1..=count)
-                .map(|n| Point { took_us: Some(n * 1000), ..point(0, Outcome::Up) })
+                .map(|n| Point {
+                    took_us: Some(n * 1000),
+                    ..point(0, Outcome::Up)
+                })
                 .collect()
         };
-        for (count, ms) in [(1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (60, 57), (100, 95)] {
-            assert_eq!(p95(&answers(count)), Some(Duration::from_millis(ms)), "{count} answers");
+        for (count, ms) in [
+            (1, 1),
+            (2, 2),
+            (19, 19),
+            (20, 19),
+            (21, 20),
+            (60, 57),
+            (100, 95),
+        ] {
+            assert_eq!(
+                p95(&answers(count)),
+                Some(Duration::from_millis(ms)),
+                "{count} answers"
+            );
         }
         assert_eq!(p95_text(&answers(20)), "19 ms");
     }

@@ -93,7 +93,10 @@ pub(crate) fn page(frame: &Frame, subjects: &[Subject], now: &Moment, known: &st
         frame,
         headline: sentence::headline(subjects, now),
         incidents: sentence::incidents(subjects, now),
-        rows: subjects.iter().map(|subject| row(subject, frame.is_admin, now)).collect(),
+        rows: subjects
+            .iter()
+            .map(|subject| row(subject, frame.is_admin, now))
+            .collect(),
         clock: Clock {
             unix_ms: now.unix_ms,
             text: now.clock_seconds(),
@@ -117,13 +120,17 @@ pub(crate) fn update(
     render(&Update {
         headline: sentence::headline(subjects, now),
         incidents: sentence::incidents(subjects, now),
-        rows: changed.map(|subject| row(subject, frame.is_admin, now)).collect(),
+        rows: changed
+            .map(|subject| row(subject, frame.is_admin, now))
+            .collect(),
     })
 }
 
 fn render(template: &impl Template) -> String {
     // A template fails only when one of its values does, and none of ours can.
-    template.render().unwrap_or_else(|error| format!("<p>the page cannot be made: {error}</p>"))
+    template
+        .render()
+        .unwrap_or_else(|error| format!("<p>the page cannot be made: {error}</p>"))
 }
 
 fn row<'a>(subject: &'a Subject, is_admin: bool, now: &Moment) -> Row<'a> {
@@ -142,7 +149,11 @@ fn row<'a>(subject: &'a Subject, is_admin: bool, now: &Moment) -> Row<'a> {
         p95: figures::p95_text(&subject.points),
         area: chart::area(&subject.points, now),
         facts: facts(subject, tally, now),
-        actions: if is_admin { actions(subject) } else { Vec::new() },
+        actions: if is_admin {
+            actions(subject)
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -162,22 +173,45 @@ fn mark(subject: &Subject) -> (&'static str, &'static str) {
 /// `https · api.example.net/health`.
 fn what(kind: &str, target: &str) -> String {
     let (kind, target) = target.split_once("://").unwrap_or((kind, target));
-    let target = target.strip_suffix('/').filter(|rest| !rest.contains('/')).unwrap_or(target);
+    let target = target
+        .strip_suffix('/')
+        .filter(|rest| !rest.contains('/'))
+        .unwrap_or(target);
     format!("{kind} · {target}")
 }
 
 fn facts(subject: &Subject, tally: &Tally, now: &Moment) -> Vec<Fact> {
     let (until, next) = next_check(subject, now);
-    let fact = |label, text| Fact { label, until: None, text, is_spare: false };
-    let spare = |label, text| Fact { is_spare: true, ..fact(label, text) };
+    let fact = |label, text| Fact {
+        label,
+        until: None,
+        text,
+        is_spare: false,
+    };
+    let spare = |label, text| Fact {
+        is_spare: true,
+        ..fact(label, text)
+    };
     vec![
-        Fact { until, ..fact("Next check", next) },
+        Fact {
+            until,
+            ..fact("Next check", next)
+        },
         fact("Last fault", last_fault(subject, now)),
         fact("Breaker", breaker(subject.breaker)),
         fact("Backoff", backoff(subject)),
-        fact("Permits", format!("{} of {} in use", subject.permits.0, subject.permits.1)),
-        fact("Fenced results", format!("{} since the start", subject.fenced)),
-        spare("Coverage", format!("{} in 24 hours", figures::percent(tally.coverage(), 1))),
+        fact(
+            "Permits",
+            format!("{} of {} in use", subject.permits.0, subject.permits.1),
+        ),
+        fact(
+            "Fenced results",
+            format!("{} since the start", subject.fenced),
+        ),
+        spare(
+            "Coverage",
+            format!("{} in 24 hours", figures::percent(tally.coverage(), 1)),
+        ),
         spare("95th percentile", figures::p95_text(&subject.points)),
     ]
 }
@@ -207,10 +241,17 @@ fn last_fault(subject: &Subject, now: &Moment) -> String {
     if let Some(fault) = &subject.status.fault {
         let why = words::reason(fault.layer(), fault.reason());
         let place = words::place(fault.layer(), fault.blame());
-        let detail = fault.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let detail = fault
+            .detail()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
         return format!("{why} · {place}{detail}");
     }
-    let last = subject.points.iter().rev().find_map(|point| Some((point, point.fault?)));
+    let last = subject
+        .points
+        .iter()
+        .rev()
+        .find_map(|point| Some((point, point.fault?)));
     match last {
         Some((point, (layer, reason))) => {
             let why = words::reason(layer, reason);
@@ -244,12 +285,24 @@ fn backoff(subject: &Subject) -> String {
 
 fn actions(subject: &Subject) -> Vec<Action> {
     let is_active = subject.is_active();
-    let (name, label) = if is_active { ("pause", "Pause") } else { ("resume", "Resume") };
-    let action = |name, label, is_enabled| Action { name, label, is_enabled };
+    let (name, label) = if is_active {
+        ("pause", "Pause")
+    } else {
+        ("resume", "Resume")
+    };
+    let action = |name, label, is_enabled| Action {
+        name,
+        label,
+        is_enabled,
+    };
     vec![
         action("trigger", "Check now", is_active),
         action(name, label, true),
-        action("reset-backoff", "Reset backoff", is_active && subject.failures > 0),
+        action(
+            "reset-backoff",
+            "Reset backoff",
+            is_active && subject.failures > 0,
+        ),
     ]
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use monitor_core::operation::Epoch;
 use monitor_fault::Fault;
 use monitor_model::{Lifecycle, Monitor, MonitorId, Outcome, Source, Status, Tally};
-use monitor_core::operation::Epoch;
 
 use super::{Moment, Point, Subject};
 
@@ -13,7 +13,10 @@ use super::{Moment, Point, Subject};
 pub(crate) const NOW: i64 = 1_763_733_751_000;
 
 pub(crate) fn moment() -> Moment {
-    Moment { unix_ms: NOW, zone: TimeZone::UTC }
+    Moment {
+        unix_ms: NOW,
+        zone: TimeZone::UTC,
+    }
 }
 
 /// A monitor named `id` that has been `outcome` for eleven minutes.
@@ -26,7 +29,12 @@ pub(crate) fn subject(id: &str, outcome: Option<Outcome>) -> Subject {
     status.streak = u32::from(outcome.is_some()) * 3;
     let (name, spec) = (id.to_string(), "{}".to_owned());
     Subject {
-        monitor: Monitor { id, name, source: Source::File, spec },
+        monitor: Monitor {
+            id,
+            name,
+            source: Source::File,
+            spec,
+        },
         status,
         kind: "http",
         target: "http://example.net/".to_owned(),

@@ -68,7 +68,11 @@ pub(crate) fn headline(subjects: &[Subject], now: &Moment) -> Headline {
         all if all > 0 && up == all => Mood::Well,
         _ => Mood::Unsure,
     };
-    Headline { title: title(subjects, &active, up, degraded), line: line(subjects, now), mood }
+    Headline {
+        title: title(subjects, &active, up, degraded),
+        line: line(subjects, now),
+        mood,
+    }
 }
 
 fn title(subjects: &[Subject], active: &[&Subject], up: usize, degraded: usize) -> String {
@@ -103,23 +107,36 @@ fn line(subjects: &[Subject], now: &Moment) -> String {
     let active = || subjects.iter().filter(|s| s.is_active());
     let of = |outcome| active().filter(move |s| s.verdict() == Some(outcome));
     let mut parts = Vec::new();
-    named(&mut parts, of(Outcome::Down), "are down", |s| match s.status.since_unix_ms {
-        Some(since) => format!("{} has been down for {}", s.monitor.name, now.since(since)),
-        None => format!("{} is down", s.monitor.name),
+    named(&mut parts, of(Outcome::Down), "are down", |s| {
+        match s.status.since_unix_ms {
+            Some(since) => format!("{} has been down for {}", s.monitor.name, now.since(since)),
+            None => format!("{} is down", s.monitor.name),
+        }
     });
     named(&mut parts, of(Outcome::Degraded), "are not well", |s| {
-        let is_slow = s.status.fault.as_ref().is_some_and(|f| f.reason() == Reason::Slow);
-        format!("{} is {}", s.monitor.name, if is_slow { "slow" } else { "not well" })
+        let is_slow = s
+            .status
+            .fault
+            .as_ref()
+            .is_some_and(|f| f.reason() == Reason::Slow);
+        format!(
+            "{} is {}",
+            s.monitor.name,
+            if is_slow { "slow" } else { "not well" }
+        )
     });
-    named(&mut parts, of(Outcome::Unknown), "could not be checked", |s| {
-        match &s.status.fault {
+    named(
+        &mut parts,
+        of(Outcome::Unknown),
+        "could not be checked",
+        |s| match &s.status.fault {
             Some(fault) => {
                 let why = words::reason(fault.layer(), fault.reason());
                 format!("{} could not be checked: {why}", s.monitor.name)
             }
             None => format!("{} could not be checked", s.monitor.name),
-        }
-    });
+        },
+    );
     let fresh = active().filter(|s| s.verdict().is_none()).count();
     if fresh > 0 {
         parts.push(format!("{fresh} not checked yet"));
@@ -131,10 +148,13 @@ fn line(subjects: &[Subject], now: &Moment) -> String {
     }
     if all_well {
         let since = active().filter_map(|s| s.status.since_unix_ms).max();
-        parts.insert(0, since.map_or_else(
-            || "All is well".to_owned(),
-            |since| format!("All is well since {}", now.clock(since)),
-        ));
+        parts.insert(
+            0,
+            since.map_or_else(
+                || "All is well".to_owned(),
+                |since| format!("All is well since {}", now.clock(since)),
+            ),
+        );
     }
     parts.join(" · ")
 }
@@ -148,7 +168,11 @@ fn named<'a>(
 ) {
     let subjects: Vec<_> = subjects.collect();
     // One more is named rather than counted: "1 more" says no less than its name.
-    let named = if subjects.len() == NAMED + 1 { NAMED + 1 } else { NAMED };
+    let named = if subjects.len() == NAMED + 1 {
+        NAMED + 1
+    } else {
+        NAMED
+    };
     parts.extend(subjects.iter().take(named).map(|s| say(s)));
     if let Some(more) = subjects.len().checked_sub(named).filter(|more| *more > 0) {
         parts.push(format!("{more} more {rest}"));
@@ -157,10 +181,14 @@ fn named<'a>(
 
 /// An incident for every monitor that is down, the longest standing first.
 pub(crate) fn incidents(subjects: &[Subject], now: &Moment) -> Vec<Incident> {
-    let mut down: Vec<_> =
-        subjects.iter().filter(|s| s.verdict() == Some(Outcome::Down)).collect();
+    let mut down: Vec<_> = subjects
+        .iter()
+        .filter(|s| s.verdict() == Some(Outcome::Down))
+        .collect();
     down.sort_by_key(|s| s.status.since_unix_ms);
-    down.into_iter().map(|subject| incident(subject, now)).collect()
+    down.into_iter()
+        .map(|subject| incident(subject, now))
+        .collect()
 }
 
 fn incident(subject: &Subject, now: &Moment) -> Incident {
@@ -168,7 +196,10 @@ fn incident(subject: &Subject, now: &Moment) -> Incident {
     Incident {
         what: format!("{} is down", subject.monitor.name),
         since: status.since_unix_ms.map(|since| (since, now.clock(since))),
-        why: status.fault.as_ref().map_or_else(|| "for no known reason".to_owned(), words::fault),
+        why: status
+            .fault
+            .as_ref()
+            .map_or_else(|| "for no known reason".to_owned(), words::fault),
         sure: match status.streak {
             0 | 1 => "One check says so.".to_owned(),
             checks => format!("{checks} checks agree."),
@@ -181,9 +212,9 @@ fn incident(subject: &Subject, now: &Moment) -> Incident {
 mod tests {
     use super::*;
     use crate::view::sample::{NOW, faulty, moment, subject};
+    use Outcome::{Degraded, Down, Unknown, Up};
     use monitor_fault::{Fault, Layer};
     use monitor_model::Lifecycle;
-    use Outcome::{Degraded, Down, Unknown, Up};
 
     fn paused(id: &str) -> Subject {
         let mut paused = subject(id, Some(Down));
@@ -192,7 +223,10 @@ mod tests {
     }
 
     fn many(outcomes: &[Option<Outcome>]) -> Vec<Subject> {
-        (0..).zip(outcomes).map(|(n, outcome)| subject(&format!("m{n}"), *outcome)).collect()
+        (0..)
+            .zip(outcomes)
+            .map(|(n, outcome)| subject(&format!("m{n}"), *outcome))
+            .collect()
     }
 
     #[test]
@@ -201,20 +235,48 @@ mod tests {
         let cases: Vec<(Vec<Subject>, &str, Mood)> = vec![
             (vec![], "Nothing is watched yet", Mood::Unsure),
             (many(&[None]), "Looking for the first time", Mood::Unsure),
-            (many(&[None, None]), "Looking for the first time", Mood::Unsure),
+            (
+                many(&[None, None]),
+                "Looking for the first time",
+                Mood::Unsure,
+            ),
             (many(&[Some(Up)]), "m0 is up", Mood::Well),
             (many(&[Some(Down)]), "m0 is down", Mood::Down),
             (many(&[Some(Unknown)]), "m0 is unknown", Mood::Unsure),
             (vec![slow()], "shop is not well", Mood::Degraded),
             (vec![paused("a")], "a is paused", Mood::Unsure),
-            (vec![paused("a"), paused("b")], "All 2 are paused", Mood::Unsure),
+            (
+                vec![paused("a"), paused("b")],
+                "All 2 are paused",
+                Mood::Unsure,
+            ),
             (many(&[Some(Up), Some(Up)]), "Both are up", Mood::Well),
             (many(&[Some(Up); 5]), "All 5 are up", Mood::Well),
-            (many(&[Some(Up), Some(Degraded)]), "All 2 answer, not all well", Mood::Degraded),
-            (many(&[Some(Down), Some(Down)]), "None of 2 is up", Mood::Down),
-            (many(&[Some(Down), Some(Up), None]), "1 of 3 is up", Mood::Down),
-            (many(&[Some(Up), Some(Up), None]), "2 of 3 are up", Mood::Unsure),
-            (many(&[Some(Up), Some(Up), Some(Degraded), Some(Down)]), "3 of 4 are up", Mood::Down),
+            (
+                many(&[Some(Up), Some(Degraded)]),
+                "All 2 answer, not all well",
+                Mood::Degraded,
+            ),
+            (
+                many(&[Some(Down), Some(Down)]),
+                "None of 2 is up",
+                Mood::Down,
+            ),
+            (
+                many(&[Some(Down), Some(Up), None]),
+                "1 of 3 is up",
+                Mood::Down,
+            ),
+            (
+                many(&[Some(Up), Some(Up), None]),
+                "2 of 3 are up",
+                Mood::Unsure,
+            ),
+            (
+                many(&[Some(Up), Some(Up), Some(Degraded), Some(Down)]),
+                "3 of 4 are up",
+                Mood::Down,
+            ),
         ];
         for (subjects, title, mood) in cases {
             let headline = headline(&subjects, &moment());
@@ -229,7 +291,12 @@ mod tests {
         let descriptors = Fault::new(Layer::Local, Reason::DescriptorLimit);
         let cases: Vec<(Vec<Subject>, &str)> = vec![
             (
-                vec![faulty("ftp", Down, refused()), slow(), paused("dns"), subject("a", Some(Up))],
+                vec![
+                    faulty("ftp", Down, refused()),
+                    slow(),
+                    paused("dns"),
+                    subject("a", Some(Up)),
+                ],
                 "ftp has been down for 11 minutes · shop is slow · 1 paused",
             ),
             (
@@ -239,7 +306,10 @@ mod tests {
             (many(&[Some(Degraded)]), "m0 is not well"),
             (many(&[Some(Up), None, None]), "2 not checked yet"),
             (many(&[Some(Up)]), "All is well since 13:51"),
-            (vec![subject("a", Some(Up)), paused("b")], "All is well since 13:51 · 1 paused"),
+            (
+                vec![subject("a", Some(Up)), paused("b")],
+                "All is well since 13:51 · 1 paused",
+            ),
             (vec![paused("b")], ""),
         ];
         for (subjects, line) in cases {
@@ -250,7 +320,11 @@ mod tests {
     #[test]
     fn of_many_in_trouble_a_few_are_named() {
         let line = |count: usize| headline(&many(&vec![Some(Down); count]), &moment()).line;
-        assert_eq!(line(4).matches("has been down").count(), 4, "none is the one more");
+        assert_eq!(
+            line(4).matches("has been down").count(),
+            4,
+            "none is the one more"
+        );
         assert_eq!(line(5).matches("has been down").count(), 3);
         assert!(line(5).ends_with(" · 2 more are down"), "{}", line(5));
     }
@@ -263,10 +337,19 @@ mod tests {
         once.status.since_unix_ms = Some(NOW - 1000);
         once.next_unix_ms = None;
         let found = incidents(
-            &[once, subject("ok", Some(Up)), faulty("a", Down, refused), paused("p")],
+            &[
+                once,
+                subject("ok", Some(Up)),
+                faulty("a", Down, refused),
+                paused("p"),
+            ],
             &moment(),
         );
-        assert_eq!(found.len(), 2, "neither one that is up nor one that is paused");
+        assert_eq!(
+            found.len(),
+            2,
+            "neither one that is up nor one that is paused"
+        );
         assert_eq!(
             found[0],
             Incident {

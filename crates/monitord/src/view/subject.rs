@@ -112,7 +112,10 @@ impl Point {
 
 fn phases(phases: &Phases) -> [u32; 5] {
     let mut us = [0; 5];
-    for (slot, (_, took)) in phases.iter().map(|(phase, took)| (phase as usize, (phase, took))) {
+    for (slot, (_, took)) in phases
+        .iter()
+        .map(|(phase, took)| (phase as usize, (phase, took)))
+    {
         us[slot] = micros(took);
     }
     us

@@ -19,7 +19,11 @@ impl Moment {
     pub(crate) fn clock(&self, unix_ms: i64) -> String {
         let now = self.zoned(self.unix_ms);
         let then = self.zoned(unix_ms);
-        let format = if now.date() == then.date() { "%H:%M" } else { "%-d %b %H:%M" };
+        let format = if now.date() == then.date() {
+            "%H:%M"
+        } else {
+            "%-d %b %H:%M"
+        };
         then.strftime(format).to_string()
     }
 
@@ -51,7 +55,12 @@ impl Moment {
         }
         // Whole seconds: the figure counts down on the page.
         let seconds = (ahead.as_millis() + 500) / 1000;
-        format!("in {}", brief(Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))))
+        format!(
+            "in {}",
+            brief(Duration::from_secs(
+                u64::try_from(seconds).unwrap_or(u64::MAX)
+            ))
+        )
     }
 
     fn zoned(&self, unix_ms: i64) -> jiff::Zoned {
@@ -129,7 +138,12 @@ mod tests {
 
     #[test]
     fn labels_of_a_scale_have_no_idle_digits() {
-        let cases = [(100, "0.1 ms"), (1_250, "1.25 ms"), (250_000, "250 ms"), (1_500_000, "1.5 s")];
+        let cases = [
+            (100, "0.1 ms"),
+            (1_250, "1.25 ms"),
+            (250_000, "250 ms"),
+            (1_500_000, "1.5 s"),
+        ];
         for (us, text) in cases {
             assert_eq!(measured_round(Duration::from_micros(us)), text);
         }
@@ -190,7 +204,10 @@ mod tests {
 
     #[test]
     fn the_day_is_named_when_it_is_not_today() {
-        let now = Moment { unix_ms: 1_763_733_751_000, zone: TimeZone::UTC };
+        let now = Moment {
+            unix_ms: 1_763_733_751_000,
+            zone: TimeZone::UTC,
+        };
         assert_eq!(now.clock_seconds(), "14:02:31");
         assert_eq!(now.clock(now.unix_ms - 11 * 60_000), "13:51");
         assert_eq!(now.clock(now.unix_ms - 86_400_000), "20 Nov 14:02");
@@ -200,8 +217,16 @@ mod tests {
 
     #[test]
     fn what_is_ahead_is_rounded_to_whole_seconds() {
-        let now = Moment { unix_ms: 1_000_000, zone: TimeZone::UTC };
-        let cases = [(-5000, "now"), (499, "now"), (500, "in 1 s"), (4_400, "in 4 s")];
+        let now = Moment {
+            unix_ms: 1_000_000,
+            zone: TimeZone::UTC,
+        };
+        let cases = [
+            (-5000, "now"),
+            (499, "now"),
+            (500, "in 1 s"),
+            (4_400, "in 4 s"),
+        ];
         for (ahead, text) in cases {
             assert_eq!(now.until(now.unix_ms + ahead), text, "{ahead}");
         }

@@ -84,7 +84,10 @@ mod tests {
         for &layer in Layer::ALL {
             for &why in Reason::ALL {
                 let words = reason(layer, why);
-                assert!(!words.is_empty() && !words.contains('_'), "{layer} {why}: {words}");
+                assert!(
+                    !words.is_empty() && !words.contains('_'),
+                    "{layer} {why}: {words}"
+                );
                 let known = why == Reason::Other || words != "the check failed";
                 assert!(known, "{why} has no words");
             }

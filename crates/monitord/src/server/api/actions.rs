@@ -13,7 +13,7 @@ use crate::server::problem::Problem;
 
 /// `GET /api/admin/probes`: one consistent snapshot of the scheduler.
 pub(in crate::server) async fn probes(State(app): State<App>) -> Response {
-    match serde_json::to_string(&app.core().scheduler_status().ongoing) {
+    match serde_json::to_string(&app.core().scheduler_status()) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => {
             let detail = format!("the status cannot be written: {error}");
@@ -27,15 +27,21 @@ pub(in crate::server) async fn act(
     State(app): State<App>,
     Path((id, action)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let known = id.parse::<MonitorId>().ok().filter(|id| app.core().view(id).is_some());
+    let known = id
+        .parse::<MonitorId>()
+        .ok()
+        .filter(|id| app.core().view(id).is_some());
     let id = known.ok_or_else(|| Problem::no_monitor(&id))?;
     match action.as_str() {
         "pause" => changed(&id, app.core().pause(&id).await),
         "resume" => changed(&id, app.core().resume(&id).await),
         "trigger" => triggered(&id, app.core().trigger(&id)),
-        "reset-backoff" if app.core().reset_backoff(&id) => {
-            Ok(done(StatusCode::OK, &id, "reset", "the next check is no longer held back"))
-        }
+        "reset-backoff" if app.core().reset_backoff(&id) => Ok(done(
+            StatusCode::OK,
+            &id,
+            "reset",
+            "the next check is no longer held back",
+        )),
         "reset-backoff" => Err(Problem::no_monitor(id.as_str())),
         other => Err(Problem::not_found(format!(
             "there is no action {other:?}; there are pause, resume, trigger and reset-backoff"
@@ -47,7 +53,9 @@ fn changed(
     id: &MonitorId,
     changed: Result<Option<Status>, CoreError>,
 ) -> Result<Response, Problem> {
-    let status = changed.map_err(Problem::from)?.ok_or_else(|| Problem::no_monitor(id.as_str()))?;
+    let status = changed
+        .map_err(Problem::from)?
+        .ok_or_else(|| Problem::no_monitor(id.as_str()))?;
     let detail = match status.lifecycle {
         Lifecycle::Active => "checked again, at its next due time",
         Lifecycle::Paused => "paused; what was in flight changes nothing",
@@ -61,9 +69,10 @@ fn triggered(id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Proble
     match outcome {
         TriggerOutcome::Started => accepted("started", "being checked now"),
         TriggerOutcome::Queued => accepted("queued", "checked as soon as a permit is free"),
-        TriggerOutcome::Coalesced => {
-            accepted("coalesced", "checked once more when the running check has ended")
-        }
+        TriggerOutcome::Coalesced => accepted(
+            "coalesced",
+            "checked once more when the running check has ended",
+        ),
         TriggerOutcome::Paused => conflict("it is paused; resume it first"),
         TriggerOutcome::Skipped => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

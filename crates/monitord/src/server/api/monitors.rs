@@ -50,7 +50,10 @@ pub(in crate::server) async fn create(
 ) -> Result<Response, Problem> {
     let spec = MonitorSpec::from_json(&json).map_err(|problems| Problem::invalid(&problems))?;
     if app.core().view(&spec.id).is_some() {
-        let detail = format!("there is a monitor {:?} already; PUT changes it", spec.id.as_str());
+        let detail = format!(
+            "there is a monitor {:?} already; PUT changes it",
+            spec.id.as_str()
+        );
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let view = define(&app, &spec).await?;
@@ -71,7 +74,10 @@ pub(in crate::server) async fn edit(
     }
     let spec = MonitorSpec::from_json(&json).map_err(|problems| Problem::invalid(&problems))?;
     if spec.id != standing.monitor.id {
-        let detail = format!("the body is of {:?}; an id cannot be changed", spec.id.as_str());
+        let detail = format!(
+            "the body is of {:?}; an id cannot be changed",
+            spec.id.as_str()
+        );
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let view = define(&app, &spec).await?;
@@ -105,17 +111,23 @@ pub(in crate::server) async fn history(
     let view = view(&app, &id)?;
     let limit = match limit {
         None => HISTORY_DEFAULT,
-        Some(text) => text.parse().ok().filter(|n| (1..=HISTORY_MAX).contains(n)).ok_or_else(|| {
-            let detail = format!("limit = {text:?}: allowed is 1 to {HISTORY_MAX}");
-            Problem::new(StatusCode::BAD_REQUEST, detail)
-        })?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=HISTORY_MAX).contains(n))
+            .ok_or_else(|| {
+                let detail = format!("limit = {text:?}: allowed is 1 to {HISTORY_MAX}");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            })?,
     };
     let rows = app.core().store().history(&view.monitor.id, limit).await;
-    let rows = rows.map_err(|error| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    })?;
+    let rows =
+        rows.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     let rows: Vec<_> = rows.iter().map(row_json).collect();
-    Ok(answer(StatusCode::OK, &json!({ "monitor": id, "history": rows })))
+    Ok(answer(
+        StatusCode::OK,
+        &json!({ "monitor": id, "history": rows }),
+    ))
 }
 
 async fn define(app: &App, spec: &MonitorSpec) -> Result<View, Problem> {
@@ -127,7 +139,10 @@ async fn define(app: &App, spec: &MonitorSpec) -> Result<View, Problem> {
 }
 
 fn view(app: &App, id: &str) -> Result<View, Problem> {
-    let view = id.parse::<MonitorId>().ok().and_then(|id| app.core().view(&id));
+    let view = id
+        .parse::<MonitorId>()
+        .ok()
+        .and_then(|id| app.core().view(&id));
     view.ok_or_else(|| Problem::no_monitor(id))
 }
 
@@ -148,5 +163,10 @@ fn ours(app: &App, id: &str) -> Result<View, Problem> {
 }
 
 fn answer(code: StatusCode, body: &Value) -> Response {
-    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }

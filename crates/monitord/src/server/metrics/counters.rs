@@ -12,8 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// From a quick answer next door to the longest usual timeout.
-const PHASE_BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const PHASE_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 const LAG_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 /// The kind of a monitor that is gone before its kind was asked for.
 const GONE: &str = "unknown";
@@ -122,7 +123,11 @@ impl Counters {
         match &event.kind {
             EventKind::Committed { record, .. } => self.committed(record),
             EventKind::Fenced { cause, .. } => {
-                self.fenced.get_or_create(&Why { reason: cause.as_str() }).inc();
+                self.fenced
+                    .get_or_create(&Why {
+                        reason: cause.as_str(),
+                    })
+                    .inc();
             }
             // An edit may change the kind.
             EventKind::Defined { monitor, .. } | EventKind::Deleted { monitor } => {
@@ -148,12 +153,23 @@ impl Counters {
     }
 
     fn committed(&self, record: &Record) {
-        let Some(kind) = self.kind(record) else { return };
+        let Some(kind) = self.kind(record) else {
+            return;
+        };
         let outcome = record.outcome();
         let slots = u64::from(record.slots);
-        self.checks.get_or_create(&Check { kind, outcome: outcome.as_str() }).inc_by(slots);
+        self.checks
+            .get_or_create(&Check {
+                kind,
+                outcome: outcome.as_str(),
+            })
+            .inc_by(slots);
         if let Some(reason) = record.reason() {
-            self.missed.get_or_create(&Why { reason: reason.as_str() }).inc_by(slots);
+            self.missed
+                .get_or_create(&Why {
+                    reason: reason.as_str(),
+                })
+                .inc_by(slots);
         }
         if let Some(fault) = record.fault() {
             let failure = Failure {
@@ -165,7 +181,10 @@ impl Counters {
             self.failures.get_or_create(&failure).inc();
         }
         for (phase, took) in record.phases().iter() {
-            let part = Part { kind, phase: phase.as_str() };
+            let part = Part {
+                kind,
+                phase: phase.as_str(),
+            };
             self.phases.get_or_create(&part).observe(took.as_secs_f64());
         }
         let is_scheduled = record.trigger == Trigger::Timer && record.took.is_some();
@@ -187,7 +206,9 @@ impl Counters {
             return None;
         };
         drop(kinds);
-        let Some(view) = core.view(&record.monitor) else { return Some(GONE) };
+        let Some(view) = core.view(&record.monitor) else {
+            return Some(GONE);
+        };
         self.lock().known.insert(record.monitor.clone(), view.kind);
         Some(view.kind)
     }

@@ -42,13 +42,37 @@ impl Gauges {
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let gauges = [
-            ("in_flight", "Checks that hold a permit", self.in_flight as u64),
+            (
+                "in_flight",
+                "Checks that hold a permit",
+                self.in_flight as u64,
+            ),
             ("concurrency_limit", "Permits there are", self.limit as u64),
-            ("queue_depth", "Checks that are due and wait for a permit", self.queued as u64),
-            ("checks_stuck", "Checks given up that still do not end", self.stuck as u64),
-            ("schedules_lost", "Active monitors with nothing armed; always 0", self.lost as u64),
-            ("store_writable", "Whether the store took the last write", self.is_writable.into()),
-            ("results_unwritten", "Results on their way to the store", self.unwritten),
+            (
+                "queue_depth",
+                "Checks that are due and wait for a permit",
+                self.queued as u64,
+            ),
+            (
+                "checks_stuck",
+                "Checks given up that still do not end",
+                self.stuck as u64,
+            ),
+            (
+                "schedules_lost",
+                "Active monitors with nothing armed; always 0",
+                self.lost as u64,
+            ),
+            (
+                "store_writable",
+                "Whether the store took the last write",
+                self.is_writable.into(),
+            ),
+            (
+                "results_unwritten",
+                "Results on their way to the store",
+                self.unwritten,
+            ),
         ];
         for (name, help, value) in gauges {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -65,7 +89,8 @@ impl Gauges {
         for view in self.active() {
             if let Some(outcome) = view.status.outcome.filter(|outcome| outcome.is_observed()) {
                 let labels = [("monitor", view.monitor.id.as_str()), ("kind", view.kind)];
-                up.encode_family(&labels)?.encode_gauge(&u64::from(outcome != Outcome::Down))?;
+                up.encode_family(&labels)?
+                    .encode_gauge(&u64::from(outcome != Outcome::Down))?;
             }
         }
         let help = "The state of a monitor: 1 for the one it is in";
@@ -74,18 +99,24 @@ impl Gauges {
             for state in STATES {
                 let labels = [("monitor", view.monitor.id.as_str()), ("state", state)];
                 let is_in = state == state_of(view);
-                states.encode_family(&labels)?.encode_gauge(&u64::from(is_in))?;
+                states
+                    .encode_family(&labels)?
+                    .encode_gauge(&u64::from(is_in))?;
             }
         }
         let help = "The state of a monitor's circuit breaker: 1 for the one it is in";
         let mut breakers =
             encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
         for view in &self.views {
-            let Some(breaker) = &view.breaker else { continue };
+            let Some(breaker) = &view.breaker else {
+                continue;
+            };
             for state in BREAKER_STATES {
                 let labels = [("monitor", view.monitor.id.as_str()), ("state", state)];
                 let is_in = state == breaker.state.as_str();
-                breakers.encode_family(&labels)?.encode_gauge(&u64::from(is_in))?;
+                breakers
+                    .encode_family(&labels)?
+                    .encode_gauge(&u64::from(is_in))?;
             }
         }
         self.last_attempts(encoder)
@@ -107,7 +138,9 @@ impl Gauges {
     }
 
     fn active(&self) -> impl Iterator<Item = &View> {
-        self.views.iter().filter(|view| view.status.lifecycle == Lifecycle::Active)
+        self.views
+            .iter()
+            .filter(|view| view.status.lifecycle == Lifecycle::Active)
     }
 }
 

@@ -17,8 +17,9 @@ pub(super) fn classic(openmetrics: &str) -> String {
         };
         if let Some(rest) = comment.strip_prefix("HELP ") {
             help = rest.split_once(' ');
-        } else if let Some((name, kind)) =
-            comment.strip_prefix("TYPE ").and_then(|rest| rest.split_once(' '))
+        } else if let Some((name, kind)) = comment
+            .strip_prefix("TYPE ")
+            .and_then(|rest| rest.split_once(' '))
         {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),

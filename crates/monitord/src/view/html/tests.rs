@@ -19,7 +19,11 @@ fn frame(is_admin: bool) -> Frame {
 #[test]
 fn what_is_checked_without_noise() {
     let cases = [
-        ("http", "https://api.example.net/health", "https · api.example.net/health"),
+        (
+            "http",
+            "https://api.example.net/health",
+            "https · api.example.net/health",
+        ),
         ("http", "http://127.0.0.1:80/", "http · 127.0.0.1:80"),
         ("http", "http://h/a/", "http · h/a/"),
         ("tcp", "db-1:5432", "tcp · db-1:5432"),
@@ -31,13 +35,25 @@ fn what_is_checked_without_noise() {
 
 #[test]
 fn why_it_is_as_it_is() {
-    let mut subject = faulty("a", Outcome::Down, Fault::new(Layer::Connect, Reason::Refused));
-    subject.breaker = Some(Breaker::Open { retry_after: Duration::from_secs(42) });
+    let mut subject = faulty(
+        "a",
+        Outcome::Down,
+        Fault::new(Layer::Connect, Reason::Refused),
+    );
+    subject.breaker = Some(Breaker::Open {
+        retry_after: Duration::from_secs(42),
+    });
     (subject.backoff, subject.failures) = (Some(Duration::from_secs(10)), 3);
     let text = |subject: &Subject| -> Vec<String> {
         facts(subject, &subject.tally, &moment())
             .into_iter()
-            .map(|f| format!("{}{}", f.until.map(|(_, text)| text).unwrap_or_default(), f.text))
+            .map(|f| {
+                format!(
+                    "{}{}",
+                    f.until.map(|(_, text)| text).unwrap_or_default(),
+                    f.text
+                )
+            })
             .collect()
     };
     let expected = [
@@ -54,7 +70,10 @@ fn why_it_is_as_it_is() {
 
     subject.status.fault = None;
     subject.points = vec![
-        crate::view::Point { fault: Some((Layer::Tls, Reason::CertExpired)), ..point(NOW, Outcome::Down) },
+        crate::view::Point {
+            fault: Some((Layer::Tls, Reason::CertExpired)),
+            ..point(NOW, Outcome::Down)
+        },
         point(NOW + 1000, Outcome::Up),
     ];
     subject.running_since_unix_ms = Some(NOW - 3000);
@@ -75,15 +94,33 @@ fn why_it_is_as_it_is() {
 
 #[test]
 fn the_page_is_complete_and_escapes_what_others_wrote() {
-    let mut evil = faulty("evil", Outcome::Down, Fault::new(Layer::Response, Reason::Status));
+    let mut evil = faulty(
+        "evil",
+        Outcome::Down,
+        Fault::new(Layer::Response, Reason::Status),
+    );
     evil.monitor.name = "<script>alert(1)</script>".into();
     evil.target = "http://h/\"><img src=x>".into();
-    let html = page(&frame(false), &[evil, subject("ok", Some(Outcome::Up))], &moment(), "7-1");
-    assert!(!html.contains("<script>") && !html.contains("<img"), "{html}");
+    let html = page(
+        &frame(false),
+        &[evil, subject("ok", Some(Outcome::Up))],
+        &moment(),
+        "7-1",
+    );
+    assert!(
+        !html.contains("<script>") && !html.contains("<img"),
+        "{html}"
+    );
     assert!(html.contains("1 of 2 is up"));
-    assert!(html.contains(" style=") == false, "the content policy forbids inline styles");
+    assert!(
+        html.contains(" style=") == false,
+        "the content policy forbids inline styles"
+    );
     assert!(html.contains("data-known=\"7-1\""));
-    assert!(!html.contains("data-action"), "no actions without the right to act");
+    assert!(
+        !html.contains("data-action"),
+        "no actions without the right to act"
+    );
     for part in ["m-ok.row", "m-ok.time", "m-ok.why"] {
         assert_eq!(html.matches(&format!("id=\"{part}\"")).count(), 1, "{part}");
     }
@@ -91,8 +128,13 @@ fn the_page_is_complete_and_escapes_what_others_wrote() {
 
 #[test]
 fn an_update_carries_the_changed_rows_and_no_others() {
-    let subjects = [subject("a", Some(Outcome::Up)), subject("b", Some(Outcome::Up))];
-    let html = update(&frame(true), &subjects, &moment(), |s| s.monitor.id.as_str() == "b");
+    let subjects = [
+        subject("a", Some(Outcome::Up)),
+        subject("b", Some(Outcome::Up)),
+    ];
+    let html = update(&frame(true), &subjects, &moment(), |s| {
+        s.monitor.id.as_str() == "b"
+    });
     assert!(html.contains("id=\"headline\"") && html.contains("id=\"incidents\""));
     assert!(html.contains("id=\"m-b.row\"") && !html.contains("id=\"m-a.row\""));
     assert!(html.contains("data-action=\"pause\""));
