@@ -1,7 +1,5 @@
 //! Group commit: what is queued together is flushed together.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 mod common;
 
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! What fails while the store is open: told with its kind, and nothing acknowledged is lost.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 mod common;
 
 use std::time::Duration;

@@ -221,7 +221,7 @@ async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     /// OPS-16, OPS-17, OPS-18, OPS-31: over any sequence of commands, with the store closed and
     /// opened in between, every answer is that of the plain store.

@@ -1,9 +1,8 @@
 //! What is kept and what goes.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Place, applied};
@@ -11,6 +10,7 @@ use monitor_model::Store;
 use monitor_model::conformance::{id, monitor, up};
 use monitor_operation::Epoch;
 use monitor_store::SqliteStore;
+use tokio::task::JoinSet;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -26,15 +26,18 @@ async fn history_goes_by_age_and_tallies_stay() {
     let place = Place::new();
     let mut options = place.options();
     options.retain_history = Duration::from_secs(3600);
-    let store = SqliteStore::open(options).unwrap();
+    let store = Arc::new(SqliteStore::open(options).unwrap());
     for name in ["a", "idle"] {
         store.define(monitor(name), Epoch::new(1)).await.unwrap();
-        for second in 0..1200 {
-            // More than one slice holds.
-            let _ = store.commit(up(name, 1, second * 1000)).await.unwrap();
-        }
+        // More than one slice holds, written together.
+        let commit = |second: i64| {
+            let store = Arc::clone(&store);
+            async move { applied(&*store, up(name, 1, second * 1000)).await }
+        };
+        let tasks: JoinSet<_> = (0..1200).map(commit).collect();
+        tasks.join_all().await;
     }
-    applied(&store, up("a", 1, HOUR_MS + 600_000)).await;
+    applied(&*store, up("a", 1, HOUR_MS + 600_000)).await;
     removed(&store, 1200).await;
     store.close().await.unwrap();
     // Exactly those of the last hour are left: seconds 600 to 1199, and the last one.
