@@ -1,5 +1,7 @@
 //! Late results: whoever changes a monitor ends the right of what is in flight to write.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What becomes of a check, and that nothing of it is lost.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

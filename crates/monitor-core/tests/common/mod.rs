@@ -30,14 +30,14 @@ pub(crate) enum Act {
 
 /// A probe on strings.
 pub(crate) struct Puppet {
-    pub act: std::sync::Mutex<Act>,
-    pub looks: AtomicUsize,
-    pub begun: Notify,
-    pub release: Notify,
+    pub(crate) act: std::sync::Mutex<Act>,
+    pub(crate) looks: AtomicUsize,
+    pub(crate) begun: Notify,
+    pub(crate) release: Notify,
 }
 
 impl Puppet {
-    pub fn new(act: Act) -> Arc<Self> {
+    pub(crate) fn new(act: Act) -> Arc<Self> {
         Arc::new(Self {
             act: std::sync::Mutex::new(act),
             looks: AtomicUsize::new(0),
@@ -46,11 +46,11 @@ impl Puppet {
         })
     }
 
-    pub fn will(&self, act: Act) {
+    pub(crate) fn will(&self, act: Act) {
         *self.act.lock().unwrap() = act;
     }
 
-    pub fn looks(&self) -> usize {
+    pub(crate) fn looks(&self) -> usize {
         self.looks.load(SeqCst)
     }
 }
@@ -136,8 +136,8 @@ pub(crate) async fn next_record(events: &mut broadcast::Receiver<Arc<Event>>) ->
 /// A memory store that refuses writes while told to: a disk that is full for a while.
 #[derive(Default)]
 pub(crate) struct Moody {
-    pub inner: MemoryStore,
-    pub refuses: AtomicBool,
+    pub(crate) inner: MemoryStore,
+    pub(crate) refuses: AtomicBool,
 }
 
 impl Moody {
