@@ -150,6 +150,43 @@ fn own_limits() {
     }
 }
 
+/// INV-FAULT-1, ROB-54: without a code of the operating system, no kind of error that comes up
+/// while the target speaks is blamed on the prober: whatever a target sends, it cannot make a
+/// check's outcome unknown.
+#[test]
+fn inv_fault_1_no_target_talks_itself_out() {
+    let kinds = [
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::InvalidData,
+        io::ErrorKind::Unsupported,
+        io::ErrorKind::OutOfMemory,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::AddrNotAvailable,
+        io::ErrorKind::AddrInUse,
+        io::ErrorKind::NetworkDown,
+    ];
+    for kind in kinds {
+        for stage in [
+            Layer::Tls,
+            Layer::Protocol,
+            Layer::Response,
+            Layer::Assertion,
+        ] {
+            let fault = Fault::classify(&io::Error::new(kind, "bad chunk"), stage);
+            assert_eq!(
+                (fault.layer(), fault.blame()),
+                (stage, Blame::Target),
+                "{kind:?}"
+            );
+        }
+    }
+    let error = io::Error::from(io::ErrorKind::InvalidInput);
+    assert_eq!(
+        Fault::classify(&error, Layer::Connect).blame(),
+        Blame::Prober
+    );
+}
+
 /// ROB-54: codes of the way to the target.
 #[cfg(target_os = "linux")]
 #[test]

@@ -129,6 +129,8 @@ fn rank(address: SocketAddr, fault: &Fault) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use monitor_testkit::targets::{Refusing, Stuck, Target};
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -158,27 +160,57 @@ mod tests {
     #[tokio::test]
     async fn the_most_telling_fault_wins() {
         let (v4, other, v6) = ("127.0.0.1:1", "127.0.0.2:1", "[::1]:1");
-        let reason = |failed| verdict(failed).reason();
-        assert_eq!(
-            reason(&[(v4, Reason::DescriptorLimit), (other, Reason::Refused)]),
-            Reason::DescriptorLimit
+        for (failed, expected) in [
+            (
+                vec![(v4, Reason::DescriptorLimit), (other, Reason::Refused)],
+                Reason::DescriptorLimit,
+            ),
+            (
+                vec![(v4, Reason::PortsExhausted), (other, Reason::Refused)],
+                Reason::PortsExhausted,
+            ),
+            (
+                vec![(v6, Reason::PortsExhausted), (v4, Reason::Refused)],
+                Reason::Refused,
+            ),
+            (
+                vec![(v6, Reason::Unreachable), (v4, Reason::Refused)],
+                Reason::Refused,
+            ),
+            (vec![(v6, Reason::PortsExhausted)], Reason::PortsExhausted),
+        ] {
+            assert_eq!(verdict(&failed).reason(), expected, "{failed:?}");
+        }
+    }
+
+    /// ROB-54: an address that swallows everything does not keep the next one from being tried.
+    #[tokio::test]
+    async fn a_dead_address_does_not_use_up_the_time_of_all() {
+        let stuck = Stuck::new().expect("a full queue");
+        let healthy = Target::healthy().await.expect("a target");
+        let stream = connect(vec![stuck.addr(), healthy.addr()])
+            .await
+            .expect("the second answers");
+        assert_eq!(stream.peer_addr().expect("connected"), healthy.addr());
+    }
+
+    #[tokio::test]
+    async fn all_failed_attempts_are_named() {
+        let (one, two) = (
+            Refusing::new().expect("a port"),
+            Refusing::new().expect("a port"),
         );
+        let fault = connect(vec![one.addr(), two.addr()])
+            .await
+            .expect_err("both refuse");
         assert_eq!(
-            reason(&[(v4, Reason::PortsExhausted), (other, Reason::Refused)]),
-            Reason::PortsExhausted
+            (fault.layer(), fault.reason()),
+            (Layer::Connect, Reason::Refused)
         );
-        assert_eq!(
-            reason(&[(v6, Reason::PortsExhausted), (v4, Reason::Refused)]),
-            Reason::Refused
-        );
-        assert_eq!(
-            reason(&[(v6, Reason::Unreachable), (v4, Reason::Refused)]),
-            Reason::Refused
-        );
-        assert_eq!(
-            reason(&[(v6, Reason::PortsExhausted)]),
-            Reason::PortsExhausted
-        );
+        let detail = fault.detail().expect("a detail");
+        for address in [one.addr(), two.addr()] {
+            assert!(detail.contains(&address.to_string()), "{detail}");
+        }
     }
 
     #[tokio::test]

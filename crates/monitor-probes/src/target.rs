@@ -160,6 +160,14 @@ pub fn parse_target(text: &str) -> Result<Target, TargetError> {
 pub(crate) fn parse_url(text: &str) -> Result<Url, TargetError> {
     use url::ParseError as E;
     let authority = authority(text);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    if host.matches(':').count() > 1 && !host.starts_with('[') {
+        return Err(TargetError::Ipv6Brackets {
+            given: shorten(text),
+        });
+    }
     let url = Url::parse(text).map_err(|error| match error {
         E::EmptyHost => TargetError::EmptyHost {
             given: shorten(text),

@@ -26,7 +26,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -38,11 +38,13 @@ mod behaviour;
 mod certificates;
 mod dns;
 mod refusing;
+mod stuck;
 
 use behaviour::{Behaviour, Switch};
 pub use certificates::{Certificate, Certificates};
 pub use dns::{DnsReply, DnsServer};
 pub use refusing::Refusing;
+pub use stuck::Stuck;
 
 /// What a target has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub struct Target {
     addr: SocketAddr,
     seen: watch::Sender<Seen>,
     switch: Switch,
+    last_head: LastHead,
     certificates: Option<Arc<Certificates>>,
     acceptor: JoinHandle<()>,
 }
@@ -253,6 +256,15 @@ impl Target {
             .expect("the sender lives in `self`")
     }
 
+    /// Returns the head of the last request, bytes that are not UTF-8 replaced.
+    pub fn last_head(&self) -> String {
+        let head = self
+            .last_head
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
     /// Switches a flapping target up or down.
     pub fn set_up(&self, up: bool) {
         self.switch.set(up);
@@ -278,6 +290,7 @@ impl Target {
         let addr = listener.local_addr()?;
         let seen = watch::Sender::new(Seen::default());
         let switch = Switch::default();
+        let last_head = LastHead::default();
         let acceptor = tokio::spawn(accept(
             listener,
             tls,
@@ -285,12 +298,14 @@ impl Target {
                 behaviour: Arc::new(behaviour),
                 seen: seen.clone(),
                 switch: switch.clone(),
+                last_head: Arc::clone(&last_head),
             },
         ));
         Ok(Self {
             addr,
             seen,
             switch,
+            last_head,
             certificates: None,
             acceptor,
         })
@@ -303,12 +318,15 @@ impl Drop for Target {
     }
 }
 
+type LastHead = Arc<Mutex<Vec<u8>>>;
+
 /// What a connection's task needs.
 #[derive(Debug, Clone)]
 struct Connection {
     behaviour: Arc<Behaviour>,
     seen: watch::Sender<Seen>,
     switch: Switch,
+    last_head: LastHead,
 }
 
 /// Owns the tasks of all connections, so that aborting it ends them too.

@@ -16,10 +16,9 @@ pub(super) fn recognise(error: &(dyn Error + 'static), stage: Layer) -> Option<F
         Fault::new(stage, Reason::Incomplete)
     } else if error.is_closed() || error.is_canceled() {
         Fault::new(stage, Reason::Closed)
-    } else if error.is_user() {
-        Fault::new(Layer::Config, Reason::Invalid)
     } else {
-        // An I/O or body error: the reason is its source.
+        // An I/O or body error: the reason is its source. Not even "user" errors are the prober's
+        // fault for certain: a request whose connection ends early can be one.
         Fault::new(stage, Reason::Other)
     };
     Some(fault)

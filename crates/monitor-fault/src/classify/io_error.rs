@@ -8,7 +8,7 @@ pub(super) fn recognise(error: &Error, stage: Layer) -> Option<Fault> {
     if let Some(fault) = error.raw_os_error().and_then(of_code) {
         return Some(fault);
     }
-    of_kind(error.kind(), stage)
+    of_kind(error.kind(), stage).or_else(|| of_own_kind(error, stage))
 }
 
 /// The prober's own limits, by the numbers that Linux shares over its architectures (MIPS and
@@ -87,6 +87,24 @@ fn of_kind(kind: ErrorKind, stage: Layer) -> Option<Fault> {
             Fault::new(stage, Reason::Closed)
         }
         ErrorKind::InvalidData => Fault::new(stage, Reason::Malformed),
+        _ => return None,
+    };
+    Some(fault)
+}
+
+/// Kinds that say that the prober itself is to blame.
+///
+/// INV-FAULT-1: they are believed only of the operating system, or while the target cannot have
+/// said anything yet. Parsers make errors of these kinds from what they read (hyper calls a bad
+/// chunk size "invalid input"), and no target may talk itself out of being down.
+fn of_own_kind(error: &Error, stage: Layer) -> Option<Fault> {
+    let trusted = error.raw_os_error().is_some()
+        || matches!(stage, Layer::Config | Layer::Local | Layer::Connect);
+    if !trusted {
+        let malformed = error.kind() == ErrorKind::InvalidInput;
+        return malformed.then(|| Fault::new(stage, Reason::Malformed));
+    }
+    let fault = match error.kind() {
         ErrorKind::NetworkDown => Fault::new(Layer::Local, Reason::NetworkDown),
         ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
             Fault::new(Layer::Local, Reason::PortsExhausted)

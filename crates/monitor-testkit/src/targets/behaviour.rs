@@ -1,8 +1,8 @@
 //! What a target does on one connection.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -86,7 +86,7 @@ where
         Behaviour::Answer { status, body } => write(&mut stream, *status, body).await?,
         Behaviour::Raw { bytes } => stream.write_all(bytes).await?,
         Behaviour::Slow { delay } => {
-            sleep(*delay).await;
+            wait(&mut stream, *delay).await?;
             write(&mut stream, 200, b"slow\n").await?;
         }
         Behaviour::Flaky { statuses } => {
@@ -102,7 +102,7 @@ where
             for byte in message(200, b"drip\n") {
                 stream.write_all(&[byte]).await?;
                 stream.flush().await?;
-                sleep(*pause).await;
+                wait(&mut stream, *pause).await?;
             }
         }
         Behaviour::Silent
@@ -129,12 +129,28 @@ where
         }
         head.extend_from_slice(&buffer[..length]);
     }
+    *connection
+        .last_head
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = head;
     let mut number = 0;
     connection.seen.send_modify(|seen| {
         seen.requests += 1;
         number = seen.requests;
     });
     Ok(number)
+}
+
+/// Waits, unless the other side closes meanwhile.
+async fn wait<S: AsyncRead + Unpin>(stream: &mut S, time: Duration) -> io::Result<()> {
+    let closed = async {
+        while stream.read(&mut [0; 64]).await? > 0 {}
+        Err(io::ErrorKind::UnexpectedEof.into())
+    };
+    tokio::select! {
+        () = sleep(time) => Ok(()),
+        closed = closed => closed,
+    }
 }
 
 /// Reads whatever comes until the other side closes, counting the requests in it.
