@@ -4,6 +4,8 @@
 mod config;
 mod driver;
 mod error;
+#[cfg(feature = "serde")]
+mod json;
 mod kernel;
 mod observer;
 mod outcome;
@@ -27,3 +29,6 @@ pub use crate::{
     spec::{Spec, SpecBuilder},
     status::{KeyState, ProbeStatus, Status},
 };
+
+pub use monitor_backoff::Verdict;
+pub use monitor_operation::Operations;

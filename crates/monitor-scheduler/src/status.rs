@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use crate::json;
+
 /// One consistent snapshot of a scheduler, taken under one lock.
 ///
 /// With the feature `serde` it serializes with the field names of the admin API: camel case, times
 /// as RFC 3339 text, durations in milliseconds, `states` as a map by key.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "camelCase")
+)]
 #[non_exhaustive]
 pub struct Status<K> {
     /// The keys whose run holds a process permit.
@@ -14,6 +22,7 @@ pub struct Status<K> {
     /// The keys that are scheduled and not paused.
     pub scheduled: Vec<K>,
     /// Every key.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "json::by_service"))]
     pub states: Vec<ProbeStatus<K>>,
     /// How many runs may hold a permit at once.
     pub concurrency_limit: usize,
@@ -24,6 +33,10 @@ pub struct Status<K> {
     /// How many keys wait for a permit.
     pub queue_depth: usize,
     /// How long the first of them has been waiting.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "queueOldestMs", serialize_with = "json::optional_ms")
+    )]
     pub queue_oldest: Option<Duration>,
     /// Runs started since the scheduler was made.
     pub started_total: u64,
@@ -35,21 +48,37 @@ pub struct Status<K> {
 
 /// The state of one key.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "camelCase")
+)]
 #[non_exhaustive]
 pub struct ProbeStatus<K> {
     /// The key.
     pub service: K,
     /// The time from one slot to the next.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "intervalMs", serialize_with = "json::ms")
+    )]
     pub interval: Duration,
     /// The wait of the backoff before jitter; zero after a success.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "currentBackoffMs", serialize_with = "json::ms")
+    )]
     pub current_backoff: Duration,
     /// Failures since the last success.
     pub consecutive_failures: u32,
     /// When the last run was started, in unix time.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "json::rfc3339"))]
     pub last_probe_at: Option<Duration>,
     /// When the last success ended, in unix time.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "json::rfc3339"))]
     pub last_success_at: Option<Duration>,
     /// When the last failure ended, in unix time.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "json::rfc3339"))]
     pub last_error_at: Option<Duration>,
     /// The text of the last failure; kept after a success.
     pub last_error: Option<String>,
@@ -58,12 +87,25 @@ pub struct ProbeStatus<K> {
     /// What it is doing.
     pub state: KeyState,
     /// The next due time, in unix time, while it waits for one.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "json::rfc3339"))]
     pub next_due: Option<Duration>,
     /// How long its run has been going on.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "runningForMs", serialize_with = "json::optional_ms")
+    )]
     pub running_for: Option<Duration>,
     /// How long its run may still go on.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "deadlineInMs", serialize_with = "json::optional_ms")
+    )]
     pub deadline_in: Option<Duration>,
     /// How long the last run took.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "lastDurationMs", serialize_with = "json::optional_ms")
+    )]
     pub last_duration: Option<Duration>,
     /// Failures of all time.
     pub failures_total: u64,
@@ -75,6 +117,11 @@ pub struct ProbeStatus<K> {
 
 /// What a key is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum KeyState {
     /// It waits for its next due time.

@@ -1,0 +1,93 @@
+//! A handler that blocks its thread, on real threads.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use common::secs;
+use monitor_operation::Operations;
+use monitor_scheduler::{
+    Config, Ended, Finished, KeyState, Missed, Observer, Run, Scheduler, Spec, Verdict,
+};
+
+/// Passes on how runs end.
+struct Ends(Mutex<mpsc::Sender<(u32, Ended)>>);
+
+impl Observer<u32> for Ends {
+    fn missed(&self, _: Missed<u32>) {}
+
+    fn finished(&self, finished: Finished<u32>) {
+        // The test may have heard enough.
+        let _ = self.0.lock().unwrap().send((finished.key, finished.how));
+    }
+}
+
+/// PRB-8: it keeps its key, is shown as stuck, and neither its permit nor its thread nor the clock
+/// of its worker is missed by anybody else. With one permit and two workers, the other key can
+/// only go on if the permit came back while the thread is still blocked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_thread_keeps_its_key_and_holds_up_nobody() {
+    let (ends, ended) = mpsc::channel();
+    let config = Config {
+        max_concurrent: std::num::NonZeroUsize::MIN,
+        cleanup_grace: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let scheduler = Scheduler::new(config, Operations::new(), Arc::new(Ends(Mutex::new(ends))));
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = Arc::new(Mutex::new(Some(blocked)));
+    let again = scheduler.clone();
+    let blocks = move |_run: Run<u32>| {
+        let blocked = blocked.lock().unwrap().take();
+        let again = again.clone();
+        async move {
+            if let Some(blocked) = blocked {
+                // Wakes the driver from the very worker that is blocked next.
+                again.trigger(&2);
+                let _ = blocked.recv();
+            }
+            Verdict::Success
+        }
+    };
+    let at_once = |timeout_ms| {
+        let spec = Spec::builder(secs(3600)).timeout(Duration::from_millis(timeout_ms));
+        spec.immediate(true).build().unwrap()
+    };
+    scheduler.schedule(1, at_once(50), blocks).unwrap();
+    let well = async |_run: Run<u32>| {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Verdict::Success
+    };
+    scheduler.schedule(2, at_once(1000), well).unwrap();
+    let (ended, first) = next(ended).await;
+    assert_eq!(first, (1, Ended::Overdue));
+    let (ended, second) = next(ended).await;
+    assert_eq!(second, (2, Ended::Returned(Verdict::Success)));
+    scheduler.trigger(&2);
+    let (_ended, third) = next(ended).await;
+    assert_eq!(third, (2, Ended::Returned(Verdict::Success)));
+    let status = scheduler.status();
+    assert_eq!((status.stuck, status.current_concurrency), (vec![1], 0));
+    assert_eq!(scheduler.probe_status(&1).unwrap().state, KeyState::Stuck);
+    assert!(scheduler.cancel(&1).is_some());
+    release.send(()).unwrap();
+    // It ends now, and with it the last of the cancelled key.
+    let report = scheduler.shutdown(secs(60)).await;
+    assert_eq!(report.aborted, [0_u32; 0]);
+}
+
+type Ended2 = mpsc::Receiver<(u32, Ended)>;
+
+/// The next end of a run, awaited without a worker of the runtime.
+async fn next(ended: Ended2) -> (Ended2, (u32, Ended)) {
+    tokio::task::spawn_blocking(move || {
+        let next = ended.recv().unwrap();
+        (ended, next)
+    })
+    .await
+    .unwrap()
+}
