@@ -169,18 +169,6 @@ fn policy_and_fault_agree_on_the_verdict() {
     }
 }
 
-/// ROB-25: the fault that trips a breaker is a value of its own: counting it changes nothing of it.
-#[test]
-fn a_counted_fault_keeps_its_identity() {
-    let fault = Fault::new(Layer::Connect, Reason::Refused).with_detail("127.0.0.1:9");
-    let before = fault.clone();
-    let mut streak = monitor_backoff::FailureStreak::default();
-    for failure in 1..=5 {
-        assert_eq!(streak.record(fault.verdict()), failure);
-    }
-    assert_eq!((streak.failures_total(), fault), (5, before));
-}
-
 /// ROB-54: the HTTP rows of the table.
 #[test]
 fn http_status_to_fault() {
@@ -283,7 +271,7 @@ fn details_are_short_and_clean() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// PRB-30: any text becomes a detail of at most 512 bytes without control characters, and
+    /// Any text becomes a detail of at most 512 bytes without control characters, and
     /// cleaning it again changes nothing.
     #[test]
     fn any_detail_is_bounded(text in any::<String>(), again in 0usize..400) {

@@ -204,6 +204,9 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, TargetError> {
             given: shorten(text),
         });
     }
+    if let Some(Host::Domain(name)) = url.host() {
+        check_name(name)?;
+    }
     if url.port() == Some(0) {
         return Err(TargetError::Port {
             port: "0".to_owned(),
@@ -263,19 +266,42 @@ fn parse_port(text: &str) -> Result<u16, TargetError> {
 }
 
 pub(crate) fn parse_host(host: &str) -> Result<Host<String>, TargetError> {
-    match Host::parse(host) {
-        Ok(Host::Domain(name)) if name.is_empty() => Err(TargetError::EmptyHost {
+    let parsed = Host::parse(host).map_err(|error| match error {
+        url::ParseError::EmptyHost => TargetError::EmptyHost {
             given: shorten(host),
-        }),
-        Ok(host) => Ok(host),
-        Err(url::ParseError::EmptyHost) => Err(TargetError::EmptyHost {
-            given: shorten(host),
-        }),
-        Err(error) => Err(TargetError::Host {
+        },
+        _ => TargetError::Host {
             host: shorten(host),
             why: error.to_string(),
-        }),
+        },
+    })?;
+    if let Host::Domain(name) = &parsed {
+        check_name(name)?;
     }
+    Ok(parsed)
+}
+
+/// What no name server could be asked for (RFC 1035, section 2.3.4).
+fn check_name(name: &str) -> Result<(), TargetError> {
+    let wrong = |why: &str| TargetError::Host {
+        host: shorten(name),
+        why: why.to_owned(),
+    };
+    let relative = name.strip_suffix('.').unwrap_or(name);
+    if relative.len() > 253 {
+        return Err(wrong("a name has at most 253 bytes"));
+    }
+    for label in relative.split('.') {
+        if label.is_empty() {
+            return Err(wrong(
+                "there is nothing between two dots, or before the first",
+            ));
+        }
+        if label.len() > 63 {
+            return Err(wrong("a part of a name between dots has at most 63 bytes"));
+        }
+    }
+    Ok(())
 }
 
 /// An error quotes what was given, but not a page of it.

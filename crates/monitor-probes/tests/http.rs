@@ -17,7 +17,7 @@ const PLAIN: [Phase; 4] = [
     Phase::Transfer,
 ];
 
-/// OPS-3: an answer as expected is up, with every phase timed and a line for people.
+/// An answer as expected is up, with every phase timed and a line for people.
 #[tokio::test]
 async fn up_with_its_phases() {
     let target = Target::healthy().await.expect("a target");
@@ -232,7 +232,7 @@ async fn a_body_until_close() {
     );
 }
 
-/// Issue a probe with a mistake: each is named, and nothing is contacted.
+/// A probe with a mistake is not built, and the mistake is named.
 #[test]
 fn mistakes_are_named() {
     let message = |builder: monitor_probes::HttpProbeBuilder| match builder.build() {

@@ -89,6 +89,12 @@ fn bad_targets() {
         ("[::g]:80", "no valid host".to_owned()),
         ("1.2.3.999:80", "no valid host".to_owned()),
         ("http://1.2.3.999/", "no valid host".to_owned()),
+        ("a..b:80", "nothing between two dots".to_owned()),
+        (
+            ".example.com:80",
+            "nothing between two dots, or before the first".to_owned(),
+        ),
+        ("http://a..b/", "nothing between two dots".to_owned()),
         ("exa<mple:80", "no valid host".to_owned()),
         (
             "http://user:s3cret@example.com/",
@@ -107,6 +113,20 @@ fn bad_targets() {
 
 #[test]
 fn long_input_is_quoted_short() {
+    let label = format!("http://{}.example/", "x".repeat(64));
+    assert!(
+        parse_target(&label)
+            .expect_err("too long")
+            .to_string()
+            .contains("at most 63 bytes")
+    );
+    let name = format!("{}example:80", "x.".repeat(130));
+    assert!(
+        parse_target(&name)
+            .expect_err("too long")
+            .to_string()
+            .contains("at most 253 bytes")
+    );
     for text in ["x".repeat(100_000), format!("x:{}", "9".repeat(100_000))] {
         let message = parse_target(&text).expect_err("no target").to_string();
         assert!(message.len() < 500, "{} bytes of message", message.len());

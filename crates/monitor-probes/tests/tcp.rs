@@ -12,7 +12,7 @@ fn probe(port: u16) -> TcpProbe {
     TcpProbe::new("127.0.0.1", port).expect("a target")
 }
 
-/// OPS-3: a port that accepts is up, and nothing is sent to it.
+/// A port that accepts is up, and nothing is sent to it.
 #[tokio::test]
 async fn up() {
     let target = Target::silent().await.expect("a target");

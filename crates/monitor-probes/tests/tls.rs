@@ -14,7 +14,7 @@ fn trusting(target: &Target) -> HttpProbe {
     build(HttpProbe::builder(&target.url()).tls(tls))
 }
 
-/// OPS-3: all five phases are timed.
+/// All five phases are timed.
 #[tokio::test]
 async fn a_good_certificate() {
     let target = Target::https(Certificate::Good).await.expect("a target");
