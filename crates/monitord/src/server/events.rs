@@ -30,9 +30,9 @@ struct Listener {
     _seat: OwnedSemaphorePermit,
 }
 
-/// `event: result` for every committed record, with the record as JSON; `event: update` with the
-/// changed parts of the page, once a second at most; `event: resync` for a reader that has missed
-/// something.
+/// `event: result` for every committed record, with the record as JSON; `fenced`, `lifecycle`,
+/// `defined` and `deleted` for what their names say; `update` with the changed parts of the page,
+/// once a second at most; `resync` for a reader that has missed something.
 pub(super) async fn get(
     State((app, seats)): State<(App, Arc<Semaphore>)>,
     Query(parameters): Query<Parameters>,

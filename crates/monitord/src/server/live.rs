@@ -5,8 +5,8 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
-use monitor_model::{Event, EventKind, MonitorId, Record};
-use serde_json::{Value, json};
+use monitor_model::{Event, EventKind, MonitorId};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast};
 
 use super::app::unix_ms_now;
@@ -93,7 +93,7 @@ pub(super) struct Live {
 struct State {
     /// The last event.
     sequence: u64,
-    /// The last results, for readers that come back.
+    /// The last frames of events, for readers that come back.
     replay: VecDeque<Frame>,
     changes: Changes,
     known: HashSet<MonitorId>,
@@ -120,51 +120,31 @@ impl Default for Live {
 impl Live {
     /// Takes an event in. Never waits.
     pub(super) fn event(&self, event: &Event) {
+        let frame = self.frame(event);
         let mut state = self.lock();
         state.sequence = event.sequence;
-        let monitor = event.kind.monitor();
-        let result = match &event.kind {
-            EventKind::Committed {
-                record,
-                changed_from,
-                ..
-            } => {
-                let data = result(event.sequence, record, changed_from.as_ref());
-                let place = self.place(event.sequence);
-                let bytes = Bytes::from(format!("id: {place}\nevent: result\ndata: {data}\n\n"));
-                Some(Frame {
-                    sequence: Some(event.sequence),
-                    bytes,
-                })
-            }
-            EventKind::Deleted { .. } => {
-                state.known.remove(monitor);
-                state.changes.rows.remove(monitor);
-                state.changes.is_other_list = true;
-                None
-            }
-            EventKind::Defined { .. } => {
-                state.changes.is_other_list |= state.known.insert(monitor.clone());
-                None
-            }
-            _ => None,
-        };
-        if !matches!(event.kind, EventKind::Deleted { .. }) {
-            state.changes.rows.insert(monitor.clone());
-        }
-        if let Some(frame) = &result {
-            state.replay.push_back(frame.clone());
-            if state.replay.len() > BACKLOG {
-                state.replay.pop_front();
-            }
+        state.note(&event.kind);
+        state.replay.push_back(frame.clone());
+        if state.replay.len() > BACKLOG {
+            state.replay.pop_front();
         }
         let frames = state.frames.clone();
         drop(state);
-        if let (Some(frames), Some(frame)) = (frames, result) {
+        if let Some(frames) = frames {
             // Fails only when nobody listens.
             let _ = frames.send(frame);
         }
         self.changed.notify_one();
+    }
+
+    fn frame(&self, event: &Event) -> Frame {
+        let (name, data) = told(event);
+        let place = self.place(event.sequence);
+        let bytes = Bytes::from(format!("id: {place}\nevent: {name}\ndata: {data}\n\n"));
+        Frame {
+            sequence: Some(event.sequence),
+            bytes,
+        }
     }
 
     /// Waits until something has happened since [`take_changes`](Self::take_changes).
@@ -202,7 +182,7 @@ impl Live {
     }
 
     /// Joins the stream after `known`, or at its end. A reader that has missed anything gets the
-    /// results that are still at hand and is told to read the page anew. `None` when the stream has
+    /// events that are still at hand and is told to read the page anew. `None` when the stream has
     /// ended.
     pub(super) fn join(&self, known: Option<Place>) -> Option<Reader> {
         let state = self.lock();
@@ -243,27 +223,70 @@ impl Live {
     }
 }
 
-/// A result as programs read it.
-fn result(
-    sequence: u64,
-    record: &Record,
-    changed_from: Option<&Option<monitor_model::Outcome>>,
-) -> Value {
-    let mut data = super::api::record_json(record);
-    data.insert("sequence".to_owned(), json!(sequence));
-    data.insert("monitor".to_owned(), json!(record.monitor));
-    data.insert("changed".to_owned(), json!(changed_from.is_some()));
-    if let Some(from) = changed_from {
-        data.insert("changed_from".to_owned(), json!(from));
+impl State {
+    /// Notes what is to be shown anew.
+    fn note(&mut self, kind: &EventKind) {
+        let monitor = kind.monitor();
+        match kind {
+            EventKind::Deleted { .. } => {
+                self.known.remove(monitor);
+                self.changes.rows.remove(monitor);
+                self.changes.is_other_list = true;
+                return;
+            }
+            EventKind::Defined { .. } => {
+                self.changes.is_other_list |= self.known.insert(monitor.clone());
+            }
+            _ => {}
+        }
+        self.changes.rows.insert(monitor.clone());
     }
-    Value::Object(data)
+}
+
+/// An event as programs read it: its name and its data.
+fn told(event: &Event) -> (&'static str, Value) {
+    let mut data = Map::new();
+    let name = match &event.kind {
+        EventKind::Committed {
+            record,
+            changed_from,
+            ..
+        } => {
+            data = super::api::record_json(record);
+            data.insert("changed".to_owned(), json!(changed_from.is_some()));
+            if let Some(from) = changed_from {
+                data.insert("changed_from".to_owned(), json!(from));
+            }
+            "result"
+        }
+        EventKind::Fenced { cause, .. } => {
+            data.insert("cause".to_owned(), json!(cause.as_str()));
+            "fenced"
+        }
+        EventKind::Defined { epoch, .. } => {
+            data.insert("epoch".to_owned(), json!(epoch.get()));
+            "defined"
+        }
+        EventKind::Lifecycle {
+            lifecycle, epoch, ..
+        } => {
+            data.insert("lifecycle".to_owned(), json!(lifecycle));
+            data.insert("epoch".to_owned(), json!(epoch.get()));
+            "lifecycle"
+        }
+        EventKind::Deleted { .. } => "deleted",
+        _ => "other",
+    };
+    data.insert("sequence".to_owned(), json!(event.sequence));
+    data.insert("monitor".to_owned(), json!(event.kind.monitor()));
+    (name, Value::Object(data))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use monitor_core::operation::Epoch;
-    use monitor_model::{Lifecycle, Observation, Outcome, Phases, Status};
+    use monitor_model::{Lifecycle, Observation, Outcome, Phases, Record, Status};
 
     fn id() -> MonitorId {
         "a".parse().unwrap()

@@ -13,6 +13,9 @@ pub(crate) const LINE: (u32, u32) = (120, 26);
 /// Width and height of the phases' drawing. It is stretched to the place there is.
 pub(crate) const AREA: (u32, u32) = (600, 128);
 
+/// Below this span the minutes of its times say too little.
+const SHORT_MS: i64 = 600_000;
+
 /// What the legend calls the phases, in their order.
 pub(crate) const PHASES: [(&str, Phase); 5] = [
     ("name", Phase::Resolve),
@@ -93,18 +96,35 @@ pub(crate) fn area(points: &[Point], now: &Moment) -> Option<Area> {
         .rev()
         .map(|quarter| time::measured_round(Duration::from_micros(ceiling * quarter / 4)))
         .collect();
-    let clock = |point: &Point| (point.due_unix_ms, now.clock(point.due_unix_ms));
-    let times = match points {
-        [] => Vec::new(),
-        [only] => vec![clock(only)],
-        [first, .., last] => vec![clock(first), clock(&points[points.len() / 2]), clock(last)],
-    };
     Some(Area {
         bands,
         scale,
-        times,
+        times: times(points, now),
         text: words(&answered),
     })
+}
+
+/// The first, the middle and the last due time; to the second when they lie close together.
+fn times(points: &[Point], now: &Moment) -> Vec<(i64, String)> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Vec::new();
+    };
+    let is_short = last.due_unix_ms - first.due_unix_ms < SHORT_MS;
+    let clock = |point: &Point| {
+        let at = point.due_unix_ms;
+        (
+            at,
+            if is_short {
+                now.clock_seconds(at)
+            } else {
+                now.clock(at)
+            },
+        )
+    };
+    match points {
+        [only] => vec![clock(only)],
+        _ => vec![clock(first), clock(&points[points.len() / 2]), clock(last)],
+    }
 }
 
 /// The band of phase `index` between what is below it and itself, a closed outline per unbroken run
@@ -232,6 +252,25 @@ mod tests {
                 "{most}: {top}"
             );
         }
+    }
+
+    #[test]
+    fn times_that_lie_close_together_have_seconds() {
+        let text = |distance| {
+            let points = [
+                point(NOW - distance, Up),
+                point(NOW - 1000, Up),
+                point(NOW, Up),
+            ];
+            let times = times(&points, &moment());
+            times
+                .into_iter()
+                .map(|(_, clock)| clock)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(text(60_000), ["14:01:31", "14:02:30", "14:02:31"]);
+        assert_eq!(text(SHORT_MS), ["13:52", "14:02", "14:02"]);
+        assert_eq!(times(&[], &moment()), []);
     }
 
     fn phased(n: i64, phases_us: [u32; 5]) -> Point {

@@ -77,6 +77,8 @@ struct Fact {
     /// A time ahead, that counts down on the page.
     until: Option<(i64, String)>,
     text: String,
+    /// What else is known, smaller.
+    detail: Option<String>,
     /// What stands in the row itself where there is room for it.
     is_spare: bool,
 }
@@ -99,7 +101,7 @@ pub(crate) fn page(frame: &Frame, subjects: &[Subject], now: &Moment, known: &st
             .collect(),
         clock: Clock {
             unix_ms: now.unix_ms,
-            text: now.clock_seconds(),
+            text: now.clock_seconds(now.unix_ms),
             offset: now.offset_seconds(),
             zone: now.zone_name(),
         },
@@ -182,10 +184,12 @@ fn what(kind: &str, target: &str) -> String {
 
 fn facts(subject: &Subject, tally: &Tally, now: &Moment) -> Vec<Fact> {
     let (until, next) = next_check(subject, now);
+    let (fault, detail) = last_fault(subject, now);
     let fact = |label, text| Fact {
         label,
         until: None,
         text,
+        detail: None,
         is_spare: false,
     };
     let spare = |label, text| Fact {
@@ -197,7 +201,10 @@ fn facts(subject: &Subject, tally: &Tally, now: &Moment) -> Vec<Fact> {
             until,
             ..fact("Next check", next)
         },
-        fact("Last fault", last_fault(subject, now)),
+        Fact {
+            detail,
+            ..fact("Last fault", fault)
+        },
         fact("Breaker", breaker(subject.breaker)),
         fact("Backoff", backoff(subject)),
         fact(
@@ -237,28 +244,29 @@ fn next_check(subject: &Subject, now: &Moment) -> (Until, String) {
     }
 }
 
-fn last_fault(subject: &Subject, now: &Moment) -> String {
+/// The fault and its detail.
+fn last_fault(subject: &Subject, now: &Moment) -> (String, Option<String>) {
     if let Some(fault) = &subject.status.fault {
         let why = words::reason(fault.layer(), fault.reason());
         let place = words::place(fault.layer(), fault.blame());
-        let detail = fault
-            .detail()
-            .map(|detail| format!(": {detail}"))
-            .unwrap_or_default();
-        return format!("{why} · {place}{detail}");
+        return (
+            format!("{why} · {place}"),
+            fault.detail().map(str::to_owned),
+        );
     }
     let last = subject
         .points
         .iter()
         .rev()
         .find_map(|point| Some((point, point.fault?)));
-    match last {
+    let text = match last {
         Some((point, (layer, reason))) => {
             let why = words::reason(layer, reason);
             format!("{why} · {layer} · {}", now.clock(point.due_unix_ms))
         }
         None => format!("none in the last {SLOTS} checks"),
-    }
+    };
+    (text, None)
 }
 
 fn breaker(breaker: Option<Breaker>) -> String {

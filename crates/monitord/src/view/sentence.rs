@@ -54,6 +54,8 @@ pub(crate) struct Incident {
     pub(crate) sure: String,
     /// When it is looked at next, in unix milliseconds and in words.
     pub(crate) next: Option<(i64, String)>,
+    /// Whether it is being looked at.
+    pub(crate) is_running: bool,
 }
 
 /// The headline over all `subjects`.
@@ -205,6 +207,7 @@ fn incident(subject: &Subject, now: &Moment) -> Incident {
             checks => format!("{checks} checks agree."),
         },
         next: subject.next_unix_ms.map(|next| (next, now.until(next))),
+        is_running: subject.running_since_unix_ms.is_some(),
     }
 }
 
@@ -358,6 +361,7 @@ mod tests {
                 why: "connection refused (connect · target)".into(),
                 sure: "3 checks agree.".into(),
                 next: Some((NOW + 4000, "in 4 s".into())),
+                is_running: false,
             }
         );
         assert_eq!(found[1].sure, "One check says so.");

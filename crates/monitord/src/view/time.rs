@@ -27,9 +27,9 @@ impl Moment {
         then.strftime(format).to_string()
     }
 
-    /// The time of day to the second, `14:02:31`.
-    pub(crate) fn clock_seconds(&self) -> String {
-        self.zoned(self.unix_ms).strftime("%H:%M:%S").to_string()
+    /// The time of day of `unix_ms` to the second, `14:02:31`.
+    pub(crate) fn clock_seconds(&self, unix_ms: i64) -> String {
+        self.zoned(unix_ms).strftime("%H:%M:%S").to_string()
     }
 
     /// What the zone is called, such as `UTC` or `CET`.
@@ -208,7 +208,7 @@ mod tests {
             unix_ms: 1_763_733_751_000,
             zone: TimeZone::UTC,
         };
-        assert_eq!(now.clock_seconds(), "14:02:31");
+        assert_eq!(now.clock_seconds(now.unix_ms), "14:02:31");
         assert_eq!(now.clock(now.unix_ms - 11 * 60_000), "13:51");
         assert_eq!(now.clock(now.unix_ms - 86_400_000), "20 Nov 14:02");
         assert_eq!(now.zone_name(), "UTC");
