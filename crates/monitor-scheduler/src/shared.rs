@@ -15,6 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     Completion, Observer, Run,
+    begin::begin,
     kernel::{Confirmed, Core, RunId, Tick},
     sync::{Mutex, lock},
 };
@@ -80,20 +81,13 @@ impl<K: Clone + Eq + Hash> Shared<K> {
         self.ended.notify_waiters();
     }
 
-    /// Begins the operation of a run, and asks whether the run is still wanted, in this order.
-    /// None if it is not, or if no operation could be begun.
+    /// Begins a run. None if it is not wanted any more, or if no operation could be begun.
     pub(crate) fn begin(&self, run: RunId, key: &K) -> Option<(Operation<K>, Confirmed)> {
-        let operation = match self.operations.begin(key) {
-            Ok(operation) => operation,
-            Err(error) => {
-                tracing::warn!(%error, "no operation could be begun for a run");
-                self.core(|core, now| core.refuse(run, now));
-                return None;
-            }
-        };
-        let epoch = operation.epoch();
-        let confirmed = self.core(|core, now| core.confirm(run, epoch, now))?;
-        Some((operation, confirmed))
+        let now = || Tick::floor(self.now());
+        begin(&self.core, &self.operations, run, key, now).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no operation could be begun for a run");
+            None
+        })
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -92,6 +92,10 @@ async fn handlers_that_hang_do_not_stop_the_others() {
     );
 }
 
+fn panics() -> Verdict {
+    panic!("later")
+}
+
 /// PRB-7, PRB-36: a handler that panics, before its first await or after, frees its key and its
 /// permit, and counts as a failure.
 #[tokio::test(start_paused = true)]
@@ -102,7 +106,7 @@ async fn a_panic_is_a_failure_and_nothing_else() {
     scheduler.schedule("a", spec(secs(60)), at_once).unwrap();
     let later = |_run: Run<Key>| async {
         sleep(secs(1)).await;
-        None::<Verdict>.unwrap()
+        panics()
     };
     scheduler.schedule("b", spec(secs(60)), later).unwrap();
     schedule(

@@ -120,10 +120,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }
     }
 
-    /// Begins a run whose operation has begun, if it is still wanted.
-    ///
-    /// In this order, operation first, a pause cannot slip through: either it comes before this
-    /// call and the answer is no, or it comes after and its fence finds the operation open.
+    /// Begins a run whose operation has begun, if it is still wanted: see `begin`.
     pub(crate) fn confirm(&mut self, run: RunId, epoch: Epoch, now: Tick) -> Option<Confirmed> {
         self.clock(now);
         let now = self.now;

@@ -16,7 +16,7 @@ use monitor_backoff::Verdict;
 use monitor_operation::{Cause, Epoch, Operation, Operations};
 
 use super::super::{Core, Effect, End, RunId, Tick};
-use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, sync::lock};
+use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock};
 
 /// What the shell shares, without its clock: the steps are at fixed times.
 struct Model {
@@ -65,19 +65,16 @@ impl Model {
             core.take_effects()
         });
         for effect in effects {
-            if let Effect::Start { run, key, .. } = effect {
-                let operation = self.operations.begin(&key).unwrap();
-                let epoch = operation.epoch();
-                if self
-                    .core(|core| core.confirm(run, epoch, Tick(now)))
-                    .is_some()
-                {
-                    if *key == 0 {
-                        let before = self.inside.fetch_add(1, Ordering::SeqCst);
-                        assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
-                    }
-                    begun.push((run, operation));
+            let Effect::Start { run, key, .. } = effect else {
+                continue;
+            };
+            let began = begin(&self.core, &self.operations, run, &key, || Tick(now)).unwrap();
+            if let Some((operation, _)) = began {
+                if *key == 0 {
+                    let before = self.inside.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
                 }
+                begun.push((run, operation));
             }
         }
         begun
@@ -145,8 +142,8 @@ fn loom_inv_scheduler_1_2_timer_trigger_finish() {
 /// A pause against a start: once the pause has returned, no operation of before it can commit and
 /// none begins, whatever the driver was about to do.
 ///
-/// Breaks when the driver asks first and begins the operation then: in `drive`, as in
-/// `Shared::begin`, move `begin` behind `confirm`.
+/// Breaks when the kernel is asked before the operation begins: in `begin`, move the call of
+/// `operations.begin` behind that of `confirm`.
 #[test]
 fn loom_inv_scheduler_6_pause_against_start() {
     loom::model(|| {
