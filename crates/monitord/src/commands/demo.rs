@@ -25,7 +25,7 @@ use crate::server::{self, AppOptions, BindError};
 
 const CONCURRENT: NonZeroUsize = const { NonZeroUsize::new(20).unwrap() };
 const REDRAW: Duration = Duration::from_millis(100);
-const SHUTDOWN: Duration = Duration::from_secs(5);
+const SHUTDOWN: Duration = Duration::from_secs(2);
 /// Without `--for`, the end is this far away: no end.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 10);
 

@@ -1,6 +1,6 @@
 //! The file as a whole, and the layers around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use super::environment::Overlay;
 use super::layers::Setting;
-use super::node::{Node, Text, Value};
+use super::node::{Node, Text, Value, show_text};
 use super::reader::Reader;
 use super::{Defaults, MonitorSpec, Place, Problem, Report};
 
@@ -272,35 +272,42 @@ fn read_monitors(
         problems.push(problem);
         return Vec::new();
     };
-    let mut monitors: Vec<(Place, MonitorSpec)> = Vec::new();
-    let mut first: HashMap<_, Place> = HashMap::new();
+    let mut monitors = Vec::new();
+    let mut first: HashMap<&str, Place> = HashMap::new();
     for (index, node) in list.iter().enumerate() {
         let path = format!("monitor[{}]", index + 1);
-        let Some(spec) = MonitorSpec::read(node, &path, problems) else {
+        if let Some(spec) = MonitorSpec::read(node, &path, problems) {
+            monitors.push((node.place.clone(), spec));
+        }
+        let Some((id, place)) = id_of(node) else {
             continue;
         };
-        let place = id_place(node);
-        if let Some(first) = first.get(&spec.id) {
-            let what = format!("is the id of another monitor already, at {first}");
-            let problem = Problem::new(place, format!("{path}.id"), what)
-                .value(format!("\"{}\"", spec.id))
-                .allowed("an id that no other monitor has");
-            problems.push(problem);
-            continue;
+        match first.entry(id) {
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(place);
+            }
+            hash_map::Entry::Occupied(entry) => {
+                let what = format!("is the id of another monitor already, at {}", entry.get());
+                let problem = Problem::new(place, format!("{path}.id"), what)
+                    .value(show_text(id))
+                    .allowed("an id that no other monitor has");
+                problems.push(problem);
+            }
         }
-        first.insert(spec.id.clone(), place);
-        monitors.push((node.place.clone(), spec));
     }
     monitors
 }
 
-fn id_place(node: &Node) -> Place {
-    let entries = match &node.value {
-        Value::Table(entries) => entries.as_slice(),
-        _ => &[],
+/// The id of a monitor as it was written, however wrong the rest of it is.
+fn id_of(node: &Node) -> Option<(&str, Place)> {
+    let Value::Table(entries) = &node.value else {
+        return None;
     };
-    let id = entries.iter().find(|entry| entry.key == "id");
-    id.map_or_else(|| node.place.clone(), |entry| entry.place.clone())
+    let id = entries.iter().find(|entry| entry.key == "id")?;
+    match &id.node.value {
+        Value::Text(text) => Some((text, id.place.clone())),
+        _ => None,
+    }
 }
 
 /// Reads the address to listen on. `localhost` is understood, other names are not: which of their

@@ -8,9 +8,7 @@ use monitor_model::Outcome;
 use crate::terminal::{Colour, Paint, fit, millis};
 
 /// What is around the rows.
-pub(crate) struct Frame<'a> {
-    /// The page's address.
-    pub(crate) page: &'a str,
+pub(crate) struct Frame {
     /// What stands below: time gone by and totals.
     pub(crate) footer: String,
     /// The width of the terminal in columns.
@@ -32,68 +30,70 @@ pub(crate) struct Row {
 }
 
 const STATUS: usize = 10;
-const NAME: usize = 18;
+const NAME: usize = 19;
 const TOOK: usize = 8;
-const NEXT: usize = 9;
+const NEXT: usize = 10;
 /// Margin, mark and the gaps between the columns.
-const GAPS: usize = 2 + 2 + 4 * 2;
-/// The narrowest column of words that is worth having.
-const WHY_MIN: usize = 10;
+const GAPS: usize = 2 + 2 + 2 * 2;
+/// Below this width, words are worth more than when the next check is due.
+const WIDE: usize = 100;
+
+/// The widths that depend on the terminal's.
+struct Columns {
+    strip: usize,
+    next: usize,
+    why: usize,
+}
 
 /// The table. Every line fits the width, so that it can be drawn over in place.
-pub(crate) fn lines(frame: &Frame<'_>, rows: &[Row]) -> Vec<String> {
+pub(crate) fn lines(frame: &Frame, rows: &[Row]) -> Vec<String> {
     let paint = frame.paint;
+    let next = if frame.width >= WIDE { NEXT } else { 0 };
     let flexible = frame
         .width
-        .saturating_sub(STATUS + NAME + TOOK + NEXT + GAPS + 1);
+        .saturating_sub(GAPS + STATUS + NAME + TOOK + next);
     let strip = (flexible / 2).min(40);
-    let why = flexible.saturating_sub(strip);
-    let mut lines = vec![
-        fit_plain(paint, &format!("  page  {}", frame.page), frame.width),
-        String::new(),
-        paint.dim(&cut(
-            &format!(
-                "    {:<STATUS$}{:<NAME$}{:>TOOK$}  {:<strip$}  {:<NEXT$}  why",
-                "", "", "took", "last checks", "next"
-            ),
-            frame.width.saturating_sub(1),
-        )),
-    ];
-    lines.extend(rows.iter().map(|row| line(paint, row, strip, why)));
+    let why = flexible.saturating_sub(strip + 1);
+    let columns = Columns { strip, next, why };
+    let cut = |text: &str| {
+        fit(text, frame.width.saturating_sub(1))
+            .trim_end()
+            .to_owned()
+    };
+    let due = if next > 0 { "next" } else { "" };
+    let mut lines = vec![paint.dim(&cut(&format!(
+        "    {:<STATUS$}{:<NAME$}{:>TOOK$}  {:<strip$}  {due}",
+        "status", "monitor", "took", "last checks"
+    )))];
+    lines.extend(rows.iter().map(|row| line(paint, row, &columns)));
     lines.push(String::new());
-    lines.push(paint.dim(&cut(
-        &format!("  {}", frame.footer),
-        frame.width.saturating_sub(1),
-    )));
+    lines.push(paint.dim(&cut(&format!("  {}", frame.footer))));
     lines
 }
 
-fn line(paint: Paint, row: &Row, strip: usize, why: usize) -> String {
+fn line(paint: Paint, row: &Row, columns: &Columns) -> String {
     let (colour, status) = match row.outcome {
         Some(outcome) => (colour(outcome), outcome.as_str()),
         None => (Colour::Grey, "new"),
     };
     let took = row.took.map_or_else(|| "-".to_owned(), millis);
-    let skipped = row.strip.len().saturating_sub(strip);
-    let blank = " ".repeat(strip.saturating_sub(row.strip.len()));
-    let bars: String = row
+    let shown = row
         .strip
         .iter()
-        .skip(skipped)
-        .map(|outcome| bar(paint, *outcome))
-        .collect();
-    let why = if why >= WHY_MIN {
-        fit(&row.why, why)
+        .skip(row.strip.len().saturating_sub(columns.strip));
+    let blank = " ".repeat(columns.strip.saturating_sub(row.strip.len()));
+    let bars: String = shown.map(|outcome| bar(paint, *outcome)).collect();
+    let next = if columns.next > 0 {
+        fit(&row.next, columns.next)
     } else {
         String::new()
     };
     format!(
-        "  {} {}{}{took:>TOOK$}  {blank}{bars}  {}  {}",
+        "  {} {}{} {took:>TOOK$}  {blank}{bars}  {next}{}",
         paint.colour(colour, "●"),
         paint.bold(colour, &fit(status, STATUS)),
-        fit(&row.name, NAME),
-        fit(&row.next, NEXT),
-        why.trim_end(),
+        fit(&row.name, NAME - 1),
+        fit(&row.why, columns.why).trim_end(),
     )
 }
 
@@ -120,14 +120,6 @@ pub(crate) const fn colour(outcome: Outcome) -> Colour {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
-    fit(text, width).trim_end().to_owned()
-}
-
-fn fit_plain(paint: Paint, text: &str, width: usize) -> String {
-    paint.bold(Colour::Cyan, &cut(text, width.saturating_sub(1)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,9 +141,7 @@ mod tests {
     fn no_line_is_wider_than_the_terminal() {
         for width in [62, 72, 80, 100, 132, 250] {
             let footer = "x".repeat(300);
-            let page = "http://127.0.0.1:8080/";
             let frame = Frame {
-                page,
                 footer,
                 width,
                 paint: Paint::on(false),
@@ -168,9 +158,14 @@ mod tests {
 
     #[test]
     fn the_strip_is_flush_right_and_every_outcome_has_a_glyph() {
-        let line = line(Paint::on(false), &row("Refusing"), 6, 30);
+        let columns = Columns {
+            strip: 6,
+            next: 10,
+            why: 30,
+        };
+        let line = line(Paint::on(false), &row("Refusing"), &columns);
         assert!(
-            line.contains("     ▂·█  in 0.8 s   connection refused and a goo…"),
+            line.ends_with("     ▂·█  in 0.8 s  connection refused and a good…"),
             "{line}"
         );
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::format_duration;
 use crate::daemon::Ending;
 use crate::demo::{self, Book, Frame, Row};
-use crate::terminal::{Paint, columns, fit, millis};
+use crate::terminal::{Colour, Paint, columns, fit, millis};
 use crate::view::words;
 
 pub(super) struct Screen {
@@ -48,13 +48,12 @@ impl Screen {
             None => "ctrl-c ends it".to_owned(),
         };
         let mut out = io::stdout().lock();
-        if !self.live {
-            writeln!(out, "page  {}", self.page)?;
-        }
         writeln!(
             out,
-            "monitord demo: 6 targets on loopback, some of them ill; {until}."
+            "Status page: {}",
+            self.paint.bold(Colour::Cyan, &self.page)
         )?;
+        writeln!(out, "Six targets on loopback, some of them ill; {until}.\n")?;
         out.flush()
     }
 
@@ -91,7 +90,6 @@ impl Screen {
         let rows: Vec<_> = views.iter().map(|view| self.row(view, now)).collect();
         let gone = self.begun.elapsed().as_secs();
         let frame = Frame {
-            page: &self.page,
             footer: format!("{gone} s: {}", self.book.summary()),
             width: columns().unwrap_or(80),
             paint: self.paint,
