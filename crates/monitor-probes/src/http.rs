@@ -43,7 +43,7 @@ pub use status_set::{InvalidStatusSet, StatusSet};
 ///
 /// # Defaults
 ///
-/// GET, status 200 to 399, no wait for a substring, body limit 1 MiB, head limit 64 KiB (and 100
+/// GET, status 200 to 399, no expected text, body limit 1 MiB, head limit 64 KiB (and 100
 /// header lines), system resolver, system trust, never degraded.
 ///
 /// ```
