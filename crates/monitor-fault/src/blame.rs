@@ -1,3 +1,5 @@
+//! Who is at fault.
+
 use crate::name::named;
 
 named! {

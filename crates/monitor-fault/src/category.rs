@@ -1,3 +1,5 @@
+//! The kinds of failure, and what older sets of kinds called them.
+
 use crate::name::named;
 use crate::{Layer, Reason};
 

@@ -1,3 +1,5 @@
+//! The fault itself: layer, reason and detail, and all that follows from them.
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What an HTTP status says about a target.
+
 use crate::{Fault, Layer, Reason};
 
 impl Fault {

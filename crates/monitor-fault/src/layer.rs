@@ -1,3 +1,5 @@
+//! Where a check failed.
+
 use crate::name::named;
 
 named! {

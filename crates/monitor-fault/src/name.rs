@@ -1,3 +1,5 @@
+//! Enums whose variants have names in JSON, metrics and databases.
+
 use thiserror::Error;
 
 /// A name that is none of an enum's names.

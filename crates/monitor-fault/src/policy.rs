@@ -1,3 +1,5 @@
+//! What to do about each category, as data.
+
 use std::time::Duration;
 
 use monitor_backoff::Verdict;

@@ -1,3 +1,5 @@
+//! What went wrong.
+
 use crate::name::named;
 
 named! {

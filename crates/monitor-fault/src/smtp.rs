@@ -1,3 +1,5 @@
+//! What an SMTP reply says about a target.
+
 use crate::{Fault, Layer, Reason};
 
 impl Fault {

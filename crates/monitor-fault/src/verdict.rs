@@ -1,3 +1,5 @@
+//! What a fault means to backoff and breaker.
+
 use monitor_backoff::Verdict;
 
 use crate::{Blame, Fault};

@@ -1,3 +1,5 @@
+//! The TCP check: resolve, connect.
+
 use async_trait::async_trait;
 use monitor_fault::{Fault, Layer};
 use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};

@@ -1,3 +1,5 @@
+//! How an HTTP check is put together, and what is refused.
+
 use std::time::Duration;
 
 use ::http::header::{CONNECTION, HOST, USER_AGENT};

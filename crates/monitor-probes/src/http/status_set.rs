@@ -1,3 +1,5 @@
+//! Which HTTP statuses are expected.
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;

@@ -1,3 +1,5 @@
+//! A port that refuses connections and stays reserved.
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,3 +1,5 @@
+//! A port whose accept queue is full, so that connecting hangs.
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
