@@ -86,7 +86,8 @@ fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// To the microsecond.
+/// To the whole microsecond, as it is stored.
+#[expect(clippy::cast_precision_loss, reason = "exact up to centuries")]
 fn fine_ms(span: Duration) -> f64 {
-    (span.as_secs_f64() * 1e6).round() / 1e3
+    span.as_micros() as f64 / 1e3
 }
