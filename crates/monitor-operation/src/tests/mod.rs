@@ -1,1 +1,4 @@
-//! Tests of the kernel that need to see inside.
+//! Models of the kernel under loom.
+
+#[cfg(monitor_loom)]
+mod loom;

@@ -106,8 +106,9 @@ fn spec() -> Spec {
 /// A timer, a trigger and the end of a run at once: one run of the key at any time, and whatever
 /// the order the key waits for something afterwards.
 ///
-/// Breaks when `trigger_known` starts a run without looking whether one is going on: remove its
-/// `if let Some(run) = entry.run` with what follows, and let it go on from `Wait::Nothing`.
+/// Breaks when `trigger_known` does not look whether a run is going on: replace its
+/// `if let Some(run) = entry.run` by `if let Some(run) = None::<Running>`, and the `else` of the
+/// wait by an `Armed` of now.
 #[test]
 fn loom_inv_scheduler_1_2_timer_trigger_finish() {
     loom::model(|| {
@@ -218,8 +219,8 @@ fn loom_inv_scheduler_2_cancel_schedule_finish() {
 /// Three keys and one permit, two runs that end at once: the permit is held by one run at most, and
 /// is never lost.
 ///
-/// Breaks when a permit is given back without being taken from its run: in `return_permit`, replace
-/// the `permit` by `true`.
+/// Breaks when a permit is given back without being taken from its run: in `return_permit`,
+/// replace the `mem::replace` by `true`.
 #[test]
 fn loom_inv_scheduler_4_5_permits() {
     loom::model(|| {
