@@ -29,5 +29,5 @@ pub use file::{Config, Overrides, StoreConfig};
 pub use layers::{Layer, Setting};
 pub use monitor::MonitorSpec;
 pub use policy::PolicyKeys;
-pub use problem::{Place, Problem, Report};
+pub use problem::{Place, Position, Problem, Report};
 pub use target::{HttpSpec, TargetSpec};

@@ -99,10 +99,15 @@ impl Daemon {
     pub(crate) async fn shutdown(self, timeout: Duration) -> Ending {
         let begun = Instant::now();
         self.app.stop();
-        // A tenth is the server's.
-        let report = self.core.shutdown(timeout * 9 / 10).await;
+        let (drain, close) = (timeout * 8 / 10, timeout * 19 / 20);
+        let ended = tokio::time::timeout(close, self.core.shutdown(drain)).await;
+        let report = ended.unwrap_or_else(|_| ShutdownReport {
+            uncommitted: self.core.undelivered(),
+            store_error: Some("the store did not close in time".to_owned()),
+            ..ShutdownReport::default()
+        });
         let _ = self.close_server.send(());
-        let left = timeout.saturating_sub(begun.elapsed()).max(timeout / 10);
+        let left = timeout.saturating_sub(begun.elapsed()).max(timeout / 20);
         let mut server = self.server;
         let server_closed = tokio::time::timeout(left, &mut server).await.is_ok();
         server.abort();
@@ -118,8 +123,16 @@ impl Daemon {
 }
 
 impl Ending {
-    /// Whether every result that was reached is stored.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.report.uncommitted == 0 && self.report.store_error.is_none()
+    /// What is not in the store though it was reached. `None`: everything is.
+    pub(crate) fn lost(&self) -> Option<String> {
+        let lost = match self.report.uncommitted {
+            0 => None,
+            1 => Some("1 result could not be stored and is lost".to_owned()),
+            n => Some(format!("{n} results could not be stored and are lost")),
+        };
+        match (lost, &self.report.store_error) {
+            (Some(lost), Some(error)) => Some(format!("{lost}; {error}")),
+            (lost, error) => lost.or_else(|| error.clone()),
+        }
     }
 }

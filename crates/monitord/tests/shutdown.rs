@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use process::{HANG, Running, command, config};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use rustix::process::Signal;
 
 /// Answers its first request with 200 and none after it; tells of each request.
@@ -178,4 +178,42 @@ fn the_next_start_goes_on_and_follows_the_file() {
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(ids, ["b"]);
+}
+
+/// STB-17: results that the store did not take by the deadline are counted and said, and make the
+/// exit code 1.
+#[test]
+fn lost_results_are_counted_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, _held) = answers_once();
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"m.db\"\n[[monitor]]\nid = \"a\"\n\
+         tcp = \"{target}\"\ninterval = \"200ms\"\n"
+    );
+    let path = config(folder.path(), &text);
+    let mut daemon = Running::start(command(&[
+        "run",
+        "--config",
+        &path,
+        "--shutdown-timeout",
+        "1s",
+    ]));
+    daemon.until("status changed");
+    // Another program writes to the file, and does not end.
+    let mut other = Connection::open(folder.path().join("m.db")).unwrap();
+    other.busy_timeout(HANG).unwrap();
+    let writing = other
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .unwrap();
+    daemon.until("a result waits for the store");
+    daemon.signal(Signal::TERM);
+    let (ended, said) = daemon.end();
+    assert_eq!(ended.code(), Some(1), "{said}");
+    assert!(said.contains("could not be stored and"), "{said}");
+    writing.rollback().unwrap();
+    assert_eq!(
+        status(folder.path()).0.as_deref(),
+        Some("up"),
+        "nothing in part"
+    );
 }

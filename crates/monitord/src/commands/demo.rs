@@ -145,16 +145,7 @@ fn finish(screen: &Screen, ending: &Ending, kept: Option<&PathBuf>) -> Result<Ex
     if let Some(path) = kept {
         writeln!(out, "The database is {}", path.display())?;
     }
-    if ending.is_whole() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let lost = ending.report.uncommitted;
-    let error = ending
-        .report
-        .store_error
-        .as_deref()
-        .unwrap_or("the time was up");
-    Err(Failure::new(format!(
-        "{lost} results could not be stored and are lost: {error}"
-    )))
+    ending
+        .lost()
+        .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))
 }

@@ -107,17 +107,9 @@ fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
         requests_cut_off = !ending.server_closed,
         "stopped"
     );
-    if ending.is_whole() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut message = format!(
-        "{} results could not be stored and are lost",
-        report.uncommitted
-    );
-    if let Some(error) = &report.store_error {
-        message = format!("{message}; {error}");
-    }
-    Err(Failure::new(message))
+    ending
+        .lost()
+        .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))
 }
 
 /// The report stands at the beginning of its lines, where editors look for `file:line:column`.

@@ -92,7 +92,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Report> {
-        let whole = || Place::Whole(path.display().to_string().into());
+        let whole = || Place::File {
+            file: path.display().to_string().into(),
+            at: None,
+        };
         let refuse = |what: String| Report::from(vec![Problem::new(whole(), "", what)]);
         let bytes = read_file(path).map_err(refuse)?;
         Self::parse(path, &bytes, overrides, |name| std::env::var_os(name))
@@ -262,7 +265,14 @@ fn read_monitors(
 ) -> Vec<(Place, MonitorSpec)> {
     let Some(node) = node else {
         let what = format!("no monitor is defined; a minimal file is:\n\n{MINIMAL}\n");
-        problems.push(Problem::new(Place::Whole(Arc::clone(name)), "", what));
+        problems.push(Problem::new(
+            Place::File {
+                file: Arc::clone(name),
+                at: None,
+            },
+            "",
+            what,
+        ));
         return Vec::new();
     };
     let Value::List(list) = &node.value else {

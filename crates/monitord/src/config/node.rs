@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Place;
+use super::{Place, Position};
 
 /// The longest piece of a value that is repeated in a message, in characters.
 const SHOWN: usize = 60;
@@ -58,8 +58,7 @@ impl Text<'_> {
         let column = before[line_start..].chars().count() + 1;
         Place::File {
             file: Arc::clone(&self.file),
-            line,
-            column,
+            at: Some(Position::new(line, column)),
         }
     }
 

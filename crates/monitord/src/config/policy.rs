@@ -89,7 +89,7 @@ impl PolicyKeys {
     pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
         let [preset, base, max, multiplier, failures, threshold, recovery] = Self::NAMES;
         Self {
-            preset: reader.text(preset, &preset_names().join(", "), |text| preset_name(text)),
+            preset: reader.text(preset, &preset_names().join(", "), preset_name),
             backoff_base_interval: reader.duration(base, WAITS),
             backoff_max_interval: reader.duration(max, WAITS),
             backoff_multiplier: reader.number(multiplier, FACTORS),

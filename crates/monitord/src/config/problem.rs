@@ -1,29 +1,45 @@
 //! What is wrong with a configuration, told so that it can be mended at once.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
-    /// A place in a file. Line and column count from 1, columns in characters.
+    /// A file, or a place in it.
     File {
         /// The file as it was named.
         file: Arc<str>,
-        /// The line.
-        line: usize,
-        /// The column.
-        column: usize,
+        /// Where in it. `None`: the file as a whole.
+        at: Option<Position>,
     },
-    /// A file as a whole.
-    Whole(Arc<str>),
     /// An environment variable.
     Environment,
     /// A flag of the command line.
     Flag,
     /// The body of a request.
     Request,
+}
+
+/// A place in a text. Both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: NonZeroU32,
+    /// The column.
+    pub column: NonZeroU32,
+}
+
+impl Position {
+    pub(crate) fn new(line: usize, column: usize) -> Self {
+        let count = |n| u32::try_from(n).ok().and_then(NonZeroU32::new);
+        Self {
+            line: count(line).unwrap_or(NonZeroU32::MIN),
+            column: count(column).unwrap_or(NonZeroU32::MIN),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -38,7 +54,7 @@ pub struct Problem {
     /// What is wrong with it.
     pub what: String,
     /// What would be right. Empty when that goes without saying.
-    pub allowed: String,
+    pub allowed: Box<str>,
 }
 
 impl Problem {
@@ -50,7 +66,7 @@ impl Problem {
             key,
             value: None,
             what,
-            allowed: String::new(),
+            allowed: Box::default(),
         }
     }
 
@@ -59,7 +75,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn allowed(mut self, allowed: impl Into<String>) -> Self {
+    pub(crate) fn allowed(mut self, allowed: impl Into<Box<str>>) -> Self {
         self.allowed = allowed.into();
         self
     }
@@ -68,8 +84,8 @@ impl Problem {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
-            Self::Whole(file) => f.write_str(file),
+            Self::File { file, at: Some(at) } => write!(f, "{file}:{}:{}", at.line, at.column),
+            Self::File { file, at: None } => f.write_str(file),
             Self::Environment => f.write_str("environment"),
             Self::Flag => f.write_str("command line"),
             Self::Request => f.write_str("request"),
@@ -121,10 +137,10 @@ impl std::error::Error for Report {}
 
 impl From<Vec<Problem>> for Report {
     fn from(mut problems: Vec<Problem>) -> Self {
+        // What is in no file comes last.
         problems.sort_by_key(|problem| match problem.place {
-            Place::File { line, column, .. } => (line, column),
-            Place::Whole(_) => (0, 0),
-            Place::Environment | Place::Flag | Place::Request => (usize::MAX, 0),
+            Place::File { at, .. } => (0, at),
+            Place::Environment | Place::Flag | Place::Request => (1, None),
         });
         Self { problems }
     }

@@ -21,12 +21,14 @@ const TRIAL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Everything as quick as a demonstration needs it.
 pub(crate) fn defaults() -> Defaults {
-    let mut policy = PolicyKeys::default();
-    policy.backoff_max_interval = Some(LONGEST_WAIT);
-    let mut defaults = Defaults::default();
-    defaults.interval = Some(Duration::from_secs(1));
-    defaults.policy = policy;
-    defaults
+    Defaults {
+        interval: Some(Duration::from_secs(1)),
+        policy: PolicyKeys {
+            backoff_max_interval: Some(LONGEST_WAIT),
+            ..PolicyKeys::default()
+        },
+        ..Defaults::default()
+    }
 }
 
 /// One monitor for each target.

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Far longer than anything takes; only a hang gets here.
-pub const HANG: Duration = Duration::from_secs(60);
+pub(crate) const HANG: Duration = Duration::from_secs(60);
 
 /// `monitord` with nothing of this machine's environment that it reads.
-pub fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_monitord"));
     for (variable, _) in monitord::config::VARIABLES {
         command.env_remove(variable);
@@ -29,20 +29,20 @@ pub fn command(args: &[&str]) -> Command {
 }
 
 /// Runs `monitord` to its end.
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     command(args).output().expect("the binary starts")
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 /// A running `monitord`. Killed when the test ends before it does.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     seen: String,
@@ -50,7 +50,7 @@ pub struct Running {
 
 impl Running {
     /// Starts it; both its streams are read into one.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -77,7 +77,7 @@ impl Running {
     }
 
     /// Waits for a line that contains `text` and returns it.
-    pub fn until(&mut self, text: &str) -> String {
+    pub(crate) fn until(&mut self, text: &str) -> String {
         let deadline = Instant::now() + HANG;
         loop {
             match self
@@ -99,12 +99,12 @@ impl Running {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
     /// Waits for the end, and returns it with all that was said.
-    pub fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + HANG;
         let mut seen = std::mem::take(&mut self.seen);
         // Both streams end when the process does.
@@ -129,7 +129,7 @@ impl Drop for Running {
 }
 
 /// Writes a configuration into `folder` and returns its path.
-pub fn config(folder: &Path, text: &str) -> String {
+pub(crate) fn config(folder: &Path, text: &str) -> String {
     let path = folder.join("monitord.toml");
     std::fs::write(&path, text).expect("a temporary folder can be written");
     path.to_str().expect("a temporary path is UTF-8").to_owned()

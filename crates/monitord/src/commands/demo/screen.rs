@@ -140,7 +140,7 @@ impl Screen {
             "{seconds:.0} s, {due} due times: {}.\n",
             self.book.summary()
         );
-        if ending.is_whole() {
+        if ending.lost().is_none() {
             text.push_str("Every one of them has its row in the history; nothing was lost.\n");
         }
         text
