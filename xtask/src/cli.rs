@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -118,7 +119,11 @@ Examples:
         rounds: NonZeroU32,
     },
     /// Take the pictures of the status page in docs/images
-    Page,
+    Page {
+        /// How long the demonstration runs before, in seconds: as many bars there are to see
+        #[arg(long, default_value = "60")]
+        after: u64,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -179,7 +184,7 @@ impl Cli {
             Verb::Services { install: true, .. } => crate::tools::ensure(true).map(|_| true),
             Verb::Services { .. } => services::run(),
             Verb::Soak { rounds } => live(soak::steps(workspace, rounds)),
-            Verb::Page => page::run(workspace),
+            Verb::Page { after } => live(page::steps(workspace, Duration::from_secs(after))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A headless browser behind a `WebDriver` address.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
@@ -53,9 +53,10 @@ impl Browser {
             .context("chromedriver has no standard output")?;
         let mut output = BufReader::new(stdout);
         let Some(port) = port(&mut output)? else {
-            let status = process.try_wait()?;
-            let log = fs::read_to_string(log).unwrap_or_default();
-            bail!("chromedriver ended before it listened ({status:?}); its log says:\n{log}");
+            bail!(
+                "chromedriver did not say where it listens: {}",
+                process.post_mortem()
+            );
         };
         // A full pipe would stop chromedriver, so somebody has to read on.
         thread::spawn(move || output.read_to_end(&mut Vec::new()));
@@ -97,6 +98,55 @@ impl Browser {
         })
     }
 
+    /// Sends one `WebDriver` command as `POST path` and returns the `value` of its answer: enough
+    /// for a picture or a question, without a client library.
+    ///
+    /// # Errors
+    ///
+    /// The browser refused the command; the error has its message.
+    pub fn command(&self, path: &str, body: &Value) -> Result<Value> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        let body = body.to_string();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        // It keeps the connection open, so the answer ends where its JSON ends.
+        let mut answer = BufReader::new(stream);
+        let mut line = String::new();
+        while answer.read_line(&mut line)? > 2 {
+            line.clear();
+        }
+        let mut json = serde_json::Deserializer::from_reader(answer).into_iter::<Value>();
+        let mut answer = json
+            .next()
+            .with_context(|| format!("no answer to {path}"))??;
+        if let Some(error) = answer["value"]["error"].as_str() {
+            bail!(
+                "{path}: {error}: {}",
+                answer["value"]["message"].as_str().unwrap_or_default()
+            );
+        }
+        Ok(answer["value"].take())
+    }
+
+    /// Opens a session, that is, a browser window, and returns its path for
+    /// [`command`](Self::command): `/session/<id>`. It lives as long as this value.
+    ///
+    /// # Errors
+    ///
+    /// Chromium did not start; the error has chromedriver's message.
+    pub fn session(&self) -> Result<String> {
+        let body = json!({ "capabilities": { "alwaysMatch": self.capabilities() } });
+        let session = self.command("/session", &body)?;
+        let id = session["sessionId"]
+            .as_str()
+            .context("the session has no id")?;
+        Ok(format!("/session/{id}"))
+    }
+
     /// Where it keeps everything it writes.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
@@ -129,39 +179,22 @@ fn port(output: &mut impl BufRead) -> Result<Option<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::net::TcpStream;
-
-    fn post(browser: &Browser, path: &str, body: &Value) -> Value {
-        let mut stream = TcpStream::connect(("127.0.0.1", browser.port)).unwrap();
-        let body = body.to_string();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        // It keeps the connection open, so the answer ends where its JSON ends.
-        let mut answer = BufReader::new(stream);
-        let mut line = String::new();
-        while answer.read_line(&mut line).unwrap() > 2 {
-            line.clear();
-        }
-        serde_json::Deserializer::from_reader(answer).into_iter().next().unwrap().unwrap()
-    }
+    use std::fs;
 
     #[test]
     fn chromium_runs_a_script_and_leaves_nothing_behind() {
         let browser = Browser::start().unwrap();
-        let capabilities = json!({"capabilities": {"alwaysMatch": browser.capabilities()}});
-        let session = post(&browser, "/session", &capabilities);
-        let id = session["value"]["sessionId"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{session}"));
+        let session = browser.session().unwrap();
         let script = json!({"script": "return 6 * 7", "args": []});
-        let answer = post(&browser, &format!("/session/{id}/execute/sync"), &script);
-        assert_eq!(answer["value"], 42, "{answer}");
+        let answer = browser
+            .command(&format!("{session}/execute/sync"), &script)
+            .unwrap();
+        assert_eq!(answer, 42);
+        let script = json!({"script": "throw Error('no')", "args": []});
+        let error = browser
+            .command(&format!("{session}/execute/sync"), &script)
+            .unwrap_err();
+        assert!(error.to_string().contains("javascript error"), "{error}");
         let folder = browser.folder().to_owned();
         drop(browser);
         assert!(!folder.exists());

@@ -119,19 +119,12 @@ impl Nginx {
         {
             return Ok(());
         }
-        let ended = match self.process.try_wait()? {
-            Some(status) => format!("ended with {status}"),
-            None => format!("did not answer within {START_TIMEOUT:?}"),
-        };
-        let log = fs::read_to_string(self.error_log()).unwrap_or_default();
         let problem = answer
             .err()
             .map(|error| format!(" ({error:#})"))
             .unwrap_or_default();
-        bail!(
-            "nginx on {} {ended}{problem}; its log says:\n{log}",
-            self.address
-        )
+        let told = self.process.post_mortem();
+        bail!("nginx on {} gave no answer{problem}: {told}", self.address)
     }
 
     /// The first bytes of the answer to a first request.

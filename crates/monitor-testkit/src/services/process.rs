@@ -1,13 +1,15 @@
 //! A child process that ends with its owner, however its owner ends.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Becomes the program, and leaves a watcher behind that waits for the end of our pipe.
 ///
@@ -19,34 +21,48 @@ const LAUNCH: &str = r#"exec 3<&0
 ( read -r _ <&3; kill -s KILL 0 ) >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null"#;
 
+/// Marks the environment of the program and of all that it starts.
+const MARK: &str = "MONITOR_TESTKIT_SERVICE";
+
+/// How long to wait between two looks at what is left, and how often: ten seconds in all.
+const WAIT: Duration = Duration::from_millis(2);
+const MAX_WAITS: usize = 5_000;
+
 /// A running program and its process group.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     /// Held open for as long as the program shall live.
     life: Option<ChildStdin>,
+    log: PathBuf,
 }
 
 impl Process {
     /// Starts `program`; its standard error goes to the file `log`.
     pub(crate) fn start(program: Program<'_>, log: &Path) -> Result<Self> {
-        let log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", LAUNCH, "sh"])
             .arg(program.path)
             .args(program.arguments);
-        command.envs(program.environment.iter().copied());
+        command
+            .envs(program.environment.iter().copied())
+            .env(MARK, log);
         command
             .stdin(Stdio::piped())
             .stdout(program.stdout)
-            .stderr(log)
+            .stderr(file)
             .process_group(0);
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {}", program.path.display()))?;
         let life = child.stdin.take();
-        Ok(Self { child, life })
+        Ok(Self {
+            child,
+            life,
+            log: log.to_owned(),
+        })
     }
 
     /// The process id, which is also the id of its group.
@@ -59,17 +75,70 @@ impl Process {
         self.child.stdout.take()
     }
 
-    /// How it ended, if it has ended.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+    /// Ends it if it has not ended. Says in words how it had ended before, if it had, and what it
+    /// wrote to its log.
+    pub(crate) fn post_mortem(&mut self) -> String {
+        let ended = match self.child.try_wait() {
+            Ok(Some(status)) => format!("it ended ({status})"),
+            _ => "it was still running".into(),
+        };
+        self.stop();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        format!("{ended}; its log says:\n{log}")
     }
+
+    /// Ends the program and its children. When this returns, none of them runs any more.
+    fn stop(&mut self) {
+        // The watcher sees the end of the pipe and kills the group.
+        drop(self.life.take());
+        let _ = self.child.wait();
+        // The kernel takes a moment to end the others, and a few may have left the group.
+        for _ in 0..MAX_WAITS {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            for pid in left.into_iter().filter_map(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            thread::sleep(WAIT);
+        }
+    }
+
+    /// The processes of the group, and others that were started by one of them, that still run.
+    fn left(&self) -> Vec<i32> {
+        let mark = [MARK.as_bytes(), b"=", self.log.as_os_str().as_bytes()].concat();
+        let marked = |pid: i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark)
+        };
+        let group = i32::try_from(self.child.id()).unwrap_or_default();
+        running()
+            .filter(|(pid, its_group)| *its_group == group || marked(*pid))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+}
+
+/// All processes that are not dead already, with their groups.
+fn running() -> impl Iterator<Item = (i32, i32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, in parentheses, may contain anything. Then: state, parent, group.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        (!["Z", "X"].contains(&state)).then_some((pid, group))
+    })
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.life.take());
-        // The watcher kills the group at once; this only collects the exit status.
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
@@ -92,7 +161,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = Program {
             path: Path::new("/bin/sh"),
-            arguments: &["-c", "sleep 600 & echo started; wait"],
+            // One child in the group, and one that leaves it.
+            arguments: &["-c", "sleep 601 & setsid sleep 602 & echo started; wait"],
             environment: &[],
             stdout: Stdio::piped(),
         };
@@ -101,8 +171,10 @@ mod tests {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line, "started\n");
-        drop(process);
-        // `sleep` has the pipe's other end too: only when all are gone does it end.
+        assert!(process.left().len() >= 3, "{:?}", process.left());
+        process.stop();
+        assert!(process.left().is_empty());
+        // Both had the other end of the pipe.
         assert_eq!(stdout.read_line(&mut line).unwrap(), 0);
     }
 
@@ -120,8 +192,8 @@ mod tests {
         let mut rest = String::new();
         let mut stdout = BufReader::new(process.take_stdout().unwrap());
         assert_eq!(stdout.read_line(&mut rest).unwrap(), 0);
-        let status = process.child.wait().unwrap();
-        assert_eq!(status.code(), Some(3));
-        assert_eq!(std::fs::read_to_string(log).unwrap(), "broken\n");
+        process.child.wait().unwrap();
+        let told = process.post_mortem();
+        assert_eq!(told, "it ended (exit status: 3); its log says:\nbroken\n");
     }
 }
