@@ -117,7 +117,7 @@ impl Sites {
                 }
             }
             for test in &file.tests {
-                if let Some(id) = id_of_test(&test.name) {
+                for id in ids_of_test(&test.name) {
                     sites
                         .tests
                         .entry(id)
@@ -150,17 +150,21 @@ fn ids(text: &str) -> Vec<String> {
     found
 }
 
-/// The id that a test such as `inv_pool_2_one_holder` is for.
-fn id_of_test(name: &str) -> Option<String> {
-    let rest = name
-        .strip_prefix("inv_")
-        .or_else(|| Some(name.split_once("_inv_")?.1))?;
-    let (what, rest) = rest.split_once('_')?;
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let letters = !what.is_empty() && what.chars().all(|c| c.is_ascii_lowercase());
-    (digits > 0 && letters).then(|| format!("INV-{}-{}", what.to_uppercase(), &rest[..digits]))
+/// The ids that a test such as `inv_pool_2_one_holder` is for.
+fn ids_of_test(name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let words: Vec<&str> = name.split('_').collect();
+    for window in words.windows(3) {
+        let [inv, what, number] = window else {
+            continue;
+        };
+        let letters = !what.is_empty() && what.chars().all(|c| c.is_ascii_lowercase());
+        let digits = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+        if *inv == "inv" && letters && digits {
+            found.push(format!("INV-{}-{number}", what.to_uppercase()));
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -225,14 +229,14 @@ mod tests {
             ["INV-A-1", "INV-BC-23", "INV-E-4"]
         );
         assert_eq!(
-            id_of_test("inv_breaker_12_late_verdict"),
-            Some("INV-BREAKER-12".into())
+            ids_of_test("inv_breaker_12_late_verdict"),
+            ["INV-BREAKER-12"]
         );
         assert_eq!(
-            id_of_test("loom_inv_breaker_1"),
-            Some("INV-BREAKER-1".into())
+            ids_of_test("loom_inv_a_1_inv_b_2_x"),
+            ["INV-A-1", "INV-B-2"]
         );
-        assert_eq!(id_of_test("inverse_1"), None);
-        assert_eq!(id_of_test("inv_breaker_late"), None);
+        assert_eq!(ids_of_test("inverse_1"), [""; 0]);
+        assert_eq!(ids_of_test("inv_breaker_late"), [""; 0]);
     }
 }
