@@ -47,7 +47,10 @@ async fn a_pause_fences_the_check_in_flight() {
     let target = Target::slow(Duration::from_millis(700)).await.unwrap();
     let mut stream = in_flight(&served, &target).await;
     let before = served.monitor("slow").await;
-    assert_eq!((&before["outcome"], &before["lifecycle"]), (&Value::Null, &json!("active")));
+    assert_eq!(
+        (&before["outcome"], &before["lifecycle"]),
+        (&Value::Null, &json!("active"))
+    );
 
     served.act("slow", "pause").await;
     let fenced_event = stream.event("fenced", "slow").await;
@@ -56,20 +59,31 @@ async fn a_pause_fences_the_check_in_flight() {
     target.until(|seen| seen.open == 0).await;
 
     let after = served.monitor("slow").await;
-    assert_eq!((&after["outcome"], &after["lifecycle"]), (&Value::Null, &json!("paused")));
+    assert_eq!(
+        (&after["outcome"], &after["lifecycle"]),
+        (&Value::Null, &json!("paused"))
+    );
     assert_eq!(served.history("slow").await, Vec::<Value>::new());
     assert_eq!(fenced(&served, "paused").await, 1.0);
     assert_eq!(after["fenced_results"], 1);
 
     let path = "/api/admin/probes/slow/trigger";
     let response = served.send(Method::POST, path, &json!({})).await;
-    assert_eq!(response.status(), StatusCode::CONFLICT, "a paused monitor is not checked");
+    assert_eq!(
+        response.status(),
+        StatusCode::CONFLICT,
+        "a paused monitor is not checked"
+    );
     assert_eq!(target.seen().requests, 1);
 
     served.act("slow", "resume").await;
     served.act("slow", "trigger").await;
     stream.result("slow", "up").await;
-    assert_eq!(served.monitor("slow").await["outcome"], "up", "resumed, it is checked again");
+    assert_eq!(
+        served.monitor("slow").await["outcome"],
+        "up",
+        "resumed, it is checked again"
+    );
     only_of_this_epoch(&served).await;
     assert_eq!(fenced(&served, "paused").await, 1.0);
 }
@@ -84,7 +98,9 @@ async fn an_edit_fences_the_check_in_flight() {
     let epoch = served.monitor("slow").await["epoch"].as_u64().unwrap();
 
     let spec = json!({ "url": other.url(), "interval": "1d", "name": "Moved" });
-    let response = served.send(Method::PUT, "/api/v1/monitors/slow", &spec).await;
+    let response = served
+        .send(Method::PUT, "/api/v1/monitors/slow", &spec)
+        .await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(stream.event("fenced", "slow").await["cause"], "edited");
     target.until(|seen| seen.open == 0).await;
@@ -92,7 +108,10 @@ async fn an_edit_fences_the_check_in_flight() {
     // The new definition is checked at once.
     stream.result("slow", "up").await;
     let after = served.monitor("slow").await;
-    assert_eq!((&after["name"], &after["outcome"]), (&json!("Moved"), &json!("up")));
+    assert_eq!(
+        (&after["name"], &after["outcome"]),
+        (&json!("Moved"), &json!("up"))
+    );
     assert!(after["epoch"].as_u64().unwrap() > epoch);
     only_of_this_epoch(&served).await;
     assert_eq!(served.history("slow").await.len(), 1);
@@ -108,20 +127,38 @@ async fn a_deletion_fences_the_check_in_flight() {
     let target = Target::slow(Duration::from_millis(700)).await.unwrap();
     let mut stream = in_flight(&served, &target).await;
 
-    let response = served.send(Method::DELETE, "/api/v1/monitors/slow", &json!({})).await;
+    let response = served
+        .send(Method::DELETE, "/api/v1/monitors/slow", &json!({}))
+        .await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     assert_eq!(stream.event("fenced", "slow").await["cause"], "deleted");
     target.until(|seen| seen.open == 0).await;
 
-    assert_eq!(served.get("/api/v1/monitors/slow").await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(served.get("/api/v1/monitors/slow/history").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        served.get("/api/v1/monitors/slow").await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        served.get("/api/v1/monitors/slow/history").await.status(),
+        StatusCode::NOT_FOUND
+    );
     let metrics = served.text("/metrics").await;
-    assert!(!metrics.contains("monitor=\"slow\""), "its series ended with it");
-    assert!(!served.text("/").await.contains("m-slow"), "its row ended with it");
+    assert!(
+        !metrics.contains("monitor=\"slow\""),
+        "its series ended with it"
+    );
+    assert!(
+        !served.text("/").await.contains("m-slow"),
+        "its row ended with it"
+    );
     assert_eq!(fenced(&served, "deleted").await, 1.0);
     let spec = json!({ "id": "slow", "url": target.url(), "interval": "1d" });
     let again = served.define(spec).await;
-    assert_eq!(again["outcome"], Value::Null, "the same id again is a new life");
+    assert_eq!(
+        again["outcome"],
+        Value::Null,
+        "the same id again is a new life"
+    );
     assert_eq!(served.history("slow").await, Vec::<Value>::new());
 }
 
@@ -143,13 +180,22 @@ async fn a_target_that_never_answers_is_down_and_disturbs_nobody() {
         let message = stream.until(|message| message.event == "result").await;
         let is_silent = message.data["monitor"] == "silent";
         seen.push(message.data);
-        if is_silent && seen.iter().filter(|data| data["monitor"] == "silent").count() >= 2 {
+        if is_silent
+            && seen
+                .iter()
+                .filter(|data| data["monitor"] == "silent")
+                .count()
+                >= 2
+        {
             break;
         }
     }
     for data in &seen {
         if data["monitor"] == "silent" {
-            assert_eq!((&data["outcome"], &data["fault"]["reason"]), (&json!("down"), &json!("timeout")));
+            assert_eq!(
+                (&data["outcome"], &data["fault"]["reason"]),
+                (&json!("down"), &json!("timeout"))
+            );
         } else {
             assert_ne!(data["outcome"], "down", "{data}");
             assert_ne!(data["outcome"], "unknown", "{data}");

@@ -28,7 +28,9 @@ async fn start() -> (Served, Target, Refusing) {
 /// The name of a series and its labels, without its value.
 fn series(metrics: &str) -> BTreeSet<&str> {
     let samples = metrics.lines().filter(|line| !line.starts_with('#'));
-    samples.filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect()
+    samples
+        .filter_map(|line| Some(line.rsplit_once(' ')?.0))
+        .collect()
 }
 
 /// ROB-34, ROB-57: names, types, units and help as the conventions want them, and the series that
@@ -41,7 +43,10 @@ async fn promtool_accepts_the_metrics() {
     stream.result("gone", "down").await;
     served.act("web", "pause").await;
     let response = served.get("/metrics").await;
-    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     let text = response.text().await.unwrap();
     check_metrics(&text).unwrap();
     let series = series(&text);
@@ -61,9 +66,15 @@ async fn promtool_accepts_the_metrics() {
         "prober_store_writable",
         "prober_build_info{version=\"0.1.0\"}",
     ] {
-        assert!(series.contains(expected), "{expected} is missing in:\n{text}");
+        assert!(
+            series.contains(expected),
+            "{expected} is missing in:\n{text}"
+        );
     }
-    assert!(!series.contains("prober_up{monitor=\"web\",kind=\"http\"}"), "paused: neither 0 nor 1");
+    assert!(
+        !series.contains("prober_up{monitor=\"web\",kind=\"http\"}"),
+        "paused: neither 0 nor 1"
+    );
     assert_eq!(served.metric("prober_schedules_lost").await, 0.0);
 }
 
@@ -78,10 +89,16 @@ async fn both_formats_have_the_same_series() {
         served.act(id, "pause").await;
     }
     let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
-    let request = served.client.get(served.url("/metrics")).header("accept", accept);
+    let request = served
+        .client
+        .get(served.url("/metrics"))
+        .header("accept", accept);
     let response = request.send().await.unwrap();
     let media_type = &response.headers()["content-type"];
-    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(
+        media_type,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
     let open = response.text().await.unwrap();
     assert!(open.ends_with("# EOF\n"), "{open}");
     let classic = served.text("/metrics").await;
@@ -103,7 +120,13 @@ async fn series_are_bounded_and_end_with_their_monitor() {
     stream.result("extra", "down").await;
     assert!(served.text("/metrics").await.contains("monitor=\"extra\""));
     let path = "/api/v1/monitors/extra";
-    assert!(served.send(Method::DELETE, path, &json!({})).await.status().is_success());
+    assert!(
+        served
+            .send(Method::DELETE, path, &json!({}))
+            .await
+            .status()
+            .is_success()
+    );
     for _ in 0..3 {
         stream.result("web", "up").await;
     }
@@ -112,8 +135,14 @@ async fn series_are_bounded_and_end_with_their_monitor() {
     let (before, after) = (series(&before), series(&after));
     let new: Vec<_> = after.difference(&before).collect();
     // Of kinds and reasons only.
-    assert!(new.iter().all(|series| !series.contains("monitor=")), "{new:?}");
+    assert!(
+        new.iter().all(|series| !series.contains("monitor=")),
+        "{new:?}"
+    );
     for label in ["127.0.0.1", "http://", "Connection refused"] {
-        assert!(!after.iter().any(|series| series.contains(label)), "{label} in a label");
+        assert!(
+            !after.iter().any(|series| series.contains(label)),
+            "{label} in a label"
+        );
     }
 }

@@ -39,7 +39,10 @@ async fn raw(served: &Served, request: &str) -> String {
 
 async fn problem(response: reqwest::Response, status: u16) -> Value {
     assert_eq!(response.status().as_u16(), status, "{response:?}");
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["status"], status);
     body
@@ -50,16 +53,31 @@ async fn the_page_is_complete_without_javascript_and_loads_nothing_from_elsewher
     let (served, _target) = up().await;
     served.stream().await.result("web", "up").await;
     let response = served.get("/").await;
-    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"));
     assert!(!policy.contains("unsafe"), "{policy}");
     let html = response.text().await.unwrap();
-    for part in ["<h1>web is up</h1>", "id=\"m-web\"", "Where the time goes", "Why it is as it is"] {
+    for part in [
+        "<h1>web is up</h1>",
+        "id=\"m-web\"",
+        "Where the time goes",
+        "Why it is as it is",
+    ] {
         assert!(html.contains(part), "{part} is missing in:\n{html}");
     }
-    assert!(!html.contains(" style=\"") && !html.contains(" onclick"), "inline code is forbidden");
-    let addresses = html.split('"').filter(|text| text.starts_with("/") || text.contains("://"));
-    let assets: Vec<_> = addresses.filter(|text| text.starts_with("/assets/")).collect();
+    assert!(
+        !html.contains(" style=\"") && !html.contains(" onclick"),
+        "inline code is forbidden"
+    );
+    let addresses = html
+        .split('"')
+        .filter(|text| text.starts_with("/") || text.contains("://"));
+    let assets: Vec<_> = addresses
+        .filter(|text| text.starts_with("/assets/"))
+        .collect();
     assert_eq!(assets.len(), 3, "style, script, icon");
     assert!(!html.contains("src=\"http") && !html.contains("href=\"http"));
     for asset in assets {
@@ -68,8 +86,14 @@ async fn the_page_is_complete_without_javascript_and_loads_nothing_from_elsewher
         let kept = response.headers()["cache-control"].to_str().unwrap();
         assert!(kept.contains("immutable"), "{kept}");
         let tag = response.headers()["etag"].clone();
-        let again = served.client.get(served.url(asset)).header("if-none-match", tag);
-        assert_eq!(again.send().await.unwrap().status(), StatusCode::NOT_MODIFIED);
+        let again = served
+            .client
+            .get(served.url(asset))
+            .header("if-none-match", tag);
+        assert_eq!(
+            again.send().await.unwrap().status(),
+            StatusCode::NOT_MODIFIED
+        );
     }
     problem(served.get("/assets/status-0000000000000000.css").await, 404).await;
 }
@@ -86,17 +110,32 @@ async fn every_committed_result_is_on_the_stream() {
         let message = stream.until(|message| message.event == "result").await;
         sequences.push(message.data["sequence"].as_u64().unwrap());
         let due = message.data["due_unix_ms"].as_i64().unwrap();
-        assert!(told.insert(due, message.data).is_none(), "a due time is told once");
+        assert!(
+            told.insert(due, message.data).is_none(),
+            "a due time is told once"
+        );
     }
     assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
     let (first, last) = (told.keys().next().unwrap(), told.keys().last().unwrap());
     let stored = served.history("web").await;
-    let stored: BTreeMap<_, _> =
-        stored.iter().map(|row| (row["due_unix_ms"].as_i64().unwrap(), row)).collect();
+    let stored: BTreeMap<_, _> = stored
+        .iter()
+        .map(|row| (row["due_unix_ms"].as_i64().unwrap(), row))
+        .collect();
     let stored: BTreeMap<_, _> = stored.range(first..=last).collect();
-    assert_eq!(stored.keys().copied().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>());
+    assert_eq!(
+        stored.keys().copied().collect::<Vec<_>>(),
+        told.keys().collect::<Vec<_>>()
+    );
     for (due, data) in &told {
-        for field in ["outcome", "operation", "fault", "phases_ms", "took_ms", "epoch"] {
+        for field in [
+            "outcome",
+            "operation",
+            "fault",
+            "phases_ms",
+            "took_ms",
+            "epoch",
+        ] {
             assert_eq!(data[field], stored[due][field], "{field} at {due}");
         }
     }
@@ -113,7 +152,10 @@ async fn a_reader_that_comes_back_gets_what_it_missed() {
     let missed = other.until(|message| message.event == "result").await;
     let mut stream = served.stream_after(last.id.as_deref()).await;
     let first = stream.next().await.unwrap();
-    assert_eq!(first.data["sequence"], last.data["sequence"].as_u64().unwrap() + 1);
+    assert_eq!(
+        first.data["sequence"],
+        last.data["sequence"].as_u64().unwrap() + 1
+    );
     let again = if first.id == missed.id {
         first
     } else {
@@ -122,7 +164,11 @@ async fn a_reader_that_comes_back_gets_what_it_missed() {
     assert_eq!(again.data, missed.data);
     stream.until(|message| message.event == "resync").await;
     let mut lost = served.stream_after(Some("1-1")).await;
-    assert_eq!(lost.next().await.unwrap().event, "resync", "of another process: only that helps");
+    assert_eq!(
+        lost.next().await.unwrap().event,
+        "resync",
+        "of another process: only that helps"
+    );
 }
 
 /// OPS-33: the page's own updates carry rows ready to be put in place, after the commit.
@@ -134,12 +180,21 @@ async fn updates_carry_the_changed_row() {
     stream.result("web", "up").await;
     target.set_up(false);
     let update = stream.until(|message| {
-        message.event == "update" && message.data["html"].as_str().unwrap().contains("web is down")
+        message.event == "update"
+            && message.data["html"]
+                .as_str()
+                .unwrap()
+                .contains("web is down")
     });
     let html = update.await.data["html"].as_str().unwrap().to_owned();
-    assert!(html.contains("id=\"m-web.row\"") && html.contains("class=\"incident\""), "{html}");
+    assert!(
+        html.contains("id=\"m-web.row\"") && html.contains("class=\"incident\""),
+        "{html}"
+    );
     let refused = Refusing::new().unwrap();
-    served.define(json!({ "id": "other", "tcp": refused.addr().to_string() })).await;
+    served
+        .define(json!({ "id": "other", "tcp": refused.addr().to_string() }))
+        .await;
     stream.until(|message| message.event == "resync").await;
     assert!(served.text("/").await.contains("id=\"m-other\""));
 }
@@ -147,7 +202,10 @@ async fn updates_carry_the_changed_row() {
 /// ROB-28, ROB-29, ROB-31: the strict majority rule, seen from outside; unknown is not healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_follows_the_strict_majority() {
-    let (healthy, silent) = (Target::healthy().await.unwrap(), Target::silent().await.unwrap());
+    let (healthy, silent) = (
+        Target::healthy().await.unwrap(),
+        Target::silent().await.unwrap(),
+    );
     let refusing = Refusing::new().unwrap();
     let served = Served::start(&format!(
         "[[monitor]]\nid = \"silent\"\nurl = {:?}\ninterval = \"1d\"\ntimeout = \"1h\"\n",
@@ -159,7 +217,10 @@ async fn health_follows_the_strict_majority() {
         response.json().await.unwrap()
     };
     let unknown = health(503).await;
-    assert_eq!((&unknown["status"], &unknown["unknown"]), (&json!("unknown"), &json!(1)));
+    assert_eq!(
+        (&unknown["status"], &unknown["unknown"]),
+        (&json!("unknown"), &json!(1))
+    );
     assert_eq!(unknown["health_percentage"], Value::Null);
     let mut stream = served.stream().await;
     let define = async |id: &str, spec: Value| {
@@ -170,20 +231,42 @@ async fn health_follows_the_strict_majority() {
     };
     define("a", json!({ "url": healthy.url() })).await;
     stream.result("a", "up").await;
-    assert_eq!(health(200).await["status"], "healthy", "what has no verdict counts on no side");
+    assert_eq!(
+        health(200).await["status"],
+        "healthy",
+        "what has no verdict counts on no side"
+    );
     define("b", json!({ "tcp": refusing.addr().to_string() })).await;
     stream.result("b", "down").await;
     let half = health(503).await;
-    assert_eq!((&half["healthy_probes"], &half["total_probes"]), (&json!(1), &json!(3)));
-    assert_eq!((&half["status"], &half["health_percentage"]), (&json!("unhealthy"), &json!(50.0)));
+    assert_eq!(
+        (&half["healthy_probes"], &half["total_probes"]),
+        (&json!(1), &json!(3))
+    );
+    assert_eq!(
+        (&half["status"], &half["health_percentage"]),
+        (&json!("unhealthy"), &json!(50.0))
+    );
     define("c", json!({ "url": healthy.url() })).await;
     stream.result("c", "up").await;
     let most = health(200).await;
-    for field in ["status", "degraded", "down", "unknown", "up", "checked_at", "version"] {
+    for field in [
+        "status",
+        "degraded",
+        "down",
+        "unknown",
+        "up",
+        "checked_at",
+        "version",
+    ] {
         assert!(!most[field].is_null(), "{field}: {most}");
     }
     served.act("b", "pause").await;
-    assert_eq!(health(200).await["health_percentage"], 100.0, "a paused one is not judged");
+    assert_eq!(
+        health(200).await["health_percentage"],
+        100.0,
+        "a paused one is not judged"
+    );
 }
 
 /// ROB-30: a process is alive and ready whatever becomes of its targets.
@@ -195,12 +278,18 @@ async fn liveness_and_readiness_do_not_depend_on_targets() {
         refusing.addr()
     ));
     served.stream().await.result("gone", "down").await;
-    assert_eq!(served.get("/health").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        served.get("/health").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     for path in ["/livez", "/readyz", "/startupz"] {
         assert_eq!(served.get(path).await.status(), StatusCode::OK, "{path}");
     }
     let ready = served.json("/readyz").await;
-    assert_eq!((&ready["status"], &ready["store"]), (&json!("ready"), &json!("writable")));
+    assert_eq!(
+        (&ready["status"], &ready["store"]),
+        (&json!("ready"), &json!("writable"))
+    );
 }
 
 /// PRB-38, PRB-24..32: the status with the field names of old.
@@ -224,7 +313,10 @@ async fn the_admin_status_has_the_fields_of_old() {
     let mut scheduled: Vec<_> = status["scheduled"].as_array().unwrap().clone();
     scheduled.sort_by_key(ToString::to_string);
     assert_eq!(scheduled, [json!("gone"), json!("silent")]);
-    assert_eq!((&status["concurrencyLimit"], &status["currentConcurrency"]), (&json!(20), &json!(1)));
+    assert_eq!(
+        (&status["concurrencyLimit"], &status["currentConcurrency"]),
+        (&json!(20), &json!(1))
+    );
     let gone = &status["states"]["gone"];
     assert_eq!(gone["service"], "gone");
     assert_eq!(gone["intervalMs"], 90_000);
@@ -232,8 +324,13 @@ async fn the_admin_status_has_the_fields_of_old() {
     assert_eq!(gone["consecutiveFailures"], 1);
     assert_eq!(gone["isActive"], true);
     for field in ["lastProbeAt", "lastErrorAt"] {
-        let text = gone[field].as_str().unwrap_or_else(|| panic!("{field}: {gone}"));
-        assert!(text.ends_with('Z') && text.contains('T'), "{field} is RFC 3339: {text}");
+        let text = gone[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("{field}: {gone}"));
+        assert!(
+            text.ends_with('Z') && text.contains('T'),
+            "{field} is RFC 3339: {text}"
+        );
     }
     assert_eq!(gone["lastSuccessAt"], Value::Null);
     assert!(gone.as_object().unwrap().contains_key("lastError"));
@@ -250,23 +347,39 @@ async fn a_monitor_of_the_file_can_be_paused_but_not_changed() {
     stream.result("web", "up").await;
     let paused = served.act("web", "pause").await;
     assert_eq!(paused["result"], "paused");
-    assert_eq!(stream.event("lifecycle", "web").await["lifecycle"], "paused");
+    assert_eq!(
+        stream.event("lifecycle", "web").await["lifecycle"],
+        "paused"
+    );
     let path = "/api/admin/probes/web/trigger";
     problem(served.send(Method::POST, path, &json!({})).await, 409).await;
     let view = served.monitor("web").await;
-    assert_eq!((&view["lifecycle"], &view["outcome"]), (&json!("paused"), &json!("up")));
+    assert_eq!(
+        (&view["lifecycle"], &view["outcome"]),
+        (&json!("paused"), &json!("up"))
+    );
     assert!(served.text("/").await.contains("<h1>web is paused</h1>"));
     served.act("web", "resume").await;
     assert_eq!(served.act("web", "trigger").await["id"], "web");
     stream.result("web", "up").await;
-    for (method, body) in [(Method::PUT, json!({ "tcp": "h:1" })), (Method::DELETE, json!({}))] {
+    for (method, body) in [
+        (Method::PUT, json!({ "tcp": "h:1" })),
+        (Method::DELETE, json!({})),
+    ] {
         let response = served.send(method, "/api/v1/monitors/web", &body).await;
         let body = problem(response, 409).await;
-        assert!(body["detail"].as_str().unwrap().contains("edit it there"), "{body}");
+        assert!(
+            body["detail"].as_str().unwrap().contains("edit it there"),
+            "{body}"
+        );
     }
-    let response = served.send(Method::POST, "/api/admin/probes/web/explode", &json!({})).await;
+    let response = served
+        .send(Method::POST, "/api/admin/probes/web/explode", &json!({}))
+        .await;
     problem(response, 404).await;
-    let response = served.send(Method::POST, "/api/admin/probes/nobody/pause", &json!({})).await;
+    let response = served
+        .send(Method::POST, "/api/admin/probes/nobody/pause", &json!({}))
+        .await;
     problem(response, 404).await;
 }
 
@@ -284,13 +397,30 @@ async fn monitors_are_made_read_changed_and_deleted() {
     assert_eq!(list["monitors"].as_array().unwrap().len(), 2);
 
     let changed = json!({ "url": target.url(), "interval": "2h", "name": "Renamed" });
-    let response = served.send(Method::PUT, "/api/v1/monitors/api", &changed).await;
+    let response = served
+        .send(Method::PUT, "/api/v1/monitors/api", &changed)
+        .await;
     assert_eq!(response.status(), StatusCode::OK);
     let changed: Value = response.json().await.unwrap();
-    assert_eq!((&changed["name"], &changed["interval_ms"]), (&json!("Renamed"), &json!(7_200_000)));
+    assert_eq!(
+        (&changed["name"], &changed["interval_ms"]),
+        (&json!("Renamed"), &json!(7_200_000))
+    );
     let other = json!({ "id": "else", "url": target.url() });
-    problem(served.send(Method::PUT, "/api/v1/monitors/api", &other).await, 422).await;
-    problem(served.send(Method::PUT, "/api/v1/monitors/none", &other).await, 404).await;
+    problem(
+        served
+            .send(Method::PUT, "/api/v1/monitors/api", &other)
+            .await,
+        422,
+    )
+    .await;
+    problem(
+        served
+            .send(Method::PUT, "/api/v1/monitors/none", &other)
+            .await,
+        404,
+    )
+    .await;
 
     let wrong = json!({ "id": "bad", "url": "ftp://h/", "interval": "1ms", "colour": "red" });
     let body = problem(served.send(Method::POST, API, &wrong).await, 422).await;
@@ -299,15 +429,34 @@ async fn monitors_are_made_read_changed_and_deleted() {
     for name in ["url", "interval", "colour"] {
         assert!(of(name).is_some(), "{name} is not named in {body}");
     }
-    assert!(of("interval").unwrap()["value"].as_str().unwrap().contains("1ms"));
-    assert!(!of("interval").unwrap()["allowed"].as_str().unwrap().is_empty());
+    assert!(
+        of("interval").unwrap()["value"]
+            .as_str()
+            .unwrap()
+            .contains("1ms")
+    );
+    assert!(
+        !of("interval").unwrap()["allowed"]
+            .as_str()
+            .unwrap()
+            .is_empty()
+    );
 
-    for (limit, code) in [("1", 200), ("1000", 200), ("0", 400), ("1001", 400), ("x", 400)] {
+    for (limit, code) in [
+        ("1", 200),
+        ("1000", 200),
+        ("0", 400),
+        ("1001", 400),
+        ("x", 400),
+    ] {
         let path = format!("/api/v1/monitors/web/history?limit={limit}");
         assert_eq!(served.get(&path).await.status().as_u16(), code, "{limit}");
     }
     let path = "/api/v1/monitors/api";
-    assert_eq!(served.send(Method::DELETE, path, &json!({})).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        served.send(Method::DELETE, path, &json!({})).await.status(),
+        StatusCode::NO_CONTENT
+    );
     problem(served.send(Method::DELETE, path, &json!({})).await, 404).await;
 }
 
@@ -320,11 +469,21 @@ async fn what_is_wrong_with_a_request_is_said() {
         assert_eq!(response.status(), StatusCode::OK, "HEAD {path}");
         assert!(response.text().await.unwrap().is_empty());
     }
-    for path in ["/nothing", "/api/nothing", "/api/v1/monitors/web/more", "/assets/"] {
+    for path in [
+        "/nothing",
+        "/api/nothing",
+        "/api/v1/monitors/web/more",
+        "/assets/",
+    ] {
         problem(served.get(path).await, 404).await;
     }
     let response = served.send(Method::DELETE, "/health", &json!({})).await;
-    assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
+    assert!(
+        response.headers()["allow"]
+            .to_str()
+            .unwrap()
+            .contains("GET")
+    );
     problem(response, 405).await;
     problem(served.send(Method::PATCH, API, &json!({})).await, 405).await;
 
@@ -337,12 +496,21 @@ async fn what_is_wrong_with_a_request_is_said() {
     problem(post("[]").await.unwrap(), 422).await;
     let plain = served.client.post(served.url(API)).body("{}").send();
     problem(plain.await.unwrap(), 415).await;
-    for (name, value) in [("host", "rebound.example"), ("origin", "https://evil.example")] {
+    for (name, value) in [
+        ("host", "rebound.example"),
+        ("origin", "https://evil.example"),
+    ] {
         let request = served.client.post(served.url(API)).body("{}");
-        let request = request.header("content-type", "application/json").header(name, value);
+        let request = request
+            .header("content-type", "application/json")
+            .header(name, value);
         problem(request.send().await.unwrap(), 403).await;
     }
-    assert_eq!(served.json(API).await["monitors"].as_array().unwrap().len(), 1, "nothing changed");
+    assert_eq!(
+        served.json(API).await["monitors"].as_array().unwrap().len(),
+        1,
+        "nothing changed"
+    );
 }
 
 /// ROB-27: heads are bounded in number and size.
@@ -356,7 +524,11 @@ async fn a_head_that_is_too_large_is_refused() {
         let answer = raw(&served, &request).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
-    assert!(raw(&served, "garbage\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    assert!(
+        raw(&served, "garbage\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 400 ")
+    );
 }
 
 /// ROB-27, ROB-30, OPS-33: clients that send slowly or do not read hold up nobody else.
@@ -390,7 +562,10 @@ async fn the_api_is_open_on_loopback_only() {
     served.stream().await.result("web", "up").await;
     assert_eq!(served.get("/health").await.status(), StatusCode::OK);
     let html = served.text("/").await;
-    assert!(html.contains("web is up") && !html.contains("data-action"), "{html}");
+    assert!(
+        html.contains("web is up") && !html.contains("data-action"),
+        "{html}"
+    );
     for path in ["/api/admin/probes", API, "/api/v1/monitors/web/history"] {
         problem(served.get(path).await, 403).await;
     }

@@ -78,7 +78,10 @@ impl Served {
     pub(crate) async fn act(&self, id: &str, action: &str) -> Value {
         let path = format!("/api/admin/probes/{id}/{action}");
         let response = self.send(Method::POST, &path, &json!({})).await;
-        assert!(response.status().is_success(), "{action} {id}: {response:?}");
+        assert!(
+            response.status().is_success(),
+            "{action} {id}: {response:?}"
+        );
         response.json().await.unwrap()
     }
 
@@ -93,14 +96,21 @@ impl Served {
     }
 
     pub(crate) async fn history(&self, id: &str) -> Vec<Value> {
-        let body = self.json(&format!("/api/v1/monitors/{id}/history?limit=1000")).await;
-        body["history"].as_array().unwrap_or_else(|| panic!("{body}")).clone()
+        let body = self
+            .json(&format!("/api/v1/monitors/{id}/history?limit=1000"))
+            .await;
+        body["history"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{body}"))
+            .clone()
     }
 
     /// The value of one series; zero for one that does not exist.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.text("/metrics").await;
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -148,7 +158,9 @@ impl Stream {
                     None => continue,
                 }
             }
-            let chunk = timeout(HANG, self.response.chunk()).await.expect("the stream hangs");
+            let chunk = timeout(HANG, self.response.chunk())
+                .await
+                .expect("the stream hangs");
             self.buffer.extend_from_slice(&chunk.ok()??);
         }
     }
@@ -176,7 +188,9 @@ impl Stream {
 
     /// The next message named `event` of `monitor`.
     pub(crate) async fn event(&mut self, event: &str, monitor: &str) -> Value {
-        self.until(|m| m.event == event && m.data["monitor"] == monitor).await.data
+        self.until(|m| m.event == event && m.data["monitor"] == monitor)
+            .await
+            .data
     }
 }
 
