@@ -1,5 +1,7 @@
 //! The command line of the real binary: exit codes and messages.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod process;
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! The configuration: what is read, what is refused and how that is told, and what wins.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -449,7 +451,7 @@ circuit_breaker_recovery_timeout = "45s"
 "#;
     let spec = MonitorSpec::from_json(&json).unwrap();
     assert_eq!(spec.to_json(), json);
-    assert_eq!(parse(toml).unwrap().monitors, [spec.clone()]);
+    assert_eq!(parse(toml).unwrap().monitors, std::slice::from_ref(&spec));
     let definition = spec.definition(&Defaults::default(), Source::Api).unwrap();
     assert_eq!(definition.monitor.name, "The shop");
     let stored = serde_json::from_str(&definition.monitor.spec).unwrap();

@@ -1,5 +1,7 @@
 //! The demonstration of the real binary.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod process;
 
 use process::{Running, command, run, stdout};

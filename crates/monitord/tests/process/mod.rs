@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Far longer than anything takes; only a hang gets here.
+/// Far longer than anything takes between two lines; only a hang gets here.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
 
 /// `monitord` with nothing of this machine's environment that it reads.
@@ -78,12 +78,8 @@ impl Running {
 
     /// Waits for a line that contains `text` and returns it.
     pub(crate) fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + HANG;
         loop {
-            match self
-                .lines
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.lines.recv_timeout(HANG) {
                 Ok(line) => {
                     self.seen.push_str(&line);
                     self.seen.push('\n');
@@ -105,18 +101,21 @@ impl Running {
 
     /// Waits for the end, and returns it with all that was said.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + HANG;
-        let mut seen = std::mem::take(&mut self.seen);
-        // Both streams end when the process does.
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            seen.push_str(&line);
-            seen.push('\n');
+        loop {
+            match self.lines.recv_timeout(HANG) {
+                Ok(line) => {
+                    self.seen.push_str(&line);
+                    self.seen.push('\n');
+                }
+                // Both streams end when the process does.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end:\n{}", self.seen),
+            }
         }
-        assert!(Instant::now() < deadline, "it does not end:\n{seen}");
-        (self.child.wait().expect("a child is waited for once"), seen)
+        (
+            self.child.wait().expect("a child is waited for once"),
+            std::mem::take(&mut self.seen),
+        )
     }
 }
 
