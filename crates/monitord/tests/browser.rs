@@ -3,6 +3,7 @@
 //! Pictures of it, light, dark and as wide as a phone, are left in the target folder.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod process;
 mod served;

@@ -2,6 +2,7 @@
 //! from outside, through the HTTP API of the real binary.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod process;
 mod served;

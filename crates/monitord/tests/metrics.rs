@@ -1,6 +1,7 @@
 //! What Prometheus reads, judged by Prometheus's own tool.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod process;
 mod served;

@@ -206,7 +206,8 @@ mod tests {
     fn who_is_admitted_in_a_table() {
         const HOST: (&str, &str) = ("host", "127.0.0.1:9101");
         const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
-        let cases: &[(Method, &[(&str, &str)], u16)] = &[
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: &[(Method, Headers, u16)] = &[
             (Method::GET, &[HOST], 200),
             (Method::GET, &[], 403),
             (Method::GET, &[("host", "rebound.example:9101")], 403),

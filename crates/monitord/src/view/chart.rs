@@ -248,7 +248,7 @@ mod tests {
         for most in [1, 17, 333, 40_001, 3_999_999, u64::from(u32::MAX) * 5] {
             let top = ceiling(most);
             assert!(
-                top >= most && top <= most.max(4) * 2 && top % 4 == 0,
+                top >= most && top <= most.max(4) * 2 && top.is_multiple_of(4),
                 "{most}: {top}"
             );
         }

@@ -8,8 +8,8 @@ use super::time;
 /// What stands for a figure that is not known.
 pub(crate) const NONE: &str = "—";
 
-/// A share as a percentage with at most `digits` decimals, cut and never rounded up: 100% is said of
-/// nothing less.
+/// A share as a percentage with at most `digits` decimals, cut and never rounded up: 100% is said
+/// of nothing less.
 pub(crate) fn percent(share: Option<f64>, digits: u32) -> String {
     let Some(share) = share.filter(|share| share.is_finite()) else {
         return NONE.to_owned();

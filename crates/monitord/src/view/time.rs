@@ -97,7 +97,7 @@ pub(crate) fn brief(span: Duration) -> String {
     };
     match ms {
         0..1000 => format!("{ms} ms"),
-        1000..60_000 if ms % 1000 != 0 && ms < 10_000 => {
+        1000..60_000 if !ms.is_multiple_of(1000) && ms < 10_000 => {
             format!("{}.{} s", ms / 1000, ms % 1000 / 100)
         }
         1000..60_000 => format!("{} s", ms / 1000),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use monitor_testkit::targets::Target;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -131,6 +132,31 @@ impl Served {
             buffer: Vec::new(),
         }
     }
+}
+
+/// A monitor of the file that is checked often.
+pub(crate) fn file_monitor(id: &str, target: &Target) -> String {
+    let url = target.url();
+    format!("[[monitor]]\nid = {id:?}\nurl = {url:?}\ninterval = \"200ms\"\n")
+}
+
+/// A daemon with the monitor `web`, which is up.
+pub(crate) async fn up() -> (Served, Target) {
+    let target = Target::healthy().await.unwrap();
+    let served = Served::start(&file_monitor("web", &target));
+    (served, target)
+}
+
+/// Insists that `response` is a problem with this status, and returns it.
+pub(crate) async fn problem(response: Response, status: u16) -> Value {
+    assert_eq!(response.status().as_u16(), status, "{response:?}");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["status"], status);
+    body
 }
 
 /// A reader of the live stream.

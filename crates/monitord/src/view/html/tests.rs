@@ -113,7 +113,7 @@ fn the_page_is_complete_and_escapes_what_others_wrote() {
     );
     assert!(html.contains("1 of 2 is up"));
     assert!(
-        html.contains(" style=") == false,
+        !html.contains(" style="),
         "the content policy forbids inline styles"
     );
     assert!(html.contains("data-known=\"7-1\""));
