@@ -123,7 +123,7 @@ fn bars(text: &mut String, checked: &Checked, paint: Paint) {
         let _ = writeln!(
             text,
             "  {:<10} {:>10}  {}{bar}",
-            "no end",
+            "failed",
             millis(rest),
             " ".repeat(from)
         );
