@@ -72,8 +72,7 @@ impl<K: Eq + Hash> Registry<K> {
         };
         let fenced = state.current.take_if(|current| current.epoch < epoch);
         if let Some(fenced) = &fenced {
-            fenced.gate.fence(Cause::Superseded);
-            state.draining.push(Arc::clone(fenced));
+            state.retire(fenced, Cause::Superseded);
         }
         state.epoch = state.epoch.max(epoch);
         let epoch = state.epoch;
@@ -152,16 +151,21 @@ impl<K> Registry<K> {
 impl KeyState {
     /// Fences `old` and counts the epoch up.
     fn advance(&mut self, old: &Arc<Generation>, cause: Cause) -> Fence {
-        old.gate.fence(cause);
+        self.retire(old, cause);
         self.epoch = self.epoch.next();
-        self.draining.push(Arc::clone(old));
-        self.draining
-            .retain(|generation| !generation.gate.is_quiet());
         Fence {
             epoch: self.epoch,
             cause,
             open: old.open(),
             draining: self.draining.clone(),
         }
+    }
+
+    /// Fences `old`, and keeps it for as long as a commit of it is under way.
+    fn retire(&mut self, old: &Arc<Generation>, cause: Cause) {
+        old.gate.fence(cause);
+        self.draining.push(Arc::clone(old));
+        self.draining
+            .retain(|generation| !generation.gate.is_quiet());
     }
 }

@@ -96,7 +96,7 @@ fn loom_inv_operation_1_2_commit_fence_deadline_fence() {
 
 /// A commit that a first fence left under way is waited for by a second one.
 ///
-/// Breaks when a fence knows of the epoch before it only: in `KeyState::advance`, put
+/// Breaks when a fence knows of the epoch before it only: in `KeyState::retire`, put
 /// `self.draining.clear()` in front of the push.
 #[test]
 fn loom_inv_operation_4_a_second_fence_waits_as_well() {
