@@ -36,15 +36,16 @@ pub(crate) struct Shared {
     entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
     /// What the store held at start-up and nobody has defined yet.
     loaded: Mutex<BTreeMap<MonitorId, Stored>>,
-    /// Orders changes of monitors: epochs rise in memory and in the store in the same order. Held
+    /// INV-CORE-1: orders changes of monitors: epochs rise in memory and in the store in the same order. Held
     /// across awaits, therefore an async lock; no run ever takes it.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) shutting_down: AtomicBool,
-    /// What is in flight, and how to call it off.
+    /// INV-CORE-4: what is in flight, and how to call it off: it ends cancelled, never down.
     running: Mutex<HashMap<OperationId, Canceller>>,
     /// How many of them there are.
     pub(crate) in_flight: watch::Sender<usize>,
-    /// How many records are on their way to the store.
+    /// INV-CORE-3: how many records are on their way to the store. One leaves when the store has
+    /// taken or refused it; what is left at the end is told.
     pub(crate) undelivered: watch::Sender<u64>,
     /// Why the store refused the last write, until it takes one again.
     store_error: Mutex<Option<String>>,

@@ -10,7 +10,7 @@ use monitor_model::{
     Commit, EventKind, Lifecycle, MonitorId, Record, Refusal, StoreErrorKind, Stored, Unobserved,
 };
 use monitor_operation::Cause;
-use monitor_scheduler::{Claim, Missed, MissedReason, Observer};
+use monitor_scheduler::{Missed, MissedReason, Observer};
 
 use crate::core::{Shared, unix_ms};
 use crate::entry::Entry;
@@ -29,28 +29,23 @@ pub(crate) enum Delivery {
 }
 
 /// Counts a record as undelivered for as long as it lives.
-struct OnItsWay<'a>(&'a Shared);
+pub(crate) struct OnItsWay(Arc<Shared>);
 
-impl<'a> OnItsWay<'a> {
-    fn new(shared: &'a Shared) -> Self {
+impl OnItsWay {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         shared.undelivered.send_modify(|count| *count += 1);
-        Self(shared)
+        Self(Arc::clone(shared))
     }
 }
 
-impl Drop for OnItsWay<'_> {
+impl Drop for OnItsWay {
     fn drop(&mut self) {
         self.0.undelivered.send_modify(|count| *count -= 1);
     }
 }
 
 /// Offers a record to the store once.
-pub(crate) async fn try_deliver(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
-    let _on_its_way = OnItsWay::new(shared);
-    offer(shared, entry, record).await
-}
-
-async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
+pub(crate) async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
     if !catch_up(shared, entry).await {
         return Delivery::Failed;
     }
@@ -106,17 +101,8 @@ async fn catch_up(shared: &Shared, entry: &Entry) -> bool {
     }
 }
 
-/// Tries again until the store has taken or refused the record. The claim is held until then.
-pub(crate) fn keep_trying(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, claim: Claim) {
-    let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
-    tokio::spawn(async move {
-        insist(&shared, &entry, &record).await;
-        drop(claim);
-    });
-}
-
-async fn insist(shared: &Shared, entry: &Entry, record: &Record) {
-    let _on_its_way = OnItsWay::new(shared);
+/// Offers a record until the store has taken or refused it.
+pub(crate) async fn insist(shared: &Shared, entry: &Entry, record: &Record) {
     loop {
         match offer(shared, entry, record).await {
             Delivery::Applied => return,
@@ -163,6 +149,7 @@ fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
     let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
     tokio::spawn(async move {
         while let Some(record) = next(&entry) {
+            let _on_its_way = OnItsWay::new(&shared);
             insist(&shared, &entry, &record).await;
         }
     });

@@ -12,11 +12,12 @@ use monitor_model::{
 };
 use monitor_operation::{Cause, OperationId};
 use monitor_scheduler::{Completion, Run};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::core::{Shared, unix_ms};
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, Delivery, OnItsWay};
 use crate::entry::Entry;
 
 /// Woken later than this after a deadline, the prober was stalled itself: that the target did not
@@ -52,6 +53,7 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
         None => None,
         Some(Ok(permit)) => Some(permit),
         Some(Err(rejected)) => {
+            // INV-CORE-2: nobody looked, so nothing is said about the target.
             let record = unobserved(&run, entry, Unobserved::BreakerOpen);
             commit(shared, entry, run, record).await;
             let not_before = shared.scheduler.now().saturating_add(rejected.retry_after);
@@ -220,7 +222,7 @@ fn trigger(run: &Run<MonitorId>) -> Trigger {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Committed {
     Fenced,
     OnItsWay,
@@ -228,33 +230,47 @@ enum Committed {
 
 /// Writes the record if the run is still entitled to. Twice fenced: here against changes in this
 /// process, and by the epoch in the store's own transaction.
+///
+/// In a task of its own, which owns the run: a handler that is given up while the store is slow
+/// takes no record with it, and the monitor's next check waits until this one is written.
 async fn commit(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     run: Run<MonitorId>,
     record: Record,
 ) -> Committed {
-    let section = match run.operation.begin_commit() {
-        Ok(section) => section,
-        Err(error) => {
-            fenced(shared, entry, error.cause().unwrap_or(Cause::Superseded));
-            return Committed::Fenced;
+    let on_its_way = OnItsWay::new(shared);
+    let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
+    let (answer, committed) = oneshot::channel();
+    tokio::spawn(async move {
+        let run = run; // the whole of it, claim included, and not the one field named below
+        let section = match run.operation.begin_commit() {
+            Ok(section) => section,
+            Err(error) => {
+                drop(on_its_way);
+                fenced(&shared, &entry, error.cause().unwrap_or(Cause::Superseded));
+                let _ = answer.send(Committed::Fenced);
+                return;
+            }
+        };
+        match delivery::offer(&shared, &entry, &record).await {
+            Delivery::Applied => {
+                let _ = answer.send(Committed::OnItsWay);
+            }
+            Delivery::Refused(cause) => {
+                fenced(&shared, &entry, cause);
+                let _ = answer.send(Committed::Fenced);
+            }
+            Delivery::Failed => {
+                drop(section);
+                let _ = answer.send(Committed::OnItsWay);
+                delivery::insist(&shared, &entry, &record).await;
+            }
         }
-    };
-    match delivery::try_deliver(shared, entry, &record).await {
-        Delivery::Applied => Committed::OnItsWay,
-        Delivery::Refused(cause) => {
-            fenced(shared, entry, cause);
-            Committed::Fenced
-        }
-        Delivery::Failed => {
-            // The claim goes with it: the monitor's next check waits until this one is written.
-            drop(section);
-            let claim = run.claim.clone();
-            delivery::keep_trying(shared, entry, record, claim);
-            Committed::OnItsWay
-        }
-    }
+        drop(on_its_way);
+    });
+    // The task answers in any case, unless the runtime is going down.
+    committed.await.unwrap_or(Committed::OnItsWay)
 }
 
 pub(crate) fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {

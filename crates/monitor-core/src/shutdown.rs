@@ -40,12 +40,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(100));
     shared.hub.flush(left).await;
-    let store_error = shared
-        .store
-        .close()
-        .await
-        .err()
-        .map(|error| error.to_string());
+    let closed = tokio::time::timeout(left, shared.store.close()).await;
+    let store_error = match closed {
+        Ok(closed) => closed.err().map(|error| error.to_string()),
+        Err(_) => Some("store: it did not close before the deadline".to_owned()),
+    };
     ShutdownReport {
         finished: ended.finished.saturating_sub(cancelled),
         cancelled,

@@ -140,6 +140,23 @@ async fn inv_core_3_results_wait_for_a_store_that_is_full() {
     );
 }
 
+/// A store that hangs takes no result with it: the handler is given up, its record is not.
+#[tokio::test(start_paused = true)]
+async fn inv_core_3_a_hanging_store_loses_nothing_uncounted() {
+    let store = Arc::new(Moody::default());
+    let core = core_on(Arc::clone(&store) as _).await;
+    let probe = Puppet::new(Act::Up);
+    store.hangs.store(true, SeqCst);
+    let defined = tokio::spawn({
+        let (core, definition) = (core.clone(), definition("a", &probe));
+        async move { core.define(definition).await }
+    });
+    defined.await.unwrap().unwrap();
+    probe.begun.notified().await;
+    let report = core.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(report.uncommitted, 1, "{report:?}");
+}
+
 /// OPS-32: a pause that the store cannot take holds in memory, and is made durable by a second.
 #[tokio::test(start_paused = true)]
 async fn a_pause_during_a_store_outage_holds() {

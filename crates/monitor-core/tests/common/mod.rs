@@ -138,6 +138,8 @@ pub(crate) async fn next_record(events: &mut broadcast::Receiver<Arc<Event>>) ->
 pub(crate) struct Moody {
     pub(crate) inner: MemoryStore,
     pub(crate) refuses: AtomicBool,
+    /// A commit does not come back.
+    pub(crate) hangs: AtomicBool,
 }
 
 impl Moody {
@@ -182,6 +184,9 @@ impl Store for Moody {
 
     async fn commit(&self, record: Record) -> Result<Commit, StoreError> {
         self.mood("commit a record")?;
+        if self.hangs.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.inner.commit(record).await
     }
 
