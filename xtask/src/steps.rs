@@ -44,7 +44,7 @@ impl<'a> Step<'a> {
     pub(crate) fn command(name: impl Into<String>, command: Command) -> Self {
         let mut command = command;
         Self::new(name, move |progress| {
-            progress.run(&mut command).map(|()| String::new())
+            progress.run(&mut command).map(|_| String::new())
         })
     }
 }
@@ -196,10 +196,13 @@ impl Progress {
         }
     }
 
-    /// Runs `command`; an error has what it printed, unless that was shown already.
-    pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
+    /// Runs `command`; an error has what it printed, unless that was shown already. Returns the
+    /// last lines it printed, or none when they were shown.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<Vec<String>> {
         if self.output == Output::OnFailure {
-            return self.drive(command, Source::Output).map(drop);
+            return self
+                .drive(command, Source::Output)
+                .map(|printed| printed.recent);
         }
         let shown = run::shown(command);
         println!("      $ {shown}");
@@ -209,18 +212,19 @@ impl Progress {
         if !status.success() {
             bail!("`{shown}` failed ({status})");
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Runs `command` and returns what it printed on standard output, which is for us and not
     /// for people; an error has what it printed on standard error.
     pub(crate) fn capture(&self, command: &mut Command) -> Result<String> {
         self.drive(command, Source::Error)
+            .map(|printed| printed.output)
     }
 
     /// Runs `command` and follows what it prints. An error has the last of it: all, or with
-    /// `Source::Error` only what was printed there. Returns its standard output.
-    fn drive(&self, command: &mut Command, shown_on_failure: Source) -> Result<String> {
+    /// `Source::Error` only what was printed there.
+    fn drive(&self, command: &mut Command, shown_on_failure: Source) -> Result<Printed> {
         let shown = run::shown(command);
         if std::io::stdout().is_terminal() {
             command.env("CARGO_TERM_COLOR", "always");
@@ -266,11 +270,11 @@ impl Progress {
         let status = child
             .wait()
             .with_context(|| format!("`{shown}` cannot be waited for"))?;
+        let recent = Vec::from(recent);
         if !status.success() {
-            let printed = Vec::from(recent).join("\n");
-            bail!("{printed}\n\n`{shown}` failed ({status})");
+            bail!("{}\n\n`{shown}` failed ({status})", recent.join("\n"));
         }
-        Ok(output)
+        Ok(Printed { output, recent })
     }
 
     fn say_if_spinning(&self, line: &str) {
@@ -289,6 +293,14 @@ impl Progress {
             );
         }
     }
+}
+
+/// What a program printed.
+struct Printed {
+    /// All of its standard output.
+    output: String,
+    /// The last lines of what is for people.
+    recent: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
