@@ -78,7 +78,14 @@ impl Resolver {
     async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, Fault> {
         let client = self.client()?;
         let found = client.lookup_ip(name).await;
-        let found = found.map_err(|error| Fault::classify(&error, Layer::Dns))?;
+        // The name is all that a reader can use of the resolver's own words.
+        let found = found.map_err(|error| {
+            let fault = Fault::classify(&error, Layer::Dns);
+            match fault.reason() {
+                Reason::Other => fault,
+                _ => fault.with_detail(name),
+            }
+        })?;
         let ips = alternate(found.iter());
         if ips.is_empty() {
             return Err(Fault::new(Layer::Dns, Reason::NoRecords).with_detail(name));
