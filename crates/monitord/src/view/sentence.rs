@@ -109,10 +109,19 @@ fn line(subjects: &[Subject], now: &Moment) -> String {
     let active = || subjects.iter().filter(|s| s.is_active());
     let of = |outcome| active().filter(move |s| s.verdict() == Some(outcome));
     let mut parts = Vec::new();
-    named(&mut parts, of(Outcome::Down), "are down", |s| {
+    let mut down: Vec<_> = of(Outcome::Down).collect();
+    down.sort_by_key(|s| s.status.since_unix_ms);
+    // Several share the line: each in fewer words.
+    let verb = if down.len() == 1 {
+        "has been down"
+    } else {
+        "down"
+    };
+    named(&mut parts, down.into_iter(), "are down", |s| {
+        let name = &s.monitor.name;
         match s.status.since_unix_ms {
-            Some(since) => format!("{} has been down for {}", s.monitor.name, now.since(since)),
-            None => format!("{} is down", s.monitor.name),
+            Some(since) => format!("{name} {verb} for {}", now.since(since)),
+            None => format!("{name} is down"),
         }
     });
     named(&mut parts, of(Outcome::Degraded), "are not well", |s| {
@@ -323,12 +332,10 @@ mod tests {
     #[test]
     fn of_many_in_trouble_a_few_are_named() {
         let line = |count: usize| headline(&many(&vec![Some(Down); count]), &moment()).line;
-        assert_eq!(
-            line(4).matches("has been down").count(),
-            4,
-            "none is the one more"
-        );
-        assert_eq!(line(5).matches("has been down").count(), 3);
+        assert_eq!(line(2), "m0 down for 11 minutes · m1 down for 11 minutes");
+        let named = |count| line(count).matches("down for").count();
+        assert_eq!(named(4), 4, "none is the one more");
+        assert_eq!(named(5), 3);
         assert!(line(5).ends_with(" · 2 more are down"), "{}", line(5));
     }
 
