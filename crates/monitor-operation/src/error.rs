@@ -9,7 +9,7 @@ use crate::{Cause, Epoch};
 #[non_exhaustive]
 pub enum RegisterError {
     /// The stored epoch leaves no room to count up from.
-    #[error("epoch {epoch} is above the largest that can be registered, {max}", max = Epoch::MAX_REGISTERED)]
+    #[error("epoch {epoch} is above {max}, the largest to register", max = Epoch::MAX_REGISTERED)]
     EpochTooLarge {
         /// The epoch as given.
         epoch: Epoch,

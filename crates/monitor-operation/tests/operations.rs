@@ -385,7 +385,7 @@ fn the_number_of_open_operations_is_bounded() {
     assert!(operations.begin(&"a").is_ok());
 }
 
-/// OPS-29: a million operations leave nothing behind.
+/// OPS-29: a hundred thousand operations leave nothing behind.
 #[test]
 fn completed_operations_are_not_kept() {
     let operations = registry();

@@ -65,6 +65,113 @@ impl Model {
         }
         open
     }
+
+    fn apply(&mut self, operations: &Operations<u8>, call: Call) {
+        match call {
+            Call::Register { key, epoch } => {
+                let (old, known) = *self.keys.get(&key).unwrap_or(&(0, false));
+                let new = old.max(epoch);
+                if known {
+                    self.fence(key, new, Cause::Superseded);
+                }
+                self.keys.insert(key, (new, true));
+                assert_eq!(
+                    operations.register(key, Epoch::new(epoch)),
+                    Ok(Epoch::new(new))
+                );
+            }
+            Call::Begin(key) => match (operations.begin(&key), self.keys.get(&key)) {
+                (Ok(operation), Some((epoch, true))) => {
+                    assert!(self.open.len() < LIMIT);
+                    assert_eq!(operation.epoch(), Epoch::new(*epoch));
+                    assert!(self.open.iter().all(|e| e.operation.id() != operation.id()));
+                    self.open.push(Entry {
+                        operation,
+                        key,
+                        epoch: *epoch,
+                        fenced: None,
+                        cancelled: false,
+                        committed: false,
+                    });
+                }
+                (Err(BeginError::TooManyOpen { limit: LIMIT }), Some((_, true))) => {
+                    assert_eq!(self.open.len(), LIMIT);
+                }
+                (Err(BeginError::UnknownKey), None | Some((_, false))) => {}
+                (got, expected) => panic!("{got:?} for {expected:?}"),
+            },
+            Call::Fence { key, cause } => {
+                let fence = operations.fence(&key, cause);
+                match self.keys.get_mut(&key) {
+                    Some((epoch, true)) => {
+                        *epoch += 1;
+                        let epoch = *epoch;
+                        let fence = fence.unwrap();
+                        assert_eq!(fence.epoch(), Epoch::new(epoch));
+                        assert_eq!(fence.open(), self.fence(key, epoch, cause));
+                        assert!(fence.is_settled());
+                    }
+                    _ => assert!(fence.is_none()),
+                }
+            }
+            Call::Forget(key) => {
+                let fence = operations.forget(&key);
+                match self.keys.get_mut(&key) {
+                    Some((epoch, known @ true)) => {
+                        (*epoch, *known) = (*epoch + 1, false);
+                        let epoch = *epoch;
+                        assert_eq!(fence.unwrap().epoch(), Epoch::new(epoch));
+                        self.fence(key, epoch, Cause::Deleted);
+                    }
+                    _ => assert!(fence.is_none()),
+                }
+            }
+            Call::Cancel(which)
+            | Call::Commit(which)
+            | Call::Abandon(which)
+            | Call::Drop(which) => {
+                if let Some(which) = which.checked_rem(self.open.len()) {
+                    self.apply_to(which, &call);
+                }
+            }
+        }
+    }
+
+    /// A call on one of the open operations.
+    fn apply_to(&mut self, which: usize, call: &Call) {
+        match call {
+            Call::Cancel(_) => {
+                self.open[which].operation.cancel(Cause::Deadline);
+                self.open[which].cancelled = true;
+            }
+            Call::Commit(_) => {
+                let entry = &mut self.open[which];
+                let expected = match (entry.committed, entry.fenced) {
+                    (true, _) => Err(CommitError::AlreadyCommitted),
+                    (false, Some(cause)) => Err(CommitError::Fenced {
+                        epoch: Epoch::new(entry.epoch),
+                        cause,
+                    }),
+                    (false, None) => Ok(entry.key),
+                };
+                entry.committed |= expected.is_ok();
+                let key = entry.key;
+                assert_eq!(entry.operation.commit(|| key), expected);
+            }
+            Call::Abandon(_) => {
+                let entry = &self.open[which];
+                let section = entry.operation.begin_commit();
+                assert_eq!(section.is_ok(), !entry.committed && entry.fenced.is_none());
+                if let Ok(section) = section {
+                    section.abandon();
+                }
+            }
+            Call::Drop(_) => {
+                drop(self.open.swap_remove(which));
+            }
+            Call::Register { .. } | Call::Begin(_) | Call::Fence { .. } | Call::Forget(_) => {}
+        }
+    }
 }
 
 const LIMIT: usize = 6;
@@ -78,99 +185,7 @@ proptest! {
         let operations = Operations::with_limit(LIMIT);
         let mut model = Model::default();
         for call in calls {
-            match call {
-                Call::Register { key, epoch } => {
-                    let (old, known) = *model.keys.get(&key).unwrap_or(&(0, false));
-                    let new = old.max(epoch);
-                    if known {
-                        model.fence(key, new, Cause::Superseded);
-                    }
-                    model.keys.insert(key, (new, true));
-                    prop_assert_eq!(operations.register(key, Epoch::new(epoch)), Ok(Epoch::new(new)));
-                }
-                Call::Begin(key) => match (operations.begin(&key), model.keys.get(&key)) {
-                    (Ok(operation), Some((epoch, true))) => {
-                        prop_assert!(model.open.len() < LIMIT);
-                        prop_assert_eq!(operation.epoch(), Epoch::new(*epoch));
-                        prop_assert!(model.open.iter().all(|e| e.operation.id() != operation.id()));
-                        model.open.push(Entry {
-                            operation,
-                            key,
-                            epoch: *epoch,
-                            fenced: None,
-                            cancelled: false,
-                            committed: false,
-                        });
-                    }
-                    (Err(BeginError::TooManyOpen { limit: LIMIT }), Some((_, true))) => {
-                        prop_assert_eq!(model.open.len(), LIMIT);
-                    }
-                    (Err(BeginError::UnknownKey), None | Some((_, false))) => {}
-                    (got, expected) => prop_assert!(false, "{got:?} for {expected:?}"),
-                },
-                Call::Fence { key, cause } => {
-                    let fence = operations.fence(&key, cause);
-                    match model.keys.get_mut(&key) {
-                        Some((epoch, true)) => {
-                            *epoch += 1;
-                            let epoch = *epoch;
-                            let fence = fence.unwrap();
-                            prop_assert_eq!(fence.epoch(), Epoch::new(epoch));
-                            prop_assert_eq!(fence.open(), model.fence(key, epoch, cause));
-                            prop_assert!(fence.is_settled());
-                        }
-                        _ => prop_assert!(fence.is_none()),
-                    }
-                }
-                Call::Forget(key) => {
-                    let fence = operations.forget(&key);
-                    match model.keys.get_mut(&key) {
-                        Some((epoch, known @ true)) => {
-                            (*epoch, *known) = (*epoch + 1, false);
-                            let epoch = *epoch;
-                            prop_assert_eq!(fence.unwrap().epoch(), Epoch::new(epoch));
-                            model.fence(key, epoch, Cause::Deleted);
-                        }
-                        _ => prop_assert!(fence.is_none()),
-                    }
-                }
-                Call::Cancel(which) => {
-                    if let Some(which) = which.checked_rem(model.open.len()) {
-                        model.open[which].operation.cancel(Cause::Deadline);
-                        model.open[which].cancelled = true;
-                    }
-                }
-                Call::Commit(which) => {
-                    if let Some(which) = which.checked_rem(model.open.len()) {
-                        let entry = &mut model.open[which];
-                        let expected = match (entry.committed, entry.fenced) {
-                            (true, _) => Err(CommitError::AlreadyCommitted),
-                            (false, Some(cause)) => {
-                                Err(CommitError::Fenced { epoch: Epoch::new(entry.epoch), cause })
-                            }
-                            (false, None) => Ok(entry.key),
-                        };
-                        entry.committed |= expected.is_ok();
-                        let key = entry.key;
-                        prop_assert_eq!(entry.operation.commit(|| key), expected);
-                    }
-                }
-                Call::Abandon(which) => {
-                    if let Some(which) = which.checked_rem(model.open.len()) {
-                        let entry = &model.open[which];
-                        let section = entry.operation.begin_commit();
-                        prop_assert_eq!(section.is_ok(), !entry.committed && entry.fenced.is_none());
-                        if let Ok(section) = section {
-                            section.abandon();
-                        }
-                    }
-                }
-                Call::Drop(which) => {
-                    if let Some(which) = which.checked_rem(model.open.len()) {
-                        drop(model.open.swap_remove(which));
-                    }
-                }
-            }
+            model.apply(&operations, call);
             prop_assert_eq!(operations.open(), model.open.len());
             for entry in &model.open {
                 let own = entry.cancelled.then_some(Cause::Deadline);

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     Finished, Missed, Run,
-    kernel::{Effect, RunId},
+    kernel::{Effect, Ending, RunId, Start},
     shared::{Handler, Shared},
     task,
 };
@@ -112,38 +112,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
 
     fn carry_out(&mut self, effect: Effect<K, Handler<K>>) {
         match effect {
-            Effect::Start {
-                run,
-                key,
-                handler,
-                due,
-                trigger,
-            } => {
-                let Some((operation, confirmed)) = self.shared.begin(run, &key) else {
-                    return;
-                };
-                let operation_id = operation.id();
-                let (epoch, canceller) = (operation.epoch(), operation.canceller());
-                let given = Run {
-                    operation,
-                    due: self.shared.core(|core, _| core.due(due)),
-                    started: confirmed.started.duration(),
-                    trigger,
-                    deadline: self.shared.instant(confirmed.deadline),
-                    claim: task::claim(&self.shared, run),
-                };
-                let work = task::work(task::report(&self.shared, run), handler, given);
-                let task = self.runtime.spawn(work).abort_handle();
-                self.live.insert(
-                    run,
-                    Live {
-                        operation: operation_id,
-                        epoch,
-                        canceller,
-                        task,
-                    },
-                );
-            }
+            Effect::Start(start) => self.start(start),
             Effect::Cancel { run } => {
                 if let Some(live) = self.live.get(&run) {
                     live.canceller.cancel(Cause::Deadline);
@@ -156,57 +125,82 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
                 }
             }
             Effect::Gone { run } => drop(self.live.remove(&run)),
-            Effect::Finished {
-                run,
-                key,
-                due,
-                trigger,
-                started,
-                how,
-            } => {
-                let Some(live) = self.live.get(&run) else {
-                    return;
-                };
-                let (due, ended) = self
-                    .shared
-                    .core(|core, now| (core.due(due), now.duration()));
-                self.tell(|observer| {
-                    observer.finished(Finished {
-                        key: K::clone(&key),
-                        operation: live.operation,
-                        epoch: live.epoch,
-                        due,
-                        trigger,
-                        started: started.duration(),
-                        ended,
-                        how,
-                    });
-                });
-            }
-            Effect::Missed(missed) => {
-                let Missed {
-                    key,
-                    epoch,
-                    due,
-                    slots,
-                    interval,
-                    reason,
-                } = missed;
-                tracing::debug!(reason = reason.as_str(), slots, "due times were missed");
-                let key = K::clone(&key);
-                self.tell(|observer| {
-                    observer.missed(Missed {
-                        key,
-                        epoch,
-                        due,
-                        slots,
-                        interval,
-                        reason,
-                    });
-                });
-            }
+            Effect::Finished(ending) => self.finished(&ending),
+            Effect::Missed(missed) => self.missed(&missed),
             Effect::Discard { key, handler } => drop((key, handler)),
         }
+    }
+
+    fn start(&mut self, start: Start<K, Handler<K>>) {
+        let Start {
+            run,
+            key,
+            handler,
+            due,
+            trigger,
+        } = start;
+        let Some((operation, confirmed)) = self.shared.begin(run, &key) else {
+            return;
+        };
+        let (id, epoch, canceller) = (operation.id(), operation.epoch(), operation.canceller());
+        let given = Run {
+            operation,
+            due: self.shared.core(|core, _| core.due(due)),
+            started: confirmed.started.duration(),
+            trigger,
+            deadline: self.shared.instant(confirmed.deadline),
+            claim: task::claim(&self.shared, run),
+        };
+        let work = task::work(task::report(&self.shared, run), handler, given);
+        let task = self.runtime.spawn(work).abort_handle();
+        self.live.insert(
+            run,
+            Live {
+                operation: id,
+                epoch,
+                canceller,
+                task,
+            },
+        );
+    }
+
+    fn finished(&self, ending: &Ending<K>) {
+        let Some(live) = self.live.get(&ending.run) else {
+            return;
+        };
+        let finished = Finished {
+            key: K::clone(&ending.key),
+            operation: live.operation,
+            epoch: live.epoch,
+            due: self.shared.core(|core, _| core.due(ending.due)),
+            trigger: ending.trigger,
+            started: ending.started.duration(),
+            ended: ending.ended.duration(),
+            how: ending.how,
+        };
+        self.tell(|observer| observer.finished(finished));
+    }
+
+    fn missed(&self, missed: &Missed<Arc<K>>) {
+        let Missed {
+            ref key,
+            epoch,
+            due,
+            slots,
+            interval,
+            reason,
+        } = *missed;
+        tracing::debug!(reason = reason.as_str(), slots, "due times were missed");
+        let key = K::clone(key);
+        let missed = Missed {
+            key,
+            epoch,
+            due,
+            slots,
+            interval,
+            reason,
+        };
+        self.tell(|observer| observer.missed(missed));
     }
 
     /// Tells the observer something. It is somebody else's code: a panic in it must not take the

@@ -77,32 +77,39 @@ pub(crate) struct RunId {
 /// What the shell has to do.
 pub(crate) enum Effect<K, H> {
     /// Begin an operation, then ask [`Core::confirm`] whether the run is still wanted.
-    Start {
-        run: RunId,
-        key: Arc<K>,
-        handler: H,
-        due: Tick,
-        trigger: Trigger,
-    },
+    Start(Start<K, H>),
     /// The deadline has come: cancel the operation of the run.
     Cancel { run: RunId },
     /// The grace is over: abort the task of the run.
     Abort { run: RunId },
     /// Tell how the run ended.
-    Finished {
-        run: RunId,
-        key: Arc<K>,
-        due: Tick,
-        trigger: Trigger,
-        started: Tick,
-        how: Ended,
-    },
+    Finished(Ending<K>),
     /// The handler has ended: there is nothing left to cancel or to abort.
     Gone { run: RunId },
     /// Tell about missed due times.
     Missed(Missed<Arc<K>>),
     /// Destroy what the kernel no longer needs; it may be the last to hold it.
     Discard { key: Option<Arc<K>>, handler: H },
+}
+
+/// A run that is wanted.
+pub(crate) struct Start<K, H> {
+    pub(crate) run: RunId,
+    pub(crate) key: Arc<K>,
+    pub(crate) handler: H,
+    pub(crate) due: Tick,
+    pub(crate) trigger: Trigger,
+}
+
+/// A run that has ended.
+pub(crate) struct Ending<K> {
+    pub(crate) run: RunId,
+    pub(crate) key: Arc<K>,
+    pub(crate) due: Tick,
+    pub(crate) trigger: Trigger,
+    pub(crate) started: Tick,
+    pub(crate) ended: Tick,
+    pub(crate) how: Ended,
 }
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {

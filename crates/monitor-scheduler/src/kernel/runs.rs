@@ -6,7 +6,7 @@ use monitor_backoff::Verdict;
 use monitor_operation::Epoch;
 
 use super::{
-    Core, Effect, RunId,
+    Core, Effect, Ending, RunId, Start,
     entry::{Armed, Life, Running, Stage, Wait},
     tick::Tick,
 };
@@ -98,13 +98,13 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             claim_ended: false,
         });
         self.held += 1;
-        self.effects.push(Effect::Start {
+        self.effects.push(Effect::Start(Start {
             run: RunId { index, serial },
             key: Arc::clone(&entry.key),
             handler: entry.handler.clone(),
             due,
             trigger,
-        });
+        }));
     }
 
     /// Gives free permits to those who wait, in their order.
@@ -299,14 +299,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             Verdict::Ignore => {}
         }
         let key = Arc::clone(&entry.key);
-        self.effects.push(Effect::Finished {
+        let ending = Ending {
             run,
             key,
             due,
             trigger,
             started,
+            ended: now,
             how,
-        });
+        };
+        self.effects.push(Effect::Finished(ending));
     }
 
     /// Gives the permit of a run back, if it still has one.

@@ -56,6 +56,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Verdict::Failure),
         1 => Just(Verdict::Ignore),
     ];
+    let not_before = prop::option::weighted(0.2, 0_u64..9000);
     prop_oneof![
         8 => (0_u64..3000).prop_map(Op::Pass),
         1 => (0_u64..20_000).prop_map(Op::Stall),
@@ -73,7 +74,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Prompt),
         3 => any::<usize>().prop_map(Op::Confirm),
         1 => any::<usize>().prop_map(Op::Refuse),
-        8 => (any::<usize>(), verdict, prop::option::weighted(0.2, 0_u64..9000), prop::bool::weighted(0.8))
+        8 => (any::<usize>(), verdict, not_before, prop::bool::weighted(0.8))
             .prop_map(|(which, verdict, not_before_ms, claim_first)| {
                 Op::Finish { which, verdict, not_before_ms, claim_first }
             }),

@@ -9,6 +9,11 @@ use super::{
 };
 use crate::Saturation;
 
+/// Milliseconds that pass, whether the driver is held up for them, and whose run ends.
+fn step() -> impl Strategy<Value = (u64, bool, usize)> {
+    (0_u64..2500, prop::bool::weighted(0.1), any::<usize>())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -19,7 +24,7 @@ proptest! {
         limit in 1_usize..3,
         queue in prop::option::of(0_usize..4),
         ratio in prop_oneof![Just(0.0), Just(0.2)],
-        steps in prop::collection::vec((0_u64..2500, prop::bool::weighted(0.1), any::<usize>()), 1..80),
+        steps in prop::collection::vec(step(), 1..80),
     ) {
         const INTERVAL: u64 = 1000;
         let saturation = queue.map_or(Saturation::Skip, |bound| Saturation::Queue { bound });

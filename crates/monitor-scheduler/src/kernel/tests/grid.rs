@@ -33,7 +33,8 @@ proptest! {
         let slow = (0..).map(|n| first.0 + n * interval).take_while(|slot| *slot < end.0).count();
         prop_assert_eq!(grid.slots(first, end) as usize, slow);
         if slow > 0 {
-            prop_assert_eq!(grid.last(first, slow as u32).0, first.0 + (slow as u64 - 1) * interval);
+            let last = first.0 + (slow as u64 - 1) * interval;
+            prop_assert_eq!(grid.last(first, slow as u32), Tick(last));
         }
     }
 }

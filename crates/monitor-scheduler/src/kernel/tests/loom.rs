@@ -15,7 +15,7 @@ use loom::{
 use monitor_backoff::Verdict;
 use monitor_operation::{Cause, Epoch, Operation, Operations};
 
-use super::super::{Core, Effect, End, RunId, Tick};
+use super::super::{Core, Effect, End, RunId, Start, Tick};
 use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock};
 
 /// What the shell shares, without its clock: the steps are at fixed times.
@@ -65,7 +65,7 @@ impl Model {
             core.take_effects()
         });
         for effect in effects {
-            let Effect::Start { run, key, .. } = effect else {
+            let Effect::Start(Start { run, key, .. }) = effect else {
                 continue;
             };
             let began = begin(&self.core, &self.operations, run, &key, || Tick(now)).unwrap();

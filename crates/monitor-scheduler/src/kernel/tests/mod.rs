@@ -11,6 +11,8 @@ mod loom;
 #[cfg(not(monitor_loom))]
 mod rules;
 #[cfg(not(monitor_loom))]
+mod timing;
+#[cfg(not(monitor_loom))]
 mod wheel;
 #[cfg(not(monitor_loom))]
 mod world;

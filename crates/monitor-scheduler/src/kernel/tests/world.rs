@@ -5,9 +5,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use monitor_backoff::{Jitter, Policy, Schedule, Verdict};
 use monitor_operation::Epoch;
 
-use super::super::{Core, Effect, End, RunId, Tick};
+use super::super::{Core, Effect, End, RunId, Start, Tick};
 use super::Note;
-use crate::{Completion, Config, Ended, Missed, Phase, Saturation, Spec, TriggerOutcome};
+use crate::{
+    Completion, Config, Ended, Missed, MissedReason, Phase, Saturation, Spec, TriggerOutcome,
+};
+
+pub(super) const QUEUE: Saturation = Saturation::Queue { bound: 100 };
+pub(super) const SECOND: u64 = 1000;
+pub(super) const MINUTE: u64 = 60_000;
 
 pub(super) struct World {
     pub(super) core: Core<u8, ()>,
@@ -122,12 +128,12 @@ impl World {
             let effects = self.core.take_effects();
             for effect in effects {
                 match effect {
-                    Effect::Start { run, key, .. } => {
+                    Effect::Start(Start { run, key, .. }) => {
                         self.keys.insert(run, *key);
                         self.starting.push(run);
                     }
                     Effect::Missed(missed) => self.missed.push(missed),
-                    Effect::Finished { key, how, .. } => self.finished.push((*key, how)),
+                    Effect::Finished(ending) => self.finished.push((*ending.key, ending.how)),
                     Effect::Cancel { .. }
                     | Effect::Abort { .. }
                     | Effect::Gone { .. }
@@ -191,4 +197,37 @@ impl World {
             })
             .collect()
     }
+}
+
+/// A world whose origin lies on the grid, so that slots are at whole multiples of the interval.
+pub(super) fn world(limit: usize, saturation: Saturation) -> World {
+    World::new(&Config {
+        origin_unix: Duration::ZERO,
+        ..config(limit, saturation)
+    })
+}
+
+/// When each run of key 0 was started, for so long.
+pub(super) fn starts(world: &mut World, ms: u64, verdict: Verdict) -> Vec<u64> {
+    let (end, mut starts) = (world.now.plus(ms), Vec::new());
+    while let Some(next) = world.core.next().filter(|next| *next <= end) {
+        world.run_for(next.since(world.now));
+        for key in world.running() {
+            starts.push(world.now.0);
+            world.finish(key, verdict);
+        }
+    }
+    world.run_for(end.since(world.now));
+    starts
+}
+
+pub(super) fn missed(world: &mut World) -> Vec<(u64, u32, MissedReason)> {
+    let told = std::mem::take(&mut world.missed);
+    told.iter()
+        .map(
+            |Missed {
+                 due, slots, reason, ..
+             }| (due.at.as_millis() as u64, *slots, *reason),
+        )
+        .collect()
 }
