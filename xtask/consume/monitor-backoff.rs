@@ -20,7 +20,10 @@ fn main() {
     let verdicts = [[Verdict::Failure; 4].as_slice(), &[Verdict::Success]].concat();
     for verdict in verdicts {
         let failures = streak.record(verdict);
-        println!("{} s after {failures}", policy.nominal(failures, interval).as_secs());
+        println!(
+            "{} s after {failures}",
+            policy.nominal(failures, interval).as_secs()
+        );
     }
     let mut rng = SmallRng::seed_from_u64(7);
     let within = (0..1000).all(|_| {

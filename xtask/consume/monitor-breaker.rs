@@ -23,11 +23,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             permit.failure(now);
         }
     }
-    println!("{admitted} of 10 calls admitted, then {:?}", breaker.state(now));
+    println!(
+        "{admitted} of 10 calls admitted, then {:?}",
+        breaker.state(now)
+    );
 
-    now += breaker.retry_after(now).ok_or("it is open, so it says when to try")?;
+    now += breaker
+        .retry_after(now)
+        .ok_or("it is open, so it says when to try")?;
     let trial = breaker.try_acquire(now)?;
-    println!("one trial, second caller refused: {}", breaker.try_acquire(now).is_err());
+    println!(
+        "one trial, second caller refused: {}",
+        breaker.try_acquire(now).is_err()
+    );
     trial.success(now);
     println!("{:?}", breaker.state(now));
     Ok(())

@@ -38,17 +38,30 @@ async fn run() -> Result<(), Box<dyn Error>> {
         source: Source::Api,
         spec: String::new(),
     };
-    let settings = Settings { interval: Duration::from_millis(100), ..Settings::default() };
-    core.define(Definition { monitor, probe: Arc::new(Disk), settings }).await?;
+    let settings = Settings {
+        interval: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    core.define(Definition {
+        monitor,
+        probe: Arc::new(Disk),
+        settings,
+    })
+    .await?;
     events.recv().await?; // defined
     events.recv().await?; // the first check is committed
-    println!("healthy: {}", core.health().ratio().ok_or("no verdict yet")?);
+    println!(
+        "healthy: {}",
+        core.health().ratio().ok_or("no verdict yet")?
+    );
     let report = core.shutdown(Duration::from_secs(5)).await;
     println!("uncommitted: {}", report.uncommitted);
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     runtime.block_on(run())
 }

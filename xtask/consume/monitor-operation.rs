@@ -18,7 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let late = operations.begin(&"web")?;
     let fence = operations.fence(&"web", Cause::Paused);
-    let Err(refusal) = late.commit(|| status = 99) else { return Err("committed".into()) };
+    let Err(refusal) = late.commit(|| status = 99) else {
+        return Err("committed".into());
+    };
     let cause = late.cancellation().cause().ok_or("not cancelled")?;
     assert!(!refusal.to_string().is_empty() && status == 1);
     println!("too late: nothing, because of {}", cause.as_str());

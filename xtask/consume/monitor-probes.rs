@@ -14,8 +14,8 @@ async fn run() -> Result<String, Box<dyn Error>> {
     use std::time::Duration;
 
     use monitor_probes::TcpProbe;
+    use monitor_probes::model::operation::{Epoch, Operations};
     use monitor_probes::model::{Finding, Probe, ProbeContext};
-    use monitor_probes::operation::{Epoch, Operations};
 
     let operations = Operations::new();
     operations.register("consumer", Epoch::new(1))?;
@@ -40,15 +40,27 @@ async fn run() -> Result<String, Box<dyn Error>> {
 #[cfg(not(feature = "full"))]
 async fn run() -> Result<String, Box<dyn Error>> {
     // The same line as with the probes, for what can be told without them.
-    let name = |text: &str| if parse_target(text).is_ok() { "up" } else { "down" };
-    Ok(format!("open: {}, closed: {}", name("127.0.0.1:80"), name("127.0.0.1:0")))
+    let name = |text: &str| {
+        if parse_target(text).is_ok() {
+            "up"
+        } else {
+            "down"
+        }
+    };
+    Ok(format!(
+        "open: {}, closed: {}",
+        name("127.0.0.1:80"),
+        name("127.0.0.1:0")
+    ))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tcp = matches!(parse_target("db.example:5432")?, Target::Tcp { .. });
     let http = matches!(parse_target("https://example.com/")?, Target::Http(_));
     println!("tcp: {tcp}, http: {http}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     println!("{}", runtime.block_on(run())?);
     Ok(())
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use monitor_scheduler::backoff::Verdict;
-use monitor_scheduler::operation::Operations;
-use monitor_scheduler::{Config, Missed, Observer, Run, Scheduled, Scheduler, Spec};
+use monitor_scheduler::{
+    Config, Missed, Observer, Operations, Run, Scheduled, Scheduler, Spec, Verdict,
+};
 use tokio::sync::mpsc;
 
 struct Quiet;
@@ -22,7 +22,9 @@ impl Observer<&'static str> for Quiet {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let scheduler = Scheduler::new(Config::default(), Operations::new(), Arc::new(Quiet));
-    let spec = Spec::builder(Duration::from_millis(100)).immediate(true).build()?;
+    let spec = Spec::builder(Duration::from_millis(100))
+        .immediate(true)
+        .build()?;
     let (ran, mut runs) = mpsc::channel(3);
     let at_once = Arc::new(AtomicU32::new(0));
     let handler = move |run: Run<&'static str>| {
@@ -36,7 +38,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     };
     let scheduled = scheduler.schedule("web", spec, handler)?;
-    println!("{}", if matches!(scheduled, Scheduled::Created) { "created" } else { "updated" });
+    println!(
+        "{}",
+        if matches!(scheduled, Scheduled::Created { .. }) {
+            "created"
+        } else {
+            "updated"
+        }
+    );
     let mut alone = 0;
     for _ in 0..3 {
         let others = runs.recv().await.ok_or("the handler is gone")??;
@@ -51,6 +60,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     runtime.block_on(run())
 }

@@ -7,8 +7,8 @@ use std::error::Error;
 
 #[cfg(feature = "full")]
 async fn run() -> Result<String, Box<dyn Error>> {
+    use monitor_store::model::operation::Epoch;
     use monitor_store::model::{Monitor, Source, Store};
-    use monitor_store::operation::Epoch;
     use monitor_store::{Options, SqliteStore};
 
     let folder = std::env::temp_dir().join(format!("uses-monitor-store-{}", std::process::id()));
@@ -30,14 +30,18 @@ async fn run() -> Result<String, Box<dyn Error>> {
     store.close().await?;
     drop(store);
     std::fs::remove_dir_all(folder)?;
-    let first = loaded.monitors.into_iter().next().ok_or("no monitor was kept")?;
+    let first = loaded
+        .monitors
+        .into_iter()
+        .next()
+        .ok_or("no monitor was kept")?;
     Ok(first.monitor.name)
 }
 
 #[cfg(not(feature = "full"))]
 async fn run() -> Result<String, Box<dyn Error>> {
+    use monitor_store::model::operation::Epoch;
     use monitor_store::model::{MemoryStore, Monitor, Source, Store};
-    use monitor_store::operation::Epoch;
 
     let store = MemoryStore::new();
     let monitor = Monitor {
@@ -48,12 +52,18 @@ async fn run() -> Result<String, Box<dyn Error>> {
     };
     store.define(monitor, Epoch::new(1)).await?;
     let loaded = store.load().await?;
-    let first = loaded.monitors.into_iter().next().ok_or("no monitor was kept")?;
+    let first = loaded
+        .monitors
+        .into_iter()
+        .next()
+        .ok_or("no monitor was kept")?;
     Ok(first.monitor.name)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     println!("read back: {}", runtime.block_on(run())?);
     Ok(())
 }

@@ -46,36 +46,40 @@ fn consume(
     progress: &mut Progress,
 ) -> Result<String> {
     let place = Place::prepare(workspace, progress)?;
+    let mut problems = Vec::new();
     for library in libraries {
-        let count = place.run_time_packages(library, progress)?;
-        let limit = LIMITS
-            .iter()
-            .find(|(name, _)| *name == library.name)
-            .map(|(_, limit)| *limit);
-        if let Some(limit) = limit.filter(|limit| count > *limit) {
-            bail!(
-                "{} brings {count} run-time packages, at most {limit} are allowed: see \
-                 `cargo tree -p {} -e normal,no-proc-macro`",
-                library.name,
-                library.name
-            );
+        if let Err(problem) = use_alone(&place, library, progress) {
+            problems.push(format!("{}: {problem:#}", library.name));
         }
-        let project = Project::create(&place, library)?;
-        project.run(&place, true, progress)?;
-        project.run(&place, false, progress)?;
-        let packages = if count == 1 { "package" } else { "packages" };
-        let limit = limit
-            .map(|limit| format!(" (at most {limit})"))
-            .unwrap_or_default();
-        progress.print(&format!(
-            "{:18} {count:3} run-time {packages}{limit}",
-            library.name
-        ));
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n\n"));
     }
     Ok(format!(
         "{} crates, each alone, with and without default features",
         libraries.len()
     ))
+}
+
+/// Counts what one library brings along, and builds and runs its program twice.
+fn use_alone(place: &Place<'_>, library: &Package, progress: &Progress) -> Result<()> {
+    let name = &library.name;
+    let count = place.run_time_packages(library, progress)?;
+    let limit = LIMITS
+        .iter()
+        .find(|(limited, _)| limited == name)
+        .map(|(_, limit)| *limit);
+    let packages = if count == 1 { "package" } else { "packages" };
+    let allowed = limit
+        .map(|limit| format!(" (at most {limit})"))
+        .unwrap_or_default();
+    progress.print(&format!("{name:18} {count:3} run-time {packages}{allowed}"));
+    if limit.is_some_and(|limit| count > limit) {
+        bail!("too many run-time packages: see `cargo tree -p {name} -e normal,no-proc-macro`");
+    }
+    let project = Project::create(place, library)?;
+    project.run(place, true, progress)?;
+    project.run(place, false, progress)
 }
 
 /// The temporary folder with the unpacked crates.
@@ -251,7 +255,7 @@ impl Project {
         }
         let printed = progress
             .capture(&mut command)
-            .with_context(|| format!("{} alone, {with} default features", self.library))?;
+            .with_context(|| format!("alone, {with} default features"))?;
         if printed != self.expected {
             bail!(
                 "xtask/consume/{}.rs {with} default features printed\n{printed}\

@@ -87,10 +87,13 @@ impl Workspace {
             })
     }
 
-    /// The packages that are published and are libraries, in the order of their names.
+    /// The packages that are published to be depended on, in the order of their names: libraries,
+    /// and not those beside a program.
     pub(crate) fn published_libraries(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| {
-            package.is_published() && self.root.join(&package.folder).join("src/lib.rs").exists()
+        let has =
+            |package: &Package, file: &str| self.root.join(&package.folder).join(file).exists();
+        self.packages.iter().filter(move |package| {
+            package.is_published() && has(package, "src/lib.rs") && !has(package, "src/main.rs")
         })
     }
 }
