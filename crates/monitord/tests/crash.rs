@@ -29,8 +29,8 @@ const MONITORS: usize = 50;
 /// A round shows some hundreds of results a second.
 const MOST_RESULTS: u64 = 500;
 
-/// OPS-18, OPS-27, OPS-31, S2: after a kill at any instant every result that was shown is in the
-/// file, no state is without its line of history, and the same file serves the next process.
+/// OPS-18, OPS-27: after a kill at any instant every result that was shown is in the file, no state
+/// is without its line of history, and the same file serves the next process.
 #[test]
 fn inv_store_4_a_killed_daemon_loses_nothing_it_showed() {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());

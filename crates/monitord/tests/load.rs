@@ -22,8 +22,8 @@ use rustix::process::Signal;
 
 const INTERVAL_MS: i64 = 1000;
 
-/// PRB-1, PRB-5, OPS-18: every due time of every monitor, from its first to its last, has exactly
-/// one line of history: a result, or a reason why there is none.
+/// PRB-1, PRB-42, OPS-18: every due time of every monitor, from its first to its last, has exactly
+/// one line of history, a result or a reason why there is none; no two checks of one overlap.
 #[test]
 fn every_due_time_is_on_record_once() {
     let number = |name| env::var(name).ok().map(|text| text.parse().unwrap());
@@ -49,6 +49,7 @@ fn every_due_time_is_on_record_once() {
     let mut lags = Vec::new();
     for (monitor, rows) in &rows {
         let due_times = check(monitor, rows);
+        check_overlaps(monitor, rows);
         let least = seconds.saturating_sub(1);
         assert!(
             due_times >= least,
@@ -56,7 +57,8 @@ fn every_due_time_is_on_record_once() {
         );
         for row in rows {
             *counts.entry(row.what.as_str()).or_insert(0) += row.slots;
-            lags.extend(row.lag_ms);
+            let lag = row.started_unix_ms - row.due_unix_ms;
+            lags.extend(row.took_us.map(|_| lag));
         }
     }
     println!("{monitors} monitors at 1 s for {seconds} s");
@@ -97,8 +99,9 @@ struct Row {
     is_failure: bool,
     /// The outcome, with its reason if it was not observed.
     what: String,
-    /// From the due time to the start of the check, if it was started.
-    lag_ms: Option<i64>,
+    started_unix_ms: i64,
+    /// How long the check took, if it was started.
+    took_us: Option<i64>,
 }
 
 /// All lines, by monitor, in the order of their due times.
@@ -108,7 +111,7 @@ fn read(database: &Path) -> BTreeMap<String, Vec<Row>> {
         .prepare(
             "SELECT id, due_unix_ms, slots, interval_ms, outcome,
                  outcome || coalesce(' (' || coalesce(reason, fault_reason) || ')', ''),
-                 CASE WHEN took_us IS NOT NULL THEN started_unix_ms - due_unix_ms END
+                 started_unix_ms, took_us
              FROM history JOIN monitor ON number = monitor ORDER BY id, due_unix_ms",
         )
         .unwrap();
@@ -119,7 +122,8 @@ fn read(database: &Path) -> BTreeMap<String, Vec<Row>> {
             interval_ms: row.get(3)?,
             is_failure: row.get::<_, String>(4)? == "down",
             what: row.get(5)?,
-            lag_ms: row.get(6)?,
+            started_unix_ms: row.get(6)?,
+            took_us: row.get(7)?,
         };
         Ok((row.get::<_, String>(0)?, read))
     });
@@ -170,6 +174,21 @@ fn check(monitor: &str, rows: &[Row]) -> u64 {
         }
     }
     rows.iter().map(|row| row.slots.unsigned_abs()).sum()
+}
+
+/// A check begins when the one before it has ended. Starts are kept in whole milliseconds.
+fn check_overlaps(monitor: &str, rows: &[Row]) {
+    let mut free_us = i64::MIN;
+    for row in rows {
+        let Some(took_us) = row.took_us else { continue };
+        let started_us = row.started_unix_ms * 1000;
+        let at = row.due_unix_ms;
+        assert!(
+            started_us + 999 >= free_us,
+            "{monitor}: two checks at once at {at}"
+        );
+        free_us = started_us + took_us;
+    }
 }
 
 /// What the daemon has used, as the kernel counts it.
