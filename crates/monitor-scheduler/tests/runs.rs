@@ -240,7 +240,7 @@ async fn the_status_is_one_picture() {
     assert_eq!(slow.deadline_in, Some(Duration::from_millis(27_500)));
 }
 
-/// PRB-39: the observer hears of every run, with what set it off; one that panics is survived.
+/// The observer hears of every run, with what set it off; one that panics is survived.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_panic() {
     struct Panics(Ear);

@@ -9,7 +9,7 @@ use super::super::End;
 use super::world::{MINUTE, QUEUE, SECOND, build, jittery_spec, missed, spec, starts, world};
 use crate::{Ended, KeyState, MissedReason, Phase, Saturation, Spec, TriggerOutcome};
 
-/// PRB-5, PRB-34, PRB-43: five keys, three permits, slow handlers. In the original two of them
+/// PRB-5, PRB-34: five keys, three permits, slow handlers. In the original two of them
 /// never ran at all, for a run that was skipped was never armed again.
 #[test]
 fn a_skipped_key_is_armed_again_and_reported() {
