@@ -110,6 +110,8 @@ impl<'a> Place<'a> {
         );
         progress.run(&mut package)?;
 
+        let target = workspace.target().join("consume");
+        remove_ours(&target)?;
         let folder = tempfile::Builder::new()
             .prefix("monitor-consume-")
             .tempdir()
@@ -117,7 +119,7 @@ impl<'a> Place<'a> {
         let place = Self {
             workspace,
             folder,
-            target: workspace.target().join("consume"),
+            target,
         };
         let packed = workspace.target().join("package");
         let version = version(workspace)?;
@@ -173,6 +175,28 @@ impl<'a> Place<'a> {
         let tree = progress.capture(&mut self.cargo(&folder, &arguments))?;
         Ok(count_packages(&tree).saturating_sub(1))
     }
+}
+
+/// Removes what earlier runs built of our crates. Each run unpacks them elsewhere, so none of it
+/// would be used again; what they depend on is kept.
+fn remove_ours(target: &Path) -> Result<()> {
+    for part in [".fingerprint", "deps", "incremental"] {
+        let Ok(entries) = fs::read_dir(target.join("debug").join(part)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().contains("monitor") {
+                let path = entry.path();
+                let removed = if path.is_dir() {
+                    fs::remove_dir_all(&path)
+                } else {
+                    fs::remove_file(&path)
+                };
+                removed.with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The version of all our crates.
@@ -301,6 +325,7 @@ full = [{full}]
 {more}
 [profile.dev]
 debug = false
+incremental = false
 
 [workspace]
 "#

@@ -52,7 +52,8 @@ impl Tool {
     #[must_use]
     pub const fn package(self) -> &'static str {
         match self {
-            Self::Cc => "gcc",
+            // Not gcc alone, which comes without the headers of the C library.
+            Self::Cc => "build-essential",
             Self::Nginx => "nginx",
             Self::Chromium => "chromium",
             Self::Chromedriver => "chromium-driver",
