@@ -13,7 +13,7 @@ use served::{Served, file_monitor, problem, up};
 
 const API: &str = "/api/v1/monitors";
 
-/// ROB-28, ROB-29, ROB-31: the strict majority rule, seen from outside; unknown is not healthy.
+/// ROB-28, ROB-29, ROB-31, ROB-32: the strict majority rule, seen from outside; unknown is not healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_follows_the_strict_majority() {
     let (healthy, silent) = (
@@ -75,6 +75,15 @@ async fn health_follows_the_strict_majority() {
     ] {
         assert!(!most[field].is_null(), "{field}: {most}");
     }
+    assert_eq!(most["monitors"], Value::Null);
+    let verbose = served.json("/health?verbose").await;
+    let monitors = verbose["monitors"].as_array().unwrap();
+    let b = monitors.iter().find(|one| one["id"] == "b").unwrap();
+    assert_eq!(
+        (&b["outcome"], &b["category"]),
+        (&json!("down"), &json!("network"))
+    );
+    assert!(b["age_ms"].is_u64(), "{b}");
     served.act("b", "pause").await;
     assert_eq!(
         health(200).await["health_percentage"],
@@ -106,7 +115,8 @@ async fn liveness_and_readiness_do_not_depend_on_targets() {
     );
 }
 
-/// PRB-38, PRB-24..32: the status with the field names of old.
+/// PRB-24, PRB-25, PRB-26, PRB-27, PRB-28, PRB-29, PRB-31, PRB-32, PRB-38: the status with the
+/// field names of old.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_status_has_the_fields_of_old() {
     let silent = Target::silent().await.unwrap();

@@ -207,7 +207,7 @@ async fn rows_come_and_go() {
     page.close().await;
 }
 
-/// OPS-42: the operator's actions work from the page.
+/// The operator's actions work from the page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actions_work() {
     let page = Page::open().await;

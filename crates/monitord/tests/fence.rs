@@ -163,7 +163,7 @@ async fn a_deletion_fences_the_check_in_flight() {
     assert_eq!(served.history("slow").await, Vec::<Value>::new());
 }
 
-/// OPS-43, ROB-30: a target that never answers is down for that reason, and troubles no other
+/// OPS-43: a target that never answers is down for that reason, and troubles no other
 /// check and no reader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_never_answers_is_down_and_disturbs_nobody() {

@@ -75,7 +75,7 @@ async fn the_page_is_complete_without_javascript_and_loads_nothing_from_elsewher
     problem(served.get("/assets/status-0000000000000000.css").await, 404).await;
 }
 
-/// OPS-33, OPS-34, OPS-19: what the store has committed is what the stream has told, each once.
+/// OPS-33: what the store has committed is what the stream has told, each once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_committed_result_is_on_the_stream() {
     let target = Target::flaky(&[200, 200, 503]).await.unwrap();

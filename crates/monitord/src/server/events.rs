@@ -90,3 +90,35 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::live::Live;
+
+    /// OPS-33, OPS-34: a reader that falls too far behind is told so, holds up nobody, and goes on
+    /// with what is still there.
+    #[tokio::test]
+    async fn a_slow_reader_is_told_to_read_anew() {
+        let live = Live::default();
+        let seats = Arc::new(Semaphore::new(1));
+        let mut listener = Listener {
+            reader: live.join(None).unwrap(),
+            is_first: true,
+            _seat: seats.try_acquire_owned().unwrap(),
+        };
+        assert_eq!(listener.next().await.unwrap(), "retry: 2000\n\n");
+        for n in 0..5000 {
+            live.send(Bytes::from(format!("data: {n}\n\n")));
+        }
+        assert_eq!(listener.next().await.unwrap(), RESYNC);
+        let next = listener.next().await.unwrap();
+        assert!(next.starts_with(b"data: ") && next != "data: 0\n\n");
+        live.close();
+        let mut rest = 1;
+        while listener.next().await.is_some() {
+            rest += 1;
+        }
+        assert!(rest < 5000, "bounded: {rest}");
+    }
+}

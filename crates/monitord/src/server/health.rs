@@ -2,17 +2,18 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use monitor_model::Rating;
+use monitor_model::{Rating, Status};
 use serde_json::{Value, json};
 
 use super::app::App;
 
 /// `GET /health`: 200 when more than half of what is watched is well, by the strict majority rule;
-/// 503 otherwise, also while nothing is known.
-pub(super) async fn health(State(app): State<App>) -> Response {
+/// 503 otherwise, also while nothing is known. With `?verbose` it lists the monitors, of which it
+/// says no more than the page does.
+pub(super) async fn health(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
     let health = app.core().health();
     let code = match health.rating {
         Rating::Healthy => StatusCode::OK,
@@ -23,7 +24,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
         Rating::Unhealthy => "unhealthy",
         Rating::Unknown => "unknown",
     };
-    let body = json!({
+    let mut body = json!({
         "status": status,
         "healthy_probes": health.up,
         "total_probes": health.total,
@@ -35,7 +36,25 @@ pub(super) async fn health(State(app): State<App>) -> Response {
         "checked_at": timestamp(&app),
         "version": env!("CARGO_PKG_VERSION"),
     });
+    let mut parameters = query.iter().flat_map(|query| query.split('&'));
+    if parameters.any(|parameter| parameter == "verbose" || parameter == "verbose=true") {
+        let now = app.now().unix_ms;
+        let monitors = app.core().views().into_iter();
+        body["monitors"] = monitors.map(|view| one(&view.status, now)).collect();
+    }
     answer(code, &body)
+}
+
+fn one(status: &Status, now_unix_ms: i64) -> Value {
+    let fault = status.fault.as_ref();
+    json!({
+        "id": status.monitor,
+        "lifecycle": status.lifecycle,
+        "outcome": status.outcome,
+        "category": fault.map(|fault| fault.category().as_str()),
+        "since_unix_ms": status.since_unix_ms,
+        "age_ms": status.checked_unix_ms.map(|checked| (now_unix_ms - checked).max(0)),
+    })
 }
 
 /// `GET /livez`: 200 as long as the process answers at all. Never depends on a target: restarting

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(strip[..SLOTS - 1], [Missed; SLOTS - 1]);
     }
 
-    /// PRB-25: what was not checked is shown as such and never as up.
+    /// What was not checked is shown as such and never as up.
     #[test]
     fn the_time_of_a_pause_is_grey() {
         let mut paused = with(vec![point(NOW - 10_000, Outcome::Up)]);
