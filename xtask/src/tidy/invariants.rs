@@ -150,19 +150,22 @@ fn ids(text: &str) -> Vec<String> {
     found
 }
 
-/// The ids that a test such as `inv_pool_2_one_holder` is for.
+/// The ids that a test is for: `inv_pool_2_one_holder` is for INV-POOL-2, and
+/// `inv_pool_2_3_any_history` for INV-POOL-2 and INV-POOL-3.
 fn ids_of_test(name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let words: Vec<&str> = name.split('_').collect();
-    for window in words.windows(3) {
-        let [inv, what, number] = window else {
+    for (at, _) in words.iter().enumerate().filter(|(_, word)| **word == "inv") {
+        let Some(what) = words
+            .get(at + 1)
+            .filter(|what| what.chars().all(char::is_alphabetic))
+        else {
             continue;
         };
-        let letters = !what.is_empty() && what.chars().all(|c| c.is_ascii_lowercase());
-        let digits = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
-        if *inv == "inv" && letters && digits {
-            found.push(format!("INV-{}-{number}", what.to_uppercase()));
-        }
+        let numbers = words[at + 2..]
+            .iter()
+            .take_while(|word| word.parse::<u32>().is_ok());
+        found.extend(numbers.map(|number| format!("INV-{}-{number}", what.to_uppercase())));
     }
     found
 }
@@ -236,7 +239,9 @@ mod tests {
             ids_of_test("loom_inv_a_1_inv_b_2_x"),
             ["INV-A-1", "INV-B-2"]
         );
+        assert_eq!(ids_of_test("inv_a_1_3_any"), ["INV-A-1", "INV-A-3"]);
         assert_eq!(ids_of_test("inverse_1"), [""; 0]);
+        assert_eq!(ids_of_test("a_inv"), [""; 0]);
         assert_eq!(ids_of_test("inv_breaker_late"), [""; 0]);
     }
 }
