@@ -45,7 +45,11 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Sets the next due time to the next slot, and the start to within the jitter of it.
     pub(super) fn arm_slot(&mut self, index: u32) {
         let entry = &self.entries[index];
-        let earliest = self.now.max(entry.not_before).max(entry.after_last_due());
+        let earliest = self
+            .now
+            .max(entry.not_before)
+            .max(entry.after_last_due())
+            .max(entry.covered);
         let due = entry.grid.at_or_after(earliest);
         let start = self.displaced(index, due);
         self.arm(
@@ -151,7 +155,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let first = entry
             .grid
             .at_or_after(entry.covered.max(entry.after_last_due()));
-        entry.covered = now;
+        entry.covered = entry.covered.max(now);
         let slots = entry.grid.slots(first, now);
         if slots > 0 {
             self.miss(index, first, slots, reason);

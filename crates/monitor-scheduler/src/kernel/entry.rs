@@ -129,6 +129,19 @@ impl<K, H> Entry<K, H> {
         self.last_due.map_or(Tick::ZERO, |last| last.plus(1))
     }
 
+    /// Accounts for the slots up to the start of a run at `now`. A run beside the grid also stands
+    /// for a slot that is less than half an interval ahead: whoever has just been looked at is not
+    /// looked at again on the heels of it, and a slot that falls into such a run is not missed.
+    pub(super) fn cover(&mut self, due: Tick, now: Tick) {
+        let beside_grid = self.grid.at_or_after(due) != due;
+        let ahead = if beside_grid {
+            self.grid.interval_ms / 2
+        } else {
+            0
+        };
+        self.covered = now.plus(ahead);
+    }
+
     /// The due time of something that starts at `now` outside of the grid.
     pub(super) fn due_at(&self, now: Tick) -> Tick {
         now.max(self.after_last_due())

@@ -311,6 +311,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             && armed.due > self.now
         {
             self.withdraw_wait(index, MissedReason::Withdrawn);
+            // Whoever asks wants to see it looked at soon, even if it just was.
+            self.entries[index].covered = self.now;
             self.arm_slot(index);
         }
         self.check(index);

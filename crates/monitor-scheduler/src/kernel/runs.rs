@@ -146,7 +146,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if queued {
             self.miss_passed(run.index, MissedReason::Overload);
         }
-        self.entries[run.index].covered = now;
+        self.entries[run.index].cover(due, now);
         self.wheel.set(run.index, deadline);
         self.check(run.index);
         Some(Confirmed {

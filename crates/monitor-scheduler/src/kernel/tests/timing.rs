@@ -268,3 +268,20 @@ fn a_report_carries_the_epoch_of_its_due_time() {
         .filter(|(_, note)| matches!(note, Note::Ran(_)));
     assert_eq!(notes.count(), 1, "the slot that was just due");
 }
+
+/// PRB-10, PRB-11: a look beside the grid, here the first after a failure, stands for the slot that
+/// is less than half an interval ahead: the key is not looked at twice in a row, and the slot is
+/// not missed when it falls into that look.
+#[test]
+fn a_run_beside_the_grid_stands_for_the_slot_on_its_heels() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(3 * SECOND));
+    assert_eq!(starts(&mut world, SECOND, Verdict::Failure), [0]);
+    world.run_for(SECOND);
+    assert_eq!(world.ran(0), [0, 2 * SECOND], "the backoff of 2 s");
+    world.run_for(1200); // over the slot at 3 s
+    world.finish(0, Verdict::Success);
+    assert_eq!(missed(&mut world), []);
+    let later = starts(&mut world, 6 * SECOND, Verdict::Success);
+    assert_eq!(later, [6 * SECOND, 9 * SECOND]);
+}
