@@ -39,24 +39,33 @@ impl Browser {
             .path()
             .to_str()
             .context("the temporary folder is not UTF-8")?;
-        let program = Program {
-            path: &driver,
-            arguments: &["--port=0"],
-            // Profiles, caches and crash dumps all go where they will be removed.
-            environment: &[("HOME", home), ("TMPDIR", home), ("XDG_CONFIG_HOME", home)],
-            stdout: Stdio::piped(),
-        };
         let log = folder.path().join("chromedriver.log");
-        let mut process = Process::start(program, &log)?;
-        let stdout = process
-            .take_stdout()
-            .context("chromedriver has no standard output")?;
-        let mut output = BufReader::new(stdout);
-        let Some(port) = port(&mut output)? else {
-            bail!(
-                "chromedriver did not say where it listens: {}",
-                process.post_mortem()
-            );
+        // It takes any free IPv4 port, wants the same one of IPv6, and gives up when somebody has
+        // that: then it has to be asked for another one.
+        let environment = ["HOME", "TMPDIR", "XDG_CONFIG_HOME"].map(|name| (name, home));
+        let mut asked = 0;
+        let (process, mut output, port) = loop {
+            asked += 1;
+            let program = Program {
+                path: &driver,
+                arguments: &["--port=0"],
+                // Profiles, caches and crash dumps all go where they will be removed.
+                environment: &environment,
+                stdout: Stdio::piped(),
+            };
+            let mut process = Process::start(program, &log)?;
+            let stdout = process
+                .take_stdout()
+                .context("chromedriver has no standard output")?;
+            let mut output = BufReader::new(stdout);
+            match listening(&mut output)? {
+                Said::Port(port) => break (process, output, port),
+                Said::PortTaken if asked < MAX_PORTS => {}
+                Said::PortTaken | Said::Nothing => bail!(
+                    "chromedriver did not say where it listens: {}",
+                    process.post_mortem()
+                ),
+            }
         };
         // A full pipe would stop chromedriver, so somebody has to read on.
         thread::spawn(move || output.read_to_end(&mut Vec::new()));
@@ -160,8 +169,19 @@ impl Browser {
     }
 }
 
-/// Reads on until chromedriver says where it listens; `None` when it ends before that.
-fn port(output: &mut impl BufRead) -> Result<Option<u16>> {
+/// How many ports chromedriver may find taken.
+const MAX_PORTS: u32 = 20;
+
+/// What chromedriver said before it listened, or ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Port(u16),
+    PortTaken,
+    Nothing,
+}
+
+/// Reads on until chromedriver says where it listens, or ends.
+fn listening(output: &mut impl BufRead) -> Result<Said> {
     let mut line = String::new();
     while output.read_line(&mut line)? > 0 {
         if let Some((_, rest)) = line.split_once("started successfully on port ") {
@@ -169,11 +189,14 @@ fn port(output: &mut impl BufRead) -> Result<Option<u16>> {
             let port = digits
                 .parse()
                 .with_context(|| format!("not a port: {digits:?}"))?;
-            return Ok(Some(port));
+            return Ok(Said::Port(port));
+        }
+        if line.contains("port not available") {
+            return Ok(Said::PortTaken);
         }
         line.clear();
     }
-    Ok(None)
+    Ok(Said::Nothing)
 }
 
 #[cfg(test)]
@@ -215,9 +238,15 @@ mod tests {
     fn the_port_is_read_from_what_chromedriver_prints() {
         let printed = "Starting ChromeDriver 150 on port 0\nOnly local\n\
                        ChromeDriver was started successfully on port 43519.\nmore\n";
-        assert_eq!(port(&mut printed.as_bytes()).unwrap(), Some(43519));
-        assert_eq!(port(&mut "Starting on port 0\n".as_bytes()).unwrap(), None);
+        assert_eq!(
+            listening(&mut printed.as_bytes()).unwrap(),
+            Said::Port(43519)
+        );
+        let taken = "Starting on port 0\nIPv6 port not available. Exiting...\n";
+        assert_eq!(listening(&mut taken.as_bytes()).unwrap(), Said::PortTaken);
+        let nothing = "Starting on port 0\n";
+        assert_eq!(listening(&mut nothing.as_bytes()).unwrap(), Said::Nothing);
         let odd = "ChromeDriver was started successfully on port x.\n";
-        assert!(port(&mut odd.as_bytes()).is_err());
+        assert!(listening(&mut odd.as_bytes()).is_err());
     }
 }
