@@ -88,11 +88,16 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
     record.took = Some(took);
     record.trigger = trigger(&run);
     record.operation = Some(run.operation.id());
+    let fault = record.fault().map(ToString::to_string);
     if commit(shared, entry, run, record).await == Committed::Fenced {
         // A fenced result is nobody's verdict: dropping the permit gives a trial slot back.
         return Completion::from(Verdict::Ignore);
     }
-    conclude(shared, entry.breaker.as_ref(), permit, verdict)
+    let completion = conclude(shared, entry.breaker.as_ref(), permit, verdict);
+    match fault {
+        Some(fault) => completion.error(fault),
+        None => completion,
+    }
 }
 
 /// Lists an operation as in flight for as long as it lives, so that shutdown can call it off.

@@ -103,6 +103,19 @@ async fn inv_core_2_an_open_breaker_writes_no_failure() {
     assert!(record.started_unix_ms - opened.checked_unix_ms.unwrap() >= 240_000);
 }
 
+/// PRB-30: the schedule shows the last error in words, and keeps it after a success.
+#[tokio::test(start_paused = true)]
+async fn the_last_error_is_shown_in_words() {
+    let (core, _, probe) = checked(Act::Down).await;
+    let mut events = core.subscribe();
+    next_record(&mut events).await;
+    probe.will(Act::Up);
+    next_record(&mut events).await;
+    let schedule = core.view(&id("a")).unwrap().schedule.unwrap();
+    let error = schedule.last_error.unwrap();
+    assert!(error.contains("refused"), "{error}");
+}
+
 /// STB-20: while the store takes nothing, results wait; when it does again, none is missing.
 #[tokio::test(start_paused = true)]
 async fn inv_core_3_results_wait_for_a_store_that_is_full() {
