@@ -1,5 +1,7 @@
 //! The daemon's binary: parse, dispatch, exit code.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

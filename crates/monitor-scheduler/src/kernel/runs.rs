@@ -107,7 +107,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }));
     }
 
-    /// Gives free permits to those who wait, in their order.
+    /// Gives free permits to those who wait, in their order. INV-SCHEDULER-5: called wherever a
+    /// permit comes free, so that nobody waits beside one.
     pub(super) fn dispatch(&mut self) {
         while self.held < self.limit
             && let Some((_, index)) = self.queue.pop_first()

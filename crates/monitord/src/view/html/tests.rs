@@ -1,3 +1,5 @@
+//! What the pieces of the page look like as text.
+
 use std::time::Duration;
 
 use monitor_fault::{Fault, Layer, Reason};
