@@ -83,6 +83,8 @@ pub(super) struct Running {
     /// When it was confirmed; when it was decided on, until then.
     pub(super) started: Tick,
     pub(super) deadline: Tick,
+    /// The backoff has set it, not the grid.
+    pub(super) in_backoff: bool,
     /// It waited in the queue before, where slots may have passed.
     pub(super) queued: bool,
     /// INV-SCHEDULER-4: it holds one process permit.

@@ -348,7 +348,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.withdraw_wait(index, reason);
         self.withdraw_start(index, reason);
         if self.entries[index].is_active() && self.entries[index].run.is_some() {
-            self.miss_passed(index, MissedReason::InFlight);
+            self.miss_during_run(index);
         }
         self.entries[index].again = false;
         self.disown(index);

@@ -39,7 +39,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             (_, Some(Stage::Running)) => self.cancel(index),
             (_, Some(Stage::Cancelled)) => self.give_up(index),
             (_, Some(Stage::Stuck)) => {
-                self.miss_passed(index, MissedReason::InFlight);
+                self.miss_during_run(index);
                 self.watch_slots(index);
             }
             (_, Some(Stage::Starting) | None) => {}
@@ -90,6 +90,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             stage: Stage::Starting,
             started: self.now,
             deadline: self.now,
+            in_backoff: trigger == Trigger::Timer && entry.streak.consecutive() > 0,
             queued: matches!(waited, Wait::Queue(_)),
             permit: true,
             withdrawn: false,
@@ -235,6 +236,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// A run that goes on without a permit keeps its key, whose slots are missed from now on.
     fn get_stuck(&mut self, index: u32) {
+        if self.entries[index].is_active() {
+            self.miss_during_run(index);
+        }
         let entry = &mut self.entries[index];
         if let Some(running) = &mut entry.run {
             running.stage = Stage::Stuck;
@@ -243,6 +247,20 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if self.entries[index].is_active() {
             self.watch_slots(index);
         }
+    }
+
+    /// Reports the slots that passed during the run of a key. One that the backoff has set has
+    /// none: what follows it counts from its end, so no slot is promised before it is given up.
+    pub(super) fn miss_during_run(&mut self, index: u32) {
+        let now = self.now;
+        let entry = &mut self.entries[index];
+        if let Some(run) = &entry.run
+            && run.in_backoff
+            && run.stage != Stage::Stuck
+        {
+            entry.covered = entry.covered.max(now);
+        }
+        self.miss_passed(index, MissedReason::InFlight);
     }
 
     /// Sets the timer of a stuck key to when its next slot will have passed.
@@ -325,13 +343,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     fn release(&mut self, index: u32) {
         self.wheel.clear(index);
         let entry = &mut self.entries[index];
+        if entry.life == Life::Active {
+            self.miss_during_run(index);
+        }
+        let entry = &mut self.entries[index];
         let Some(run) = entry.run.take() else { return };
         match entry.life {
             Life::Removed => return self.free(index),
             Life::Paused => {}
             Life::Active => {
                 let again = std::mem::replace(&mut entry.again, false);
-                self.miss_passed(index, MissedReason::InFlight);
                 if !(again && self.run_again(index)) {
                     self.arm_after(index, &run);
                 }

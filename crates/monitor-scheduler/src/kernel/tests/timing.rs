@@ -8,7 +8,7 @@ use monitor_operation::Epoch;
 use super::super::{Core, Effect, End, Start, Tick};
 use super::{
     Note,
-    world::{MINUTE, QUEUE, SECOND, config, jittery_spec, missed, spec, starts, world},
+    world::{MINUTE, QUEUE, SECOND, build, config, jittery_spec, missed, spec, starts, world},
 };
 use crate::{Completion, MissedReason, Phase, Spec};
 
@@ -284,4 +284,26 @@ fn a_run_beside_the_grid_stands_for_the_slot_on_its_heels() {
     assert_eq!(missed(&mut world), []);
     let later = starts(&mut world, 6 * SECOND, Verdict::Success);
     assert_eq!(later, [6 * SECOND, 9 * SECOND]);
+}
+
+/// PRB-10: a target that never answers is looked at by its backoff; the slots of the grid that
+/// fall into such a look were promised to nobody. Those during the first one were.
+#[test]
+fn no_slot_is_promised_during_a_run_of_the_backoff() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, build(SECOND, 0.0, Duration::from_secs(60)));
+    world.run_for(2500);
+    world.finish(0, Verdict::Failure);
+    assert_eq!(
+        missed(&mut world),
+        [(SECOND, 2, MissedReason::InFlight)],
+        "at 1 and 2 s"
+    );
+    world.run_for(2000); // the backoff
+    assert_eq!(world.ran(0), [0, 4500]);
+    world.run_for(3200);
+    world.finish(0, Verdict::Success);
+    assert_eq!(missed(&mut world), []);
+    let later = starts(&mut world, 2 * SECOND, Verdict::Success);
+    assert_eq!(later, [8 * SECOND, 9 * SECOND]);
 }
