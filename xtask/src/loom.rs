@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::run::cargo;
-use crate::steps::{Progress, Seconds, Step, now};
+use crate::steps::{Progress, Step, now};
 use crate::workspace::Workspace;
 
 /// How many times loom may switch threads where it need not, unless the environment says.
@@ -231,8 +231,8 @@ fn report(results: &[Checked], progress: &Progress) {
         let verdict = if problem.is_some() { "FAILED" } else { "holds" };
         let name = model.name.replace("::tests::", "::").replace("loom::", "");
         progress.print(&format!(
-            "{verdict:6} {:>9}  {} {name}",
-            Seconds(*time).to_string(),
+            "{verdict:6} {:>8.3} s  {} {name}",
+            time.as_secs_f64(),
             model.package
         ));
     }
