@@ -25,3 +25,8 @@ pub use store::{
     Applied, Commit, HistoryRow, LastDue, Loaded, Monitor, Refusal, Source, Store, StoreError,
     StoreErrorKind, Stored,
 };
+
+#[doc(no_inline)]
+pub use monitor_fault as fault;
+#[doc(no_inline)]
+pub use monitor_operation as operation;

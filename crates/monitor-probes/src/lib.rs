@@ -24,3 +24,6 @@ pub use target::{Target, TargetError, parse_target};
 pub use tcp::TcpProbe;
 #[cfg(feature = "http")]
 pub use tls::{Tls, TlsError};
+
+#[doc(no_inline)]
+pub use monitor_model as model;

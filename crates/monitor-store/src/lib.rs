@@ -6,3 +6,6 @@ mod sqlite;
 
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Options, SqliteStore, Stats};
+
+#[doc(no_inline)]
+pub use monitor_model as model;
