@@ -31,12 +31,14 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Sets the next due time after a run: as [`arm_next`](Core::arm_next), but one interval after
-    /// a manual run, so that the timer does not follow on its heels.
+    /// the start of a manual run, unless that has passed, so that the timer does not follow on its
+    /// heels.
     pub(super) fn arm_after(&mut self, index: u32, run: &Running) {
         let entry = &self.entries[index];
         let manual = run.trigger == Trigger::Manual && !run.withdrawn;
-        if manual && entry.streak.consecutive() == 0 {
-            self.arm_beside_grid(index, run.started.plus(entry.grid.interval_ms));
+        let due = run.started.plus(entry.grid.interval_ms);
+        if manual && entry.streak.consecutive() == 0 && due > self.now {
+            self.arm_beside_grid(index, due);
         } else {
             self.arm_next(index);
         }
@@ -100,7 +102,13 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Puts a key that is due into the queue, if it may wait and there is room.
-    pub(super) fn enqueue(&mut self, index: u32, due: Tick, trigger: Trigger) -> bool {
+    pub(super) fn enqueue(
+        &mut self,
+        index: u32,
+        due: Tick,
+        trigger: Trigger,
+        on_grid: bool,
+    ) -> bool {
         let Saturation::Queue { bound } = self.saturation else {
             return false;
         };
@@ -113,6 +121,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         entry.wait = Wait::Queue(Queued {
             due,
             trigger,
+            on_grid,
             ticket,
             since: self.now,
         });

@@ -68,6 +68,7 @@ pub(super) struct Armed {
 pub(super) struct Queued {
     pub(super) due: Tick,
     pub(super) trigger: Trigger,
+    pub(super) on_grid: bool,
     /// Its place in the queue.
     pub(super) ticket: u64,
     pub(super) since: Tick,

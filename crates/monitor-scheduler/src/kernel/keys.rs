@@ -280,7 +280,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         };
         let outcome = if self.has_room() {
             TriggerOutcome::Started
-        } else if self.enqueue(index, due, Trigger::Manual) {
+        } else if self.enqueue(index, due, Trigger::Manual, false) {
             TriggerOutcome::Queued
         } else {
             return TriggerOutcome::Skipped;
@@ -292,7 +292,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             self.note(index, super::tests::Note::Armed(due));
         }
         if outcome == TriggerOutcome::Started {
-            self.start(index, due, Trigger::Manual);
+            self.start(index, due, Trigger::Manual, false);
         }
         outcome
     }

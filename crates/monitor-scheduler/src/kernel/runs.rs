@@ -65,8 +65,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             self.miss(index, due, slots, MissedReason::Stalled);
             self.arm_next(index);
         } else if self.has_room() {
-            self.start(index, due, Trigger::Timer);
-        } else if !self.enqueue(index, due, Trigger::Timer) {
+            self.start(index, due, Trigger::Timer, on_grid);
+        } else if !self.enqueue(index, due, Trigger::Timer, on_grid) {
             self.miss(index, due, 1, MissedReason::Overload);
             self.arm_next(index);
         }
@@ -78,10 +78,11 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Takes the key and a permit for a run, and asks the shell to begin it.
-    pub(super) fn start(&mut self, index: u32, due: Tick, trigger: Trigger) {
+    pub(super) fn start(&mut self, index: u32, due: Tick, trigger: Trigger, on_grid: bool) {
         let serial = self.next_serial();
         let entry = &mut self.entries[index];
         debug_assert!(entry.run.is_none(), "INV-SCHEDULER-2: one run per key");
+        let failing = entry.streak.consecutive() > 0;
         let waited = std::mem::replace(&mut entry.wait, Wait::Nothing);
         entry.run = Some(Running {
             serial,
@@ -90,7 +91,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             stage: Stage::Starting,
             started: self.now,
             deadline: self.now,
-            in_backoff: trigger == Trigger::Timer && entry.streak.consecutive() > 0,
+            in_backoff: trigger == Trigger::Timer && !on_grid && failing,
             queued: matches!(waited, Wait::Queue(_)),
             permit: true,
             withdrawn: false,
@@ -117,7 +118,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             let Wait::Queue(queued) = self.entries[index].wait else {
                 continue;
             };
-            self.start(index, queued.due, queued.trigger);
+            self.start(index, queued.due, queued.trigger, queued.on_grid);
             self.check(index);
         }
     }
@@ -138,17 +139,20 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         running.stage = Stage::Running;
         running.started = now;
         running.deadline = deadline;
-        let (due, queued) = (running.due, running.queued);
+        let begun = *running;
         entry.epoch = entry.epoch.max(epoch);
         entry.past.started = Some(now);
         self.started_total += 1;
-        self.settle(run.index, due, due);
+        self.settle(run.index, begun.due, begun.due);
         #[cfg(test)]
-        self.note(run.index, super::tests::Note::Ran(due));
-        if queued {
-            self.miss_passed(run.index, MissedReason::Overload);
-        }
-        self.entries[run.index].cover(due, now);
+        self.note(run.index, super::tests::Note::Ran(begun.due));
+        let reason = if begun.queued {
+            MissedReason::Overload
+        } else {
+            MissedReason::Stalled
+        };
+        self.miss_before(run.index, &begun, reason);
+        self.entries[run.index].cover(begun.due, now);
         self.wheel.set(run.index, deadline);
         self.check(run.index);
         Some(Confirmed {
@@ -184,12 +188,13 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.judge(run.index, end);
         self.return_permit(run.index);
         self.effects.push(Effect::Gone { run });
+        // Before the key is free: whoever leaves the queue makes room for its next run.
+        self.dispatch();
         if claim_ended {
             self.release(run.index);
         } else {
             self.get_stuck(run.index);
         }
-        self.dispatch();
     }
 
     /// The last clone of the claim of a run is gone.
@@ -199,7 +204,6 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         running.claim_ended = true;
         if running.handler_ended {
             self.release(run.index);
-            self.dispatch();
         }
     }
 
@@ -361,17 +365,19 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.check(index);
     }
 
-    /// Starts the run that was asked for while another one was going on, or queues it.
+    /// Starts the run that was asked for while another one was going on, or queues it. Where there
+    /// is no room for it any more that is reported: it was promised.
     fn run_again(&mut self, index: u32) -> bool {
         let due = self.entries[index].due_at(self.now);
         let room = self.has_room();
-        if !room && !self.enqueue(index, due, Trigger::Manual) {
+        if !room && !self.enqueue(index, due, Trigger::Manual, false) {
+            self.miss(index, due, 1, MissedReason::Overload);
             return false;
         }
         #[cfg(test)]
         self.note(index, super::tests::Note::Armed(due));
         if room {
-            self.start(index, due, Trigger::Manual);
+            self.start(index, due, Trigger::Manual, false);
         }
         true
     }
@@ -382,9 +388,15 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if let Some(run) = entry.run.take_if(|run| run.stage == Stage::Starting) {
             self.held -= 1;
             self.miss(index, run.due, 1, reason);
-            if run.queued {
-                self.miss_passed(index, reason);
-            }
+            self.miss_before(index, &run, reason);
+        }
+    }
+
+    /// Reports the slots that passed while a run waited in the queue or for its driver. One that
+    /// the backoff has set has none in the latter case.
+    fn miss_before(&mut self, index: u32, run: &Running, reason: MissedReason) {
+        if run.queued || !run.in_backoff {
+            self.miss_passed(index, reason);
         }
     }
 

@@ -88,6 +88,47 @@ fn triggers_during_a_run_come_to_one_more_run() {
     assert_eq!(world.running(), [0_u8; 0]);
 }
 
+/// PRB-5, PRB-20: one more run that was promised gets the place in the queue that its own permit
+/// makes free; if there is no room at all that is reported.
+#[test]
+fn one_more_run_is_not_lost_to_a_full_queue() {
+    for bound in [1, 0] {
+        let mut world = world(2, Saturation::Queue { bound });
+        for key in 0..3 {
+            world.schedule(key, spec(MINUTE));
+        }
+        world.run_for(SECOND);
+        assert_eq!(world.running(), [0, 1]);
+        world.missed.clear();
+        assert_eq!(world.trigger(0), TriggerOutcome::Coalesced);
+        world.core.set_limit(2 - usize::from(bound == 0), world.now);
+        world.finish(0, Verdict::Success);
+        let depth = world.core.status(world.now).queue_depth;
+        let told = missed(&mut world);
+        if bound == 1 {
+            assert_eq!((world.running(), depth, told), (vec![1, 2], 1, vec![]));
+        } else {
+            let expected = vec![(SECOND, 1, MissedReason::Overload)];
+            assert_eq!((world.running(), depth, told), (vec![1], 0, expected));
+        }
+    }
+}
+
+/// PRB-33: a manual run that takes longer than the interval is not followed by the timer at once.
+#[test]
+fn the_timer_does_not_follow_on_the_heels_of_a_long_manual_run() {
+    let mut world = world(3, QUEUE);
+    world.schedule(0, spec(2 * SECOND));
+    starts(&mut world, SECOND, Verdict::Success);
+    world.trigger(0);
+    world.run_for(2500);
+    world.finish(0, Verdict::Success);
+    assert_eq!(
+        starts(&mut world, 3 * SECOND, Verdict::Success),
+        [4 * SECOND, 6 * SECOND]
+    );
+}
+
 /// PRB-20: a trigger that comes to nothing says so; the original returned true.
 #[test]
 fn a_trigger_tells_what_it_came_to() {
@@ -279,6 +320,23 @@ fn pause_and_resume() {
     assert!(missed(&mut world).is_empty());
 }
 
+/// PRB-10, PRB-31: the first run after a pause is one of the grid, also of a key that was failing.
+#[test]
+fn slots_during_the_run_after_a_pause_are_missed() {
+    let mut world = world(1, QUEUE);
+    world.schedule(0, spec(SECOND));
+    starts(&mut world, 500, Verdict::Failure);
+    world.core.pause(&0, world.now);
+    world.core.resume(&0, Epoch::default(), world.now);
+    world.run_for(2000);
+    assert_eq!(world.ran(0), [0, SECOND]);
+    world.finish(0, Verdict::Success);
+    assert_eq!(
+        missed(&mut world),
+        [(2 * SECOND, 1, MissedReason::InFlight)]
+    );
+}
+
 /// A paused key stays paused when it is edited.
 #[test]
 fn an_edit_does_not_end_a_pause() {
@@ -303,6 +361,19 @@ fn a_run_that_has_not_begun_can_be_taken_back() {
     world.after();
     assert_eq!(missed(&mut world), [(0, 1, MissedReason::Withdrawn)]);
     assert_eq!(world.core.status(world.now).current_concurrency, 0);
+}
+
+/// PRB-5, PRB-10: the slots that pass while a run waits for its driver to begin it are missed.
+#[test]
+fn slots_before_a_late_beginning_are_missed() {
+    let mut world = world(1, QUEUE);
+    world.prompt = false;
+    world.schedule(0, spec(SECOND));
+    world.run_for(2500);
+    let run = world.starting.remove(0);
+    assert!(world.confirm(run));
+    world.after();
+    assert_eq!(missed(&mut world), [(SECOND, 2, MissedReason::Stalled)]);
 }
 
 /// PRB-4, PRB-32: above a lowered limit nothing starts; a raised one is used at once.
