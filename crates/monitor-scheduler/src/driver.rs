@@ -105,7 +105,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
                 return next.map(|tick| self.shared.instant(tick));
             }
             for effect in effects {
-                self.carry_out(effect);
+                // Observers, destructors of handlers and clones of keys are somebody else's code:
+                // a panic in it must not take the driver down.
+                let done = catch_unwind(AssertUnwindSafe(|| self.carry_out(effect)));
+                if done.is_err() {
+                    tracing::error!("an observer, a key or the end of a handler panicked");
+                }
             }
         }
     }
@@ -178,7 +183,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             ended: ending.ended.duration(),
             how: ending.how,
         };
-        self.tell(|observer| observer.finished(finished));
+        self.shared.observer.finished(finished);
     }
 
     fn missed(&self, missed: &Missed<Arc<K>>) {
@@ -200,16 +205,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             interval,
             reason,
         };
-        self.tell(|observer| observer.missed(missed));
-    }
-
-    /// Tells the observer something. It is somebody else's code: a panic in it must not take the
-    /// driver down.
-    fn tell(&self, what: impl FnOnce(&dyn crate::Observer<K>)) {
-        let told = catch_unwind(AssertUnwindSafe(|| what(&*self.shared.observer)));
-        if told.is_err() {
-            tracing::error!("the observer of the scheduler panicked");
-        }
+        self.shared.observer.missed(missed);
     }
 }
 

@@ -189,8 +189,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// Runs a key now: instead of at its next due time if it waits for that, or once more after
     /// the run that is going on.
     ///
-    /// After a manual run that does not fail the timer follows one interval later and then goes
-    /// back to the slots. Unless the spec says otherwise a trigger ends the backoff.
+    /// After a manual run that does not fail the timer follows one interval after its start, or at
+    /// the next slot if that has passed, and then goes back to the slots. Unless the spec says
+    /// otherwise a trigger ends the backoff.
     pub fn trigger(&self, key: &K) -> TriggerOutcome {
         self.shared().change(|core, now| core.trigger(key, now))
     }

@@ -284,3 +284,33 @@ async fn an_observer_may_panic() {
         "each has an operation of its own"
     );
 }
+
+/// A handler that panics when it is destroyed takes nobody else down.
+#[tokio::test(start_paused = true)]
+async fn a_destructor_may_panic() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+    let (scheduler, _ear) = scheduler(2, Saturation::Skip);
+    let gauge = Gauge::default();
+    let bomb = Bomb;
+    let handler = move |_run: Run<Key>| {
+        let _held = &bomb;
+        std::future::ready(Verdict::Success)
+    };
+    scheduler.schedule("bad", spec(secs(1)), handler).unwrap();
+    schedule(
+        &scheduler,
+        &gauge,
+        "good",
+        spec(secs(1)),
+        Duration::ZERO,
+        Verdict::Success,
+    );
+    assert!(scheduler.cancel(&"bad").is_some());
+    sleep(Duration::from_millis(3500)).await;
+    assert_eq!(gauge.starts("good").len(), 4);
+}

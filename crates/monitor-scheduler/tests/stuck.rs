@@ -91,3 +91,19 @@ async fn next(ended: Ended2) -> (Ended2, (u32, Ended)) {
     .await
     .unwrap()
 }
+
+/// With the last handle the thread of the driver ends, and lets go of all it held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_thread_ends_with_the_last_handle() {
+    let (ends, mut ended) = mpsc::channel();
+    let ear = Arc::new(Ends(Mutex::new(ends)));
+    let scheduler = Scheduler::new(Config::default(), Operations::new(), ear.clone());
+    let spec = Spec::builder(secs(3600)).immediate(true).build().unwrap();
+    let handler = |_run: Run<u32>| std::future::ready(Verdict::Success);
+    scheduler.schedule(1, spec, handler).unwrap();
+    (ended, _) = next(ended).await;
+    drop((scheduler, ended));
+    while Arc::strong_count(&ear) > 1 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -108,7 +108,7 @@ impl Ledger {
 impl World {
     /// Whether this is a slot of a key that runs each interval from the start of unix time on.
     fn is_slot(&self, at: u64) -> bool {
-        (at + 1_234_567) % INTERVAL == 0
+        (at + 1_234_567).is_multiple_of(INTERVAL)
     }
 
     /// Ends the run of key 0, and lets a key that was given up go back to its backoff.
