@@ -111,7 +111,11 @@ async fn invalid_utf8() {
 async fn connections_that_end_too_early() {
     let target = Target::half_answer().await.expect("a target");
     let fault = down(&http(&target.url())).await;
-    assert_eq!(place(&fault), (Layer::Response, Reason::Closed), "{fault}");
+    assert_eq!(
+        place(&fault),
+        (Layer::Response, Reason::Incomplete),
+        "{fault}"
+    );
     let target = Target::close_at_once().await.expect("a target");
     let fault = down(&http(&target.url())).await;
     assert!(

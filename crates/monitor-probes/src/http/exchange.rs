@@ -98,8 +98,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
         if body.size_hint().lower() > limit {
             return Err(too_large(limit));
         }
-        while let Some(frame) = drive(&mut self.connection, body.frame()).await? {
-            let frame = frame.map_err(|error| Fault::classify(&error, Layer::Response))?;
+        while let Some(frame) = drive(&mut self.connection, body.frame())
+            .await
+            .map_err(cut_off)?
+        {
+            let frame = frame.map_err(|error| cut_off(Fault::classify(&error, Layer::Response)))?;
             let Some(data) = frame.data_ref() else {
                 continue;
             };
@@ -112,6 +115,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
             }
         }
         Ok(read)
+    }
+}
+
+/// Closed within a body is half an answer.
+fn cut_off(fault: Fault) -> Fault {
+    match fault.reason() {
+        Reason::Closed => Fault::new(Layer::Response, Reason::Incomplete)
+            .with_detail("the connection was closed within the body"),
+        _ => fault,
     }
 }
 

@@ -67,8 +67,8 @@ impl FromStr for StatusSet {
 
 fn range(text: &str) -> Option<RangeInclusive<u16>> {
     if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
-        let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
-        return Some(class * 100..=class * 100 + 99);
+        let first = status(&format!("{class}00"))?;
+        return Some(first..=first + 99);
     }
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (status(first.trim())?, status(last.trim())?),
@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn refuses_what_is_no_status() {
         for text in [
-            "", "0", "99", "600", "2", "2x", "0xx", "6xx", "299-200", "200,", "+20", "-1",
+            "", "0", "99", "600", "2", "2x", "0xx", "6xx", "+2xx", "02xx", "299-200", "200,",
+            "+20", "-1",
         ] {
             let error = text.parse::<StatusSet>().expect_err(text).to_string();
             assert!(error.contains("such as 200-299"), "{error}");
