@@ -130,6 +130,7 @@ fn own_limits() {
         (100, Reason::NetworkDown),     // ENETDOWN
         (1, Reason::PermissionDenied),  // EPERM
         (13, Reason::PermissionDenied), // EACCES
+        (97, Reason::Unsupported),      // EAFNOSUPPORT: no IPv6 here
     ];
     for (code, reason) in table {
         for stage in Layer::ALL {

@@ -120,11 +120,16 @@ impl Race {
 /// How much a failed attempt tells, most last.
 fn rank(address: SocketAddr, fault: &Fault) -> u8 {
     match fault.blame() {
-        Blame::Prober if address.is_ipv6() && fault.reason() == Reason::PortsExhausted => 0,
+        Blame::Prober if address.is_ipv6() && no_family(fault.reason()) => 0,
         Blame::Path => 1,
         Blame::Target => 2,
         _ => 3,
     }
+}
+
+/// What a machine without IPv6 says: no such address of its own, or no such family at all.
+fn no_family(reason: Reason) -> bool {
+    matches!(reason, Reason::PortsExhausted | Reason::Unsupported)
 }
 
 #[cfg(test)]
@@ -139,7 +144,7 @@ mod tests {
 
     fn verdict(failed: &[(&str, Reason)]) -> Fault {
         let layer = |reason| match reason {
-            Reason::PortsExhausted | Reason::DescriptorLimit => Layer::Local,
+            Reason::PortsExhausted | Reason::DescriptorLimit | Reason::Unsupported => Layer::Local,
             _ => Layer::Connect,
         };
         let failed = failed
@@ -178,6 +183,11 @@ mod tests {
                 Reason::Refused,
             ),
             (vec![(v6, Reason::PortsExhausted)], Reason::PortsExhausted),
+            (
+                vec![(v6, Reason::Unsupported), (v4, Reason::Refused)],
+                Reason::Refused,
+            ),
+            (vec![(v6, Reason::Unsupported)], Reason::Unsupported),
         ] {
             assert_eq!(verdict(&failed).reason(), expected, "{failed:?}");
         }

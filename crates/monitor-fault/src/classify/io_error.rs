@@ -12,12 +12,13 @@ pub(super) fn recognise(error: &Error, stage: Layer) -> Option<Fault> {
 }
 
 /// The prober's own limits, by the numbers that Linux shares over its architectures (MIPS and
-/// SPARC apart, which have their own for `ENOBUFS`).
+/// SPARC apart, which have their own for `ENOBUFS` and `EAFNOSUPPORT`).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn of_code(code: i32) -> Option<Fault> {
     let reason = match code {
         12 => Reason::OutOfMemory,          // ENOMEM
         23 | 24 => Reason::DescriptorLimit, // ENFILE, EMFILE
+        97 => Reason::Unsupported,          // EAFNOSUPPORT
         105 => Reason::BufferLimit,         // ENOBUFS
         _ => return None,
     };
@@ -37,6 +38,7 @@ fn of_code(code: i32) -> Option<Fault> {
     let reason = match code {
         12 => Reason::OutOfMemory,
         23 | 24 => Reason::DescriptorLimit,
+        47 => Reason::Unsupported,
         55 => Reason::BufferLimit,
         _ => return None,
     };
@@ -49,6 +51,7 @@ fn of_code(code: i32) -> Option<Fault> {
     let reason = match code {
         8 | 14 => Reason::OutOfMemory, // ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY
         10024 => Reason::DescriptorLimit, // WSAEMFILE
+        10047 => Reason::Unsupported,  // WSAEAFNOSUPPORT
         10055 => Reason::BufferLimit,  // WSAENOBUFS
         _ => return None,
     };
