@@ -88,6 +88,7 @@ impl World {
     /// Does one thing, told by a thread that looked at the clock so long ago.
     fn apply(&mut self, op: Op, ago_ms: u64) {
         let now = Tick(self.now.0.saturating_sub(ago_ms));
+        let before = self.core.now;
         match op {
             Op::Pass(ms) => self.run_for(ms),
             Op::Stall(ms) => self.stall(ms),
@@ -142,6 +143,7 @@ impl World {
             }
             Op::Clear => drop(self.core.clear(now)),
         }
+        assert!(self.core.now >= before, "the clock of the kernel went back");
         self.after();
     }
 
