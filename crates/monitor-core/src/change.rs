@@ -1,11 +1,11 @@
 //! Changes of monitors. In memory first - which fences what is in flight - then in the store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use monitor_breaker::Breaker;
-use monitor_model::{EventKind, Lifecycle, Monitor, MonitorId, Status};
+use monitor_model::{EventKind, Lifecycle, Monitor, MonitorId, Status, StoreError};
 use monitor_operation::{Cause, Epoch};
 
 use crate::core::Shared;
@@ -44,7 +44,14 @@ pub(crate) async fn define(
     }
     if let Some(stored) = stored.as_ref().filter(|stored| is_same(&stored.monitor)) {
         shared.loaded().remove(&id);
-        let entry = Arc::new(Entry::new(definition, breaker, stored.status.clone()));
+        // Above the row's if a change failed before there was an entry to note it.
+        let epoch = shared.operations.epoch(&id).unwrap_or_default();
+        let is_behind = epoch > stored.status.epoch;
+        let status = Status {
+            epoch,
+            ..stored.status.clone()
+        };
+        let entry = Arc::new(Entry::new(definition, breaker, status, is_behind));
         let accounted = delivery::record_absence(shared, &entry, stored);
         install(shared, &entry, First::After(accounted))?;
         return Ok(Defined::Unchanged);
@@ -52,32 +59,50 @@ pub(crate) async fn define(
 
     let is_new = former.is_none() && stored.is_none();
     let epoch = fence(shared, &id, Cause::Edited);
-    let status = match shared.store.define(definition.monitor.clone(), epoch).await {
+    let monitor = definition.monitor.clone();
+    let status = match write_definition(shared, former.as_deref(), monitor, epoch).await {
         Ok(status) => status,
         Err(error) => {
             if let Some(former) = former {
-                // Back to what it was; its row catches up with the epoch at the next delivery.
-                former.behind.store(true, Relaxed);
-                former.changed(Status {
-                    epoch,
-                    ..former.status()
-                });
                 install(shared, &former, First::Slot)?;
             }
             return Err(error.into());
         }
     };
     shared.loaded().remove(&id);
-    let entry = Arc::new(Entry::new(definition, breaker, status));
-    install(shared, &entry, First::Now)?;
+    let entry = Arc::new(Entry::new(definition, breaker, status, false));
+    // Told before it can be checked: its first result comes after.
     shared
         .hub
         .publish(EventKind::Defined { monitor: id, epoch });
+    install(shared, &entry, First::Now)?;
     Ok(if is_new {
         Defined::Added
     } else {
         Defined::Edited
     })
+}
+
+/// Writes a definition over the former one. If that fails the former one stands under the new
+/// epoch, and its row catches up later.
+async fn write_definition(
+    shared: &Shared,
+    former: Option<&Entry>,
+    monitor: Monitor,
+    epoch: Epoch,
+) -> Result<Status, StoreError> {
+    let Some(former) = former else {
+        return shared.store.define(monitor, epoch).await;
+    };
+    let mut row = former.row.lock().await;
+    let written = match delivery::catch_up(shared, former, &mut row).await {
+        Ok(()) => shared.store.define(monitor, epoch).await,
+        Err(error) => Err(error),
+    };
+    if written.is_err() {
+        former.fell_behind(&mut row, epoch, former.status().lifecycle);
+    }
+    written
 }
 
 pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool, CoreError> {
@@ -88,6 +113,10 @@ pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool,
         return Ok(false);
     }
     let epoch = fence(shared, id, Cause::Deleted);
+    let mut row = match &entry {
+        Some(entry) => Some(entry.row.lock().await),
+        None => None,
+    };
     match shared.store.delete(id, epoch).await {
         Ok(deleted) => {
             shared.entries().remove(id);
@@ -98,14 +127,9 @@ pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool,
             Ok(deleted)
         }
         Err(error) => {
-            if let Some(entry) = entry {
-                let status = Status {
-                    epoch,
-                    lifecycle: Lifecycle::Paused,
-                    ..entry.status()
-                };
-                entry.changed(status);
-                entry.behind.store(true, Relaxed);
+            if let (Some(entry), Some(row)) = (&entry, &mut row) {
+                entry.fell_behind(row, epoch, Lifecycle::Paused);
+                install(shared, entry, First::Slot)?;
             }
             Err(error.into())
         }
@@ -123,7 +147,7 @@ pub(crate) async fn set_lifecycle(
         return Ok(None);
     };
     let before = entry.status();
-    if before.lifecycle == lifecycle && !entry.behind.load(Relaxed) {
+    if before.lifecycle == lifecycle && !entry.row.lock().await.is_behind {
         return Ok(Some(before));
     }
     // Before the row: what is in flight loses its right now. A paused monitor is resumed after the
@@ -131,34 +155,28 @@ pub(crate) async fn set_lifecycle(
     shared.scheduler.pause(id);
     shared.operations.fence(id, Cause::Paused);
     let epoch = shared.operations.epoch(id).unwrap_or_default();
+    let mut row = entry.row.lock().await;
     match shared.store.set_lifecycle(id, lifecycle, epoch).await {
         Ok(status) => {
-            entry.behind.store(false, Relaxed);
-            let status = status.unwrap_or(Status {
+            let status = status.unwrap_or_else(|| Status {
                 epoch,
                 lifecycle,
-                ..before
+                ..entry.status()
             });
-            entry.changed(status.clone());
+            entry.wrote(&mut row, status.clone());
+            shared.hub.publish(EventKind::Lifecycle {
+                monitor: id.clone(),
+                lifecycle,
+                epoch,
+            });
             if lifecycle == Lifecycle::Active {
                 shared.scheduler.resume(id);
             }
-            let monitor = id.clone();
-            shared.hub.publish(EventKind::Lifecycle {
-                monitor,
-                lifecycle,
-                epoch,
-            });
             Ok(Some(status))
         }
         Err(error) => {
             // Whichever way it was to go, it rests now, in memory alone.
-            entry.behind.store(true, Relaxed);
-            entry.changed(Status {
-                epoch,
-                lifecycle: Lifecycle::Paused,
-                ..before
-            });
+            entry.fell_behind(&mut row, epoch, Lifecycle::Paused);
             Err(error.into())
         }
     }

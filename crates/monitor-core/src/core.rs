@@ -6,9 +6,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use monitor_model::{Event, Health, Lifecycle, Loaded, MonitorId, Status, Store, Stored, majority};
+use monitor_model::{
+    Event, Health, Lifecycle, Loaded, MonitorId, Status, Store, StoreError, Stored, majority,
+};
 use monitor_operation::{Canceller, OperationId, Operations};
 use monitor_scheduler::{Scheduler, TriggerOutcome};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 
 use crate::builder::Builder;
@@ -40,10 +43,12 @@ pub(crate) struct Shared {
     /// across awaits, therefore an async lock; no run ever takes it.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) shutting_down: AtomicBool,
-    /// INV-CORE-4: what is in flight, and how to call it off: it ends cancelled, never down.
+    /// What the store has not taken by now has been counted as lost.
+    pub(crate) is_over: AtomicBool,
+    /// Where records wait for the store, whoever tells of them.
+    pub(crate) runtime: Handle,
+    /// INV-CORE-4: who looks, and how to call it off: it ends cancelled, never down.
     running: Mutex<HashMap<OperationId, Canceller>>,
-    /// How many of them there are.
-    pub(crate) in_flight: watch::Sender<usize>,
     /// INV-CORE-3: how many records are on their way to the store. One leaves when the store has
     /// taken or refused it; what is left at the end is told.
     pub(crate) undelivered: watch::Sender<u64>,
@@ -75,8 +80,9 @@ impl Shared {
             loaded: Mutex::new(loaded),
             changes: tokio::sync::Mutex::new(()),
             shutting_down: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            runtime: Handle::current(),
             running: Mutex::default(),
-            in_flight: watch::Sender::new(0),
             undelivered: watch::Sender::new(0),
             store_error: Mutex::default(),
         }
@@ -98,11 +104,20 @@ impl Shared {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn note_store_error(&self, error: Option<String>) {
-        *self
-            .store_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = error;
+    /// Notes whether the store took the last write. Logged when that changes: while the store
+    /// fails, every record that waits is offered again and again.
+    pub(crate) fn note_store(&self, error: Option<&StoreError>) {
+        let error = error.map(ToString::to_string);
+        let before = {
+            let store_error = self.store_error.lock();
+            let mut store_error = store_error.unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *store_error, error.clone())
+        };
+        match (before, error) {
+            (None, Some(error)) => tracing::warn!(%error, "results wait for the store"),
+            (Some(_), None) => tracing::info!("the store takes results again"),
+            _ => {}
+        }
     }
 
     /// A time of the scheduler in unix milliseconds.

@@ -2,22 +2,25 @@
 //! tried again until it can, and what shutdown cuts off is counted and told.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use monitor_model::{
-    Commit, EventKind, Lifecycle, MonitorId, Record, Refusal, StoreErrorKind, Stored, Unobserved,
+    Commit, EventKind, LastDue, Lifecycle, MonitorId, Record, Refusal, Status, StoreError,
+    StoreErrorKind, Stored, Unobserved,
 };
 use monitor_operation::Cause;
 use monitor_scheduler::{Missed, MissedReason, Observer};
 
 use crate::core::{Shared, unix_ms};
-use crate::entry::Entry;
-use crate::run::fenced;
+use crate::entry::{Entry, Row};
 
 /// Between two attempts to write what the store did not take.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the clock may be set back across the same time before its results are refused.
+const CLOCK_SET_BACK: u32 = 16;
 
 pub(crate) enum Delivery {
     /// Written and told.
@@ -46,67 +49,81 @@ impl Drop for OnItsWay {
 
 /// Offers a record to the store once.
 pub(crate) async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> Delivery {
-    if !catch_up(shared, entry).await {
-        return Delivery::Failed;
-    }
-    match shared.store.commit(record.clone()).await {
-        Ok(Commit::Applied(applied)) => {
-            shared.note_store_error(None);
-            entry.applied(&applied);
+    let mut row = entry.row.lock().await;
+    let written = match catch_up(shared, entry, &mut row).await {
+        Ok(()) => write(shared, record.clone()).await,
+        Err(error) => Err(error),
+    };
+    shared.note_store(written.as_ref().err());
+    match written {
+        Ok((record, Commit::Applied(applied))) => {
             let changed = applied.status.outcome != applied.previous;
+            entry.wrote(&mut row, applied.status.clone());
             shared.hub.publish(EventKind::Committed {
-                record: Box::new(record.clone()),
+                record: Box::new(record),
                 status: Box::new(applied.status),
                 changed_from: changed.then_some(applied.previous),
             });
             Delivery::Applied
         }
-        Ok(Commit::Refused(refusal)) => Delivery::Refused(match refusal {
+        Ok((_, Commit::Refused(refusal))) => Delivery::Refused(match refusal {
             Refusal::Paused => Cause::Paused,
             Refusal::Gone => Cause::Deleted,
             _ => Cause::Superseded,
         }),
         Err(error) => {
-            tracing::warn!(monitor = %record.monitor, %error, "a result waits for the store");
-            shared.note_store_error(Some(error.to_string()));
+            tracing::debug!(monitor = %record.monitor, %error, "a record waits for the store");
             Delivery::Failed
         }
     }
 }
 
-/// Brings the row of a monitor up to the epoch that memory has, if a write of it failed before.
-async fn catch_up(shared: &Shared, entry: &Entry) -> bool {
-    if !entry.behind.load(Relaxed) {
-        return true;
+/// Commits a record, and returns it as it was written.
+///
+/// The due times of a process rise, so that one which has its record already means that the clock
+/// was set back between two processes. What was seen is kept all the same, a millisecond beside
+/// the record of the former time; that nobody looked is not worth a second one.
+async fn write(shared: &Shared, mut record: Record) -> Result<(Record, Commit), StoreError> {
+    for _ in 0..CLOCK_SET_BACK {
+        let commit = shared.store.commit(record.clone()).await?;
+        if commit != Commit::Refused(Refusal::Duplicate) || record.operation.is_none() {
+            return Ok((record, commit));
+        }
+        record.due_unix_ms = record.due_unix_ms.saturating_add(1);
     }
-    let status = entry.status();
-    match shared
-        .store
-        .set_lifecycle(&status.monitor, status.lifecycle, status.epoch)
-        .await
-    {
-        Ok(_) => {
-            entry.behind.store(false, Relaxed);
-            true
-        }
-        // Somebody has written this epoch or a newer one: it is not behind.
-        Err(error) if error.kind == StoreErrorKind::Conflict => {
-            entry.behind.store(false, Relaxed);
-            true
-        }
-        Err(error) => {
-            shared.note_store_error(Some(error.to_string()));
-            false
-        }
-    }
+    Ok((record, Commit::Refused(Refusal::Duplicate)))
 }
 
-/// Offers a record until the store has taken or refused it.
-pub(crate) async fn insist(shared: &Shared, entry: &Entry, record: &Record) {
+/// Brings the row of a monitor up to the epoch that memory has, if a write of it failed before.
+pub(crate) async fn catch_up(
+    shared: &Shared,
+    entry: &Entry,
+    row: &mut Row,
+) -> Result<(), StoreError> {
+    if row.is_behind {
+        let Status {
+            monitor,
+            lifecycle,
+            epoch,
+            ..
+        } = entry.status();
+        match shared.store.set_lifecycle(&monitor, lifecycle, epoch).await {
+            // Somebody has written this epoch or a newer one: it is not behind.
+            Err(error) if error.kind != StoreErrorKind::Conflict => return Err(error),
+            _ => row.is_behind = false,
+        }
+    }
+    Ok(())
+}
+
+/// Offers a record until the store has taken or refused it, or the core is over. Returns why it
+/// was refused.
+pub(crate) async fn insist(shared: &Shared, entry: &Entry, record: &Record) -> Option<Cause> {
     loop {
         match offer(shared, entry, record).await {
-            Delivery::Applied => return,
-            Delivery::Refused(cause) => return fenced(shared, entry, cause),
+            Delivery::Applied => return None,
+            Delivery::Refused(cause) => return Some(cause),
+            Delivery::Failed if shared.is_over.load(Acquire) => return None,
             Delivery::Failed => tokio::time::sleep(RETRY_EVERY).await,
         }
     }
@@ -115,51 +132,58 @@ pub(crate) async fn insist(shared: &Shared, entry: &Entry, record: &Record) {
 /// The due times of a monitor that nobody looked at, in the order in which they were told.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    waiting: VecDeque<Record>,
+    waiting: VecDeque<(Record, OnItsWay)>,
     /// A task empties it.
     is_emptied: bool,
 }
 
 impl Outbox {
     /// Adds a record; one that continues the last one is merged into it, so that a store that fails
-    /// for hours does not fill the memory.
-    fn push(&mut self, record: Record) {
-        if let Some(last) = self.waiting.back_mut() {
-            let end = last.due_unix_ms + i64::from(last.slots) * last.interval_ms;
+    /// for hours does not fill the memory, and its own count comes back.
+    fn push(&mut self, record: Record, on_its_way: OnItsWay) -> Option<OnItsWay> {
+        if let Some((last, _)) = self.waiting.back_mut() {
+            let end = LastDue::of(last).end_unix_ms();
             if last.reason() == record.reason()
                 && last.epoch == record.epoch
                 && last.interval_ms == record.interval_ms
-                && end == record.due_unix_ms
+                && end.saturating_add(last.interval_ms) == record.due_unix_ms
             {
                 last.slots = last.slots.saturating_add(record.slots);
-                return;
+                return Some(on_its_way);
             }
         }
-        self.waiting.push_back(record);
+        self.waiting.push_back((record, on_its_way));
+        None
     }
 }
 
 fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
+    let on_its_way = OnItsWay::new(shared);
     let mut outbox = entry.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-    outbox.push(record);
-    if std::mem::replace(&mut outbox.is_emptied, true) {
+    let merged = outbox.push(record, on_its_way);
+    let is_emptied = std::mem::replace(&mut outbox.is_emptied, true);
+    drop(outbox);
+    drop(merged); // under no lock: it wakes who waits for the count
+    if is_emptied {
         return;
     }
-    drop(outbox);
     let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
-    tokio::spawn(async move {
-        while let Some(record) = next(&entry) {
-            let _on_its_way = OnItsWay::new(&shared);
-            insist(&shared, &entry, &record).await;
+    // The scheduler's driver, which tells what was missed, may have a runtime of its own that ends
+    // with it.
+    shared.runtime.clone().spawn(async move {
+        while let Some((record, _on_its_way)) = next(&entry) {
+            if let Some(cause) = insist(&shared, &entry, &record).await {
+                tracing::debug!(monitor = %record.monitor, %cause, "missed due times are not recorded");
+            }
         }
     });
 }
 
-fn next(entry: &Entry) -> Option<Record> {
+fn next(entry: &Entry) -> Option<(Record, OnItsWay)> {
     let mut outbox = entry.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-    let record = outbox.waiting.pop_front();
-    outbox.is_emptied = record.is_some();
-    record
+    let next = outbox.waiting.pop_front();
+    outbox.is_emptied = next.is_some();
+    next
 }
 
 /// Records the due times between the end of a monitor's history and now: the process was not
@@ -171,18 +195,19 @@ pub(crate) fn record_absence(
 ) -> Option<i64> {
     let last = stored.last_due?;
     let step = last.interval_ms.max(1);
-    let first = last.due_unix_ms + i64::from(last.slots) * step;
+    let end = last.end_unix_ms();
+    let first = end.saturating_add(step);
     let now = shared.unix_ms(shared.scheduler.now());
     if now < first || stored.status.lifecycle != Lifecycle::Active {
-        return Some(first - step);
+        return Some(end);
     }
-    let slots = u32::try_from((now - first) / step + 1).unwrap_or(u32::MAX);
+    let slots = u32::try_from((now.saturating_sub(first)) / step + 1).unwrap_or(u32::MAX);
     let monitor = entry.definition.monitor.id.clone();
-    let epoch = stored.status.epoch;
+    let epoch = entry.status().epoch;
     let mut record = Record::unobserved(monitor, epoch, first, slots, Unobserved::NotRunning);
     record.interval_ms = step;
     send_out(shared, entry, record);
-    Some(first + i64::from(slots - 1) * step)
+    Some(first.saturating_add(i64::from(slots - 1).saturating_mul(step)))
 }
 
 /// Hears from the scheduler what was due and did not run.

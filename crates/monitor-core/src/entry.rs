@@ -1,13 +1,14 @@
 //! A monitor as the core holds it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
-use monitor_model::{Applied, Monitor, MonitorId, Probe, Status};
+use monitor_model::{Lifecycle, Monitor, MonitorId, Probe, Status};
+use monitor_operation::Epoch;
 use monitor_scheduler::{ProbeStatus, Spec, SpecBuilder};
 
 use crate::delivery::Outbox;
@@ -114,12 +115,21 @@ pub(crate) struct Entry {
     pub(crate) definition: Definition,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) fenced: AtomicU64,
-    /// The row in the store has an older epoch than memory, because a write failed. The next
-    /// delivery brings it up to date first.
-    pub(crate) behind: AtomicBool,
+    /// INV-CORE-5: held from the question to the store until its answer is taken over and told,
+    /// so that status and events follow the order in which the store wrote. Whoever changes the
+    /// monitor has fenced it before he waits here.
+    pub(crate) row: tokio::sync::Mutex<Row>,
     pub(crate) outbox: Mutex<Outbox>,
-    /// The last status with the store's sequence of the commit that made it.
-    status: Mutex<(u64, Status)>,
+    /// Changed by the holder of the row alone.
+    status: Mutex<Status>,
+}
+
+/// What is known of a monitor's row in the store.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// It has an older epoch than memory, because a write failed. Whoever writes next brings it up
+    /// to date first.
+    pub(crate) is_behind: bool,
 }
 
 impl Entry {
@@ -127,42 +137,38 @@ impl Entry {
         definition: Definition,
         breaker: Option<Arc<Breaker>>,
         status: Status,
+        is_behind: bool,
     ) -> Self {
         Self {
             definition,
             breaker,
             fenced: AtomicU64::new(0),
-            behind: AtomicBool::new(false),
+            row: tokio::sync::Mutex::new(Row { is_behind }),
             outbox: Mutex::default(),
-            status: Mutex::new((0, status)),
+            status: Mutex::new(status),
         }
     }
 
     pub(crate) fn status(&self) -> Status {
-        self.lock_status().1.clone()
+        let status = self.status.lock();
+        status.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over the state after a commit, unless a later commit's is known already.
-    pub(crate) fn applied(&self, applied: &Applied) {
-        let mut status = self.lock_status();
-        if applied.sequence > status.0 && applied.status.epoch >= status.1.epoch {
-            *status = (applied.sequence, applied.status.clone());
-        }
+    /// Takes over what the store has written.
+    pub(crate) fn wrote(&self, row: &mut Row, status: Status) {
+        row.is_behind = false;
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    /// Takes over the state after a change of lifecycle or definition.
-    pub(crate) fn changed(&self, new: Status) {
-        let mut status = self.lock_status();
-        if new.epoch >= status.1.epoch {
-            status.1 = new;
-        }
+    /// Notes a change that the store did not take: it holds in memory alone.
+    pub(crate) fn fell_behind(&self, row: &mut Row, epoch: Epoch, lifecycle: Lifecycle) {
+        row.is_behind = true;
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.epoch = epoch;
+        status.lifecycle = lifecycle;
     }
 
     pub(crate) fn fenced(&self) -> u64 {
         self.fenced.load(Relaxed)
-    }
-
-    fn lock_status(&self) -> MutexGuard<'_, (u64, Status)> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! Events on their way out: numbered, in order, never from under a lock.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Takes every event, in order. Unlike a subscriber, a sink never misses one.
 pub trait Sink: Send + Sync + 'static {
-    /// Called for each event by one task, outside any lock. Must not block.
+    /// Called for each event by one task, outside any lock. Must not block. A panic costs the sink
+    /// this event and nobody anything else.
     fn event(&self, event: &Event);
 }
 
@@ -67,7 +69,11 @@ async fn hand_on(
                 sequence += 1;
                 let event = Arc::new(Event { sequence, kind });
                 for sink in &sinks {
-                    sink.event(&event);
+                    // Somebody else's code: a panic in it must not end the events.
+                    let told = catch_unwind(AssertUnwindSafe(|| sink.event(&event)));
+                    if told.is_err() {
+                        tracing::error!(sequence, "a sink of events panicked");
+                    }
                 }
                 // Fails only when nobody subscribes.
                 let _ = subscribers.send(event);

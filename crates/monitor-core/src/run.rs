@@ -44,7 +44,6 @@ pub(crate) fn handler(
 }
 
 async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) -> Completion {
-    let _in_flight = InFlight::new(shared, &run);
     let permit = match entry
         .breaker
         .as_ref()
@@ -62,7 +61,9 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
     };
 
     let begun = Instant::now();
+    let in_flight = InFlight::new(shared, &run);
     let looked = look(entry, &run).await;
+    drop(in_flight); // what has been seen is not called off any more
     let took = begun.elapsed();
 
     let (mut record, verdict) = match looked {
@@ -100,7 +101,7 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
     }
 }
 
-/// Lists an operation as in flight for as long as it lives, so that shutdown can call it off.
+/// Lists an operation as looking for as long as it lives, so that shutdown can call it off.
 struct InFlight<'a> {
     shared: &'a Shared,
     id: OperationId,
@@ -110,7 +111,6 @@ impl<'a> InFlight<'a> {
     fn new(shared: &'a Shared, run: &Run<MonitorId>) -> Self {
         let id = run.operation.id();
         shared.running().insert(id, run.operation.canceller());
-        shared.in_flight.send_modify(|count| *count += 1);
         Self { shared, id }
     }
 }
@@ -120,7 +120,6 @@ impl Drop for InFlight<'_> {
         // Taken out under the lock, dropped after it.
         let canceller = self.shared.running().remove(&self.id);
         drop(canceller);
-        self.shared.in_flight.send_modify(|count| *count -= 1);
     }
 }
 
@@ -269,7 +268,9 @@ async fn commit(
             Delivery::Failed => {
                 drop(section);
                 let _ = answer.send(Committed::OnItsWay);
-                delivery::insist(&shared, &entry, &record).await;
+                if let Some(cause) = delivery::insist(&shared, &entry, &record).await {
+                    fenced(&shared, &entry, cause);
+                }
             }
         }
         drop(on_its_way);
@@ -278,7 +279,7 @@ async fn commit(
     committed.await.unwrap_or(Committed::OnItsWay)
 }
 
-pub(crate) fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {
+fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {
     entry.fenced.fetch_add(1, Relaxed);
     let monitor = entry.definition.monitor.id.clone();
     shared.hub.publish(EventKind::Fenced { monitor, cause });

@@ -1,5 +1,6 @@
 //! The end of a core, in steps under one deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
@@ -25,22 +26,32 @@ pub struct ShutdownReport {
     pub store_error: Option<String>,
 }
 
+/// A longer grace counts as this one.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport {
+    let grace = grace.min(LONGEST_GRACE);
     let deadline = Instant::now() + grace;
+    let left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        left.max(Duration::from_millis(100))
+    };
     shared.shutting_down.store(true, Release);
     // Half of the time to finish, a quarter to be called off, the rest to be written.
-    let (ended, cancelled) = tokio::join!(
-        shared.scheduler.shutdown(grace * 3 / 4),
-        call_off(shared, grace / 2)
-    );
+    let mut ending = pin!(shared.scheduler.shutdown(grace * 3 / 4));
+    let (ended, cancelled) = match tokio::time::timeout(grace / 2, &mut ending).await {
+        Ok(ended) => (ended, 0),
+        Err(_) => {
+            let cancelled = call_off(shared);
+            (ending.await, cancelled)
+        }
+    };
     let mut undelivered = shared.undelivered.subscribe();
     let _ = tokio::time::timeout_at(deadline, undelivered.wait_for(|count| *count == 0)).await;
     let uncommitted = *shared.undelivered.borrow();
-    let left = deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(100));
-    shared.hub.flush(left).await;
-    let closed = tokio::time::timeout(left, shared.store.close()).await;
+    shared.is_over.store(true, Release);
+    shared.hub.flush(left()).await;
+    let closed = tokio::time::timeout(left(), shared.store.close()).await;
     let store_error = match closed {
         Ok(closed) => closed.err().map(|error| error.to_string()),
         Err(_) => Some("store: it did not close before the deadline".to_owned()),
@@ -54,16 +65,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
     }
 }
 
-/// Waits for `patience`, or until nothing is in flight, and calls off what then still is. Each of
-/// those commits that it was cancelled.
-async fn call_off(shared: &Shared, patience: Duration) -> usize {
-    let mut in_flight = shared.in_flight.subscribe();
-    if tokio::time::timeout(patience, in_flight.wait_for(|count| *count == 0))
-        .await
-        .is_ok()
-    {
-        return 0;
-    }
+/// Calls off what still looks. Each of those commits that it was cancelled.
+fn call_off(shared: &Shared) -> usize {
     let running: Vec<_> = shared.running().values().cloned().collect();
     for canceller in &running {
         canceller.cancel(Cause::Shutdown);

@@ -44,7 +44,7 @@ async fn assert_fenced_once(core: &Core, store: &MemoryStore, wanted: Cause) {
     );
 }
 
-/// OPS-1, OPS-19, OPS-30, OPS-35, OPS-43: a result in flight when its monitor is paused is not
+/// OPS-1, OPS-19, OPS-30, OPS-43: a result in flight when its monitor is paused is not
 /// written, and the status stays what it was.
 #[tokio::test(start_paused = true)]
 async fn inv_core_1_a_paused_monitor_keeps_its_status() {

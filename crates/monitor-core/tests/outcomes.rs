@@ -170,7 +170,7 @@ async fn inv_core_3_a_hanging_store_loses_nothing_uncounted() {
     assert_eq!(report.uncommitted, 1, "{report:?}");
 }
 
-/// OPS-32: a pause that the store cannot take holds in memory, and is made durable by a second.
+/// A pause that the store cannot take holds in memory, and is made durable by a second.
 #[tokio::test(start_paused = true)]
 async fn a_pause_during_a_store_outage_holds() {
     let store = Arc::new(Moody::default());
@@ -215,7 +215,7 @@ async fn an_edit_during_a_store_outage_changes_nothing() {
     );
 }
 
-/// STB-17, ROB-80: at shutdown what is in flight is recorded as cancelled, never as down.
+/// At shutdown what is in flight is recorded as cancelled, never as down.
 #[tokio::test(start_paused = true)]
 async fn inv_core_4_shutdown_records_cancelled_never_down() {
     let (core, store, probe) = checked(Act::Up).await;
@@ -239,7 +239,7 @@ async fn inv_core_4_shutdown_records_cancelled_never_down() {
     ));
 }
 
-/// OPS-27: the next process takes up where this one ended; the gap is on record.
+/// The next process takes up where this one ended; the gap is on record.
 #[tokio::test(start_paused = true)]
 async fn the_time_between_two_processes_is_missed_not_lost() {
     let store = Arc::new(MemoryStore::new());

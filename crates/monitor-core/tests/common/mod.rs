@@ -140,6 +140,10 @@ pub(crate) struct Moody {
     pub(crate) refuses: AtomicBool,
     /// A commit does not come back.
     pub(crate) hangs: AtomicBool,
+    /// A commit, or a change of lifecycle, has been made and is answered when `go` is rung.
+    pub(crate) lingers: AtomicBool,
+    pub(crate) made: Notify,
+    pub(crate) go: Notify,
 }
 
 impl Moody {
@@ -153,6 +157,13 @@ impl Moody {
             });
         }
         Ok(())
+    }
+
+    async fn linger(&self) {
+        if self.lingers.swap(false, SeqCst) {
+            self.made.notify_one();
+            self.go.notified().await;
+        }
     }
 }
 
@@ -174,7 +185,9 @@ impl Store for Moody {
         epoch: Epoch,
     ) -> Result<Option<Status>, StoreError> {
         self.mood("change a monitor")?;
-        self.inner.set_lifecycle(id, lifecycle, epoch).await
+        let answer = self.inner.set_lifecycle(id, lifecycle, epoch).await;
+        self.linger().await;
+        answer
     }
 
     async fn delete(&self, id: &MonitorId, epoch: Epoch) -> Result<bool, StoreError> {
@@ -187,7 +200,9 @@ impl Store for Moody {
         if self.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.inner.commit(record).await
+        let answer = self.inner.commit(record).await;
+        self.linger().await;
+        answer
     }
 
     async fn history(&self, id: &MonitorId, limit: u32) -> Result<Vec<HistoryRow>, StoreError> {
