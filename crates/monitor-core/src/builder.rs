@@ -9,10 +9,11 @@ use monitor_model::Store;
 use monitor_operation::Operations;
 use monitor_scheduler::{Config, Saturation, Scheduler};
 
-use crate::core::{Core, Shared};
+use crate::core::Core;
 use crate::delivery::Misses;
 use crate::error::CoreError;
 use crate::hub::{Hub, Sink};
+use crate::shared::Shared;
 
 /// Settings of a [`Core`], all with defaults.
 pub struct Builder {

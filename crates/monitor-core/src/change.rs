@@ -8,11 +8,11 @@ use monitor_breaker::Breaker;
 use monitor_model::{EventKind, Lifecycle, Monitor, MonitorId, Status, StoreError};
 use monitor_operation::{Cause, Epoch};
 
-use crate::core::Shared;
 use crate::delivery;
 use crate::entry::{Defined, Definition, Entry};
 use crate::error::CoreError;
 use crate::run;
+use crate::shared::Shared;
 
 pub(crate) async fn define(
     shared: &Arc<Shared>,

@@ -1,24 +1,18 @@
 //! The core itself: what it holds, and what one may ask of it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use monitor_model::{
-    Event, Health, Lifecycle, Loaded, MonitorId, Status, Store, StoreError, Stored, majority,
-};
-use monitor_operation::{Canceller, OperationId, Operations};
-use monitor_scheduler::{Scheduler, TriggerOutcome};
-use tokio::runtime::Handle;
-use tokio::sync::{broadcast, watch};
+use monitor_model::{Event, Health, Lifecycle, MonitorId, Status, Store, Stored, majority};
+use monitor_scheduler::TriggerOutcome;
+use tokio::sync::broadcast;
 
 use crate::builder::Builder;
 use crate::change;
-use crate::entry::{Defined, Definition, Entry, View};
+use crate::entry::{Defined, Definition, View};
 use crate::error::CoreError;
-use crate::hub::Hub;
+use crate::shared::Shared;
 use crate::shutdown::{self, ShutdownReport};
 
 /// Monitors at work: scheduled, run, fenced, committed, told.
@@ -27,124 +21,6 @@ use crate::shutdown::{self, ShutdownReport};
 #[derive(Clone)]
 pub struct Core {
     shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) operations: Operations<MonitorId>,
-    pub(crate) scheduler: Scheduler<MonitorId>,
-    pub(crate) hub: Hub,
-    /// Wall time at the scheduler's origin.
-    pub(crate) origin_unix: Duration,
-    entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
-    /// What the store held at start-up and nobody has defined yet.
-    loaded: Mutex<BTreeMap<MonitorId, Stored>>,
-    /// INV-CORE-1: orders changes of monitors: epochs rise in memory and in the store in the same order. Held
-    /// across awaits, therefore an async lock; no run ever takes it.
-    pub(crate) changes: tokio::sync::Mutex<()>,
-    pub(crate) shutting_down: AtomicBool,
-    /// What the store has not taken by now has been counted as lost.
-    pub(crate) is_over: AtomicBool,
-    /// Where records wait for the store, whoever tells of them.
-    pub(crate) runtime: Handle,
-    /// INV-CORE-4: who looks, and how to call it off: it ends cancelled, never down.
-    running: Mutex<HashMap<OperationId, Canceller>>,
-    /// INV-CORE-3: how many records are on their way to the store. One leaves when the store has
-    /// taken or refused it; what is left at the end is told.
-    pub(crate) undelivered: watch::Sender<u64>,
-    /// Why the store refused the last write, until it takes one again.
-    store_error: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        operations: Operations<MonitorId>,
-        scheduler: Scheduler<MonitorId>,
-        hub: Hub,
-        origin_unix: Duration,
-        loaded: Loaded,
-    ) -> Self {
-        let loaded = loaded
-            .monitors
-            .into_iter()
-            .map(|stored| (stored.monitor.id.clone(), stored))
-            .collect();
-        Self {
-            store,
-            operations,
-            scheduler,
-            hub,
-            origin_unix,
-            entries: Mutex::default(),
-            loaded: Mutex::new(loaded),
-            changes: tokio::sync::Mutex::new(()),
-            shutting_down: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
-            runtime: Handle::current(),
-            running: Mutex::default(),
-            undelivered: watch::Sender::new(0),
-            store_error: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn entries(&self) -> MutexGuard<'_, BTreeMap<MonitorId, Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn entry(&self, id: &MonitorId) -> Option<Arc<Entry>> {
-        self.entries().get(id).cloned()
-    }
-
-    pub(crate) fn loaded(&self) -> MutexGuard<'_, BTreeMap<MonitorId, Stored>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<OperationId, Canceller>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes whether the store took the last write. Logged when that changes: while the store
-    /// fails, every record that waits is offered again and again.
-    pub(crate) fn note_store(&self, error: Option<&StoreError>) {
-        let error = error.map(ToString::to_string);
-        let before = {
-            let store_error = self.store_error.lock();
-            let mut store_error = store_error.unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *store_error, error.clone())
-        };
-        match (before, error) {
-            (None, Some(error)) => tracing::warn!(%error, "results wait for the store"),
-            (Some(_), None) => tracing::info!("the store takes results again"),
-            _ => {}
-        }
-    }
-
-    /// A time of the scheduler in unix milliseconds.
-    pub(crate) fn unix_ms(&self, at: Duration) -> i64 {
-        unix_ms(self.origin_unix.saturating_add(at))
-    }
-
-    fn view(&self, entry: &Entry) -> View {
-        let id = &entry.definition.monitor.id;
-        View {
-            monitor: entry.definition.monitor.clone(),
-            status: entry.status(),
-            kind: entry.definition.probe.kind(),
-            target: entry.definition.probe.target(),
-            settings: entry.definition.settings.clone(),
-            breaker: entry
-                .breaker
-                .as_ref()
-                .map(|breaker| breaker.snapshot(self.scheduler.now())),
-            schedule: self.scheduler.probe_status(id),
-            fenced: entry.fenced(),
-        }
-    }
-}
-
-pub(crate) fn unix_ms(unix: Duration) -> i64 {
-    i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl From<Arc<Shared>> for Core {
@@ -284,12 +160,7 @@ impl Core {
     /// # Errors
     /// Why it did not.
     pub fn store_state(&self) -> Result<(), String> {
-        let error = self
-            .shared
-            .store_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        error.clone().map_or(Ok(()), Err)
+        self.shared.store_error().map_or(Ok(()), Err)
     }
 
     /// How many records are on their way to the store, or waiting for it to take them.

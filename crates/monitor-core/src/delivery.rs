@@ -13,8 +13,8 @@ use monitor_model::{
 use monitor_operation::Cause;
 use monitor_scheduler::{Missed, MissedReason, Observer};
 
-use crate::core::{Shared, unix_ms};
 use crate::entry::{Entry, Row};
+use crate::shared::{Shared, unix_ms};
 
 /// Between two attempts to write what the store did not take.
 const RETRY_EVERY: Duration = Duration::from_millis(250);

@@ -9,6 +9,7 @@ mod entry;
 mod error;
 mod hub;
 mod run;
+mod shared;
 mod shutdown;
 
 pub use crate::builder::Builder;

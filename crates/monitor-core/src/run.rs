@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::core::{Shared, unix_ms};
 use crate::delivery::{self, Delivery, OnItsWay};
 use crate::entry::Entry;
+use crate::shared::{Shared, unix_ms};
 
 /// Woken later than this after a deadline, the prober was stalled itself: that the target did not
 /// answer in time can then not be told.

@@ -9,7 +9,7 @@ use monitor_model::MonitorId;
 use monitor_operation::Cause;
 use tokio::time::Instant;
 
-use crate::core::Shared;
+use crate::shared::Shared;
 
 /// What became of the work that was under way at shutdown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
