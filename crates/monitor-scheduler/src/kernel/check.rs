@@ -10,8 +10,9 @@ use super::{
 impl<K: Eq + Hash, H> Core<K, H> {
     /// Checks one key after a step that changed it.
     pub(super) fn check(&self, index: u32) {
-        #[cfg(debug_assertions)]
-        if let Some(entry) = self.entries.get(index) {
+        if cfg!(debug_assertions)
+            && let Some(entry) = self.entries.get(index)
+        {
             let stage = entry.run.map(|run| run.stage);
             let waits = entry.wait != Wait::Nothing;
             match entry.life {
