@@ -44,8 +44,6 @@ impl<K: Eq + Hash, H> Core<K, H> {
                 );
             }
         }
-        #[cfg(not(debug_assertions))]
-        let _ = index;
     }
 
     /// Checks everything, key by key and as a whole.

@@ -94,7 +94,6 @@ impl Wheel {
     }
 
     /// Whether the timer of a number is set.
-    #[cfg(any(test, debug_assertions))]
     pub(crate) fn is_set(&self, number: u32) -> bool {
         self.timers
             .get(number as usize)
