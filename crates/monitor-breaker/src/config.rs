@@ -66,6 +66,12 @@ impl Config {
         }
     }
 
+    /// How many consecutive failures open the breaker.
+    #[must_use]
+    pub const fn failure_threshold(&self) -> u32 {
+        self.failure_threshold
+    }
+
     /// Opens after 5 consecutive failures; for 60 s at first, then 120 s, 240 s and so on up to
     /// 10 min, spread by 20 % but never below 60 s; one trial at a time, each with 60 s; closes
     /// after 2 successful trials.

@@ -71,6 +71,7 @@ fn breaker(view: &View) -> Option<Breaker> {
     Some(match snapshot.state {
         State::Closed => Breaker::Closed {
             failures: snapshot.consecutive_failures,
+            of: view.settings.breaker.as_ref()?.failure_threshold(),
         },
         State::Open => Breaker::Open {
             retry_after: snapshot.retry_after.unwrap_or_default(),

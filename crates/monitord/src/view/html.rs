@@ -272,9 +272,8 @@ fn last_fault(subject: &Subject, now: &Moment) -> (String, Option<String>) {
 fn breaker(breaker: Option<Breaker>) -> String {
     match breaker {
         None => "none".to_owned(),
-        Some(Breaker::Closed { failures: 0 }) => "closed".to_owned(),
-        Some(Breaker::Closed { failures: 1 }) => "closed, 1 failure".to_owned(),
-        Some(Breaker::Closed { failures }) => format!("closed, {failures} failures in a row"),
+        Some(Breaker::Closed { failures: 0, .. }) => "closed".to_owned(),
+        Some(Breaker::Closed { failures, of }) => format!("closed, {failures} of {of} failures"),
         Some(Breaker::Open { retry_after }) => {
             format!("open for {} more", time::brief(retry_after))
         }

@@ -61,6 +61,8 @@ pub(crate) enum Breaker {
     Closed {
         /// Failures in a row.
         failures: u32,
+        /// How many of them open it.
+        of: u32,
     },
     /// Checks are held back.
     Open {
@@ -80,7 +82,7 @@ pub(crate) struct Point {
     /// How many consecutive due times it stands for.
     pub(crate) slots: u32,
     pub(crate) outcome: Outcome,
-    /// Whether a person set it off, so that it stands beside the schedule.
+    /// How long the look took, in microseconds; nothing when nobody looked.
     pub(crate) took_us: Option<u32>,
     /// Microseconds of each phase in the order of `Phase::ALL`; zero for one that did not happen.
     pub(crate) phases_us: [u32; 5],

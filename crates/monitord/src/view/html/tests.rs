@@ -79,12 +79,12 @@ fn why_it_is_as_it_is() {
         point(NOW + 1000, Outcome::Up),
     ];
     subject.running_since_unix_ms = Some(NOW - 3000);
-    subject.breaker = Some(Breaker::Closed { failures: 2 });
+    subject.breaker = Some(Breaker::Closed { failures: 2, of: 5 });
     (subject.backoff, subject.failures) = (None, 0);
     let calm = text(&subject);
     assert_eq!(calm[0], "running for 3 s, every 30 s ± 20 %");
     assert_eq!(calm[1], "certificate expired · tls · 14:02");
-    assert_eq!(calm[2], "closed, 2 failures in a row");
+    assert_eq!(calm[2], "closed, 2 of 5 failures");
     assert_eq!(calm[3], "none: answers arrive");
 
     subject.stuck = true;
