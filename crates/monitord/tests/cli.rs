@@ -89,6 +89,10 @@ fn bad_usage_exits_with_2() {
             "are for http and https",
         ),
         (
+            &["check", "http://localhost:1/", "--degraded-over", "10s"],
+            "--degraded-over is not below --timeout",
+        ),
+        (
             &["check", "http://localhost:1/", "--expect-status", "2000"],
             "is no HTTP status",
         ),
@@ -234,6 +238,49 @@ fn a_missing_configuration_is_said_to_be_missing() {
     let output = run(&["run", "--config", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("is a folder"), "{output:?}");
+}
+
+/// ROB-1: what never ends is given up, and what has no size beforehand is read all the same.
+#[test]
+fn a_configuration_may_be_a_pipe_but_not_endless() {
+    let output = run(&["run", "--config", "/dev/zero"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("is larger than 16 MiB"),
+        "{output:?}"
+    );
+
+    let output = command(&["run", "--config", "/dev/stdin"])
+        .stdin(piped("[server]\nlisten = 5\n"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("/dev/stdin:2:10: server.listen = 5"),
+        "{output:?}"
+    );
+}
+
+/// The reading end of a pipe that holds `text` and ends.
+fn piped(text: &str) -> std::io::PipeReader {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(text.as_bytes()).unwrap();
+    reader
+}
+
+/// ROB-80: a signal ends it also while it waits for its configuration, and nothing was started.
+#[test]
+fn a_signal_ends_it_while_it_waits_for_its_configuration() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = command(&["run", "--config", "/dev/stdin"]);
+    command.stdin(reader).env("RUST_LOG", "debug");
+    let mut daemon = Running::start(command);
+    daemon.until("reading the configuration");
+    daemon.signal(Signal::TERM);
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("ended before anything was started"), "{said}");
+    drop(writer);
 }
 
 fn minimal(folder: &tempfile::TempDir) -> String {

@@ -417,6 +417,61 @@ fn variables_in_a_table() {
     }
 }
 
+/// The scheduler and the store count whole milliseconds; a fraction of one is no reason to fail
+/// after the start.
+#[test]
+fn seconds_are_read_to_the_millisecond() {
+    for (text, ms) in [("0.1234567", 123), ("0.9996", 1000), ("2.5", 2500)] {
+        let given = [
+            ("PROBE_COLLECTION_INTERVAL", text),
+            ("BACKOFF_BASE_INTERVAL", text),
+        ];
+        let config = parse_with(MINIMAL, &Overrides::default(), &given).unwrap();
+        assert_eq!(
+            settings(&config).interval,
+            Duration::from_millis(ms),
+            "{text}"
+        );
+    }
+}
+
+/// What contradicts something else is told with the line of its own key, not of its monitor.
+#[test]
+fn a_contradiction_has_the_place_of_its_key() {
+    for (lines, says) in [
+        (
+            "preset = \"mail\"\ninterval = \"5s\"",
+            ":5:12: monitor[1].interval = 5s: is out of range for preset `mail`",
+        ),
+        (
+            "timeout = \"1s\"\ndegraded_over = \"2s\"",
+            ":5:17: monitor[1].degraded_over = 2s: is not below",
+        ),
+        (
+            "interval = \"5s\"\nheaders = { \"a b\" = \"secret\" }",
+            ":5:11: monitor[1].headers: \"a b\" is no valid header name",
+        ),
+        (
+            "method = \"HEAD\"\nexpect_body = \"x\"",
+            ":5:15: monitor[1].expect_body: expect_body needs method GET",
+        ),
+    ] {
+        let text = problem_of(lines);
+        assert!(
+            text.starts_with(&format!("/etc/monitord.toml{says}")),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let of_defaults = problems(&format!(
+        "{MINIMAL}[defaults]\npreset = \"mail\"\ninterval = \"5s\"\n"
+    ));
+    assert!(
+        of_defaults[0].starts_with("/etc/monitord.toml:1:1: monitor[1].interval = 5s: "),
+        "a monitor that says nothing itself: {of_defaults:?}"
+    );
+}
+
 /// A monitor means the same in the file and in JSON, and reads back what it writes.
 #[test]
 fn json_and_toml_are_one_language() {

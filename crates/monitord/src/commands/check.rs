@@ -64,6 +64,11 @@ fn probe(args: &CheckArgs) -> Result<Arc<dyn Probe>, Failure> {
             let probe = TcpProbe::new(&host.to_string(), *port).map_err(Failure::usage)?;
             Ok(Arc::new(probe))
         }
+        Target::Http(_) if args.degraded_over.is_some_and(|slow| slow >= args.timeout) => {
+            Err(Failure::usage(
+                "--degraded-over is not below --timeout, so nothing would ever be degraded",
+            ))
+        }
         Target::Http(url) => {
             let mut builder = HttpProbe::builder(url.as_str());
             if let Some(statuses) = &args.expect_status {

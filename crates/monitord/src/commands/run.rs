@@ -40,7 +40,18 @@ async fn watch(args: RunArgs) -> Result<ExitCode, Failure> {
         listen: args.listen,
         database: args.database,
     };
-    let config = Config::load(&args.config, &overrides).map_err(refused)?;
+    let path = args.config.clone();
+    tracing::debug!(config = %path.display(), "reading the configuration");
+    // Off this thread: a pipe may keep it waiting, and a signal must not wait for that.
+    let load = tokio::task::spawn_blocking(move || Config::load(&path, &overrides));
+    let config = tokio::select! {
+        biased;
+        config = load => config.map_err(Failure::new)?.map_err(refused)?,
+        signal = signals.first() => {
+            tracing::info!(%signal, "ended before anything was started");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let bound = server::bind(config.listen).await.map_err(Failure::new)?;
     let address = bound.local_addr();
     tracing::info!(

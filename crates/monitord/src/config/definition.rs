@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use monitor_core::{Definition, Settings};
 use monitor_model::{Monitor, Probe, Source};
-use monitor_probes::{HttpProbe, Target, TcpProbe, parse_target};
+use monitor_probes::{BuildError, HttpProbe, Target, TcpProbe, parse_target};
 
 use super::{Defaults, HttpSpec, MonitorSpec, Place, Problem, TargetSpec, format_duration};
 
@@ -104,7 +104,16 @@ impl HttpSpec {
         }
         builder
             .build()
-            .map_err(|error| Problem::new(Place::Request, "", error.to_string()))
+            .map_err(|error| Problem::new(Place::Request, key_of(&error), error.to_string()))
+    }
+}
+
+/// The key whose value the probe does not take.
+const fn key_of(error: &BuildError) -> &'static str {
+    match error {
+        BuildError::HeaderName { .. } | BuildError::HeaderValue { .. } => "headers",
+        BuildError::BodyOfHead => "expect_body",
+        _ => "url",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, hash_map};
 use std::ffi::OsString;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -83,7 +84,7 @@ pub(super) struct File {
     pub(super) max_size_mb: Option<u64>,
     pub(super) max_concurrent_probes: Option<u64>,
     pub(super) defaults: Defaults,
-    pub(super) monitors: Vec<(Place, MonitorSpec)>,
+    pub(super) monitors: Vec<(Node, MonitorSpec)>,
 }
 
 impl Config {
@@ -120,15 +121,15 @@ impl Config {
         let settings = file.settings(overrides, &overlay);
         file.defaults.interval = overlay.interval.or(file.defaults.interval);
         file.defaults.policy = overlay.policy.or(&file.defaults.policy);
-        for (index, (place, spec)) in file.monitors.iter().enumerate() {
+        for (index, (node, spec)) in file.monitors.iter().enumerate() {
             if let Err(mut problem) = spec.definition(&file.defaults, Source::File) {
+                problem.place = node.place_of(&problem.key).clone();
                 let path = format!("monitor[{}]", index + 1);
                 problem.key = if problem.key.is_empty() {
                     path
                 } else {
                     format!("{path}.{}", problem.key)
                 };
-                problem.place = place.clone();
                 problems.push(problem);
             }
         }
@@ -165,14 +166,17 @@ fn database(config: &Path, overrides: &Overrides, file: Option<PathBuf>) -> Path
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let size = std::fs::metadata(path).map_err(|error| cannot_read(&error))?;
-    if size.is_dir() {
+    let file = std::fs::File::open(path).map_err(|error| cannot_read(&error))?;
+    if file.metadata().is_ok_and(|file| file.is_dir()) {
         return Err("is a folder, not a file".to_owned());
     }
-    if size.len() > FILE_MAX {
+    let mut bytes = Vec::new();
+    // What a pipe or a device has to say has no size beforehand.
+    let size = file.take(FILE_MAX + 1).read_to_end(&mut bytes);
+    if size.map_err(|error| cannot_read(&error))? as u64 > FILE_MAX {
         return Err(format!("is larger than {} MiB", FILE_MAX >> 20));
     }
-    std::fs::read(path).map_err(|error| cannot_read(&error))
+    Ok(bytes)
 }
 
 fn cannot_read(error: &std::io::Error) -> String {
@@ -262,7 +266,7 @@ fn read_monitors(
     name: &Arc<str>,
     node: Option<&Node>,
     problems: &mut Vec<Problem>,
-) -> Vec<(Place, MonitorSpec)> {
+) -> Vec<(Node, MonitorSpec)> {
     let Some(node) = node else {
         let what = format!("no monitor is defined; a minimal file is:\n\n{MINIMAL}\n");
         problems.push(Problem::new(
@@ -287,7 +291,7 @@ fn read_monitors(
     for (index, node) in list.iter().enumerate() {
         let path = format!("monitor[{}]", index + 1);
         if let Some(spec) = MonitorSpec::read(node, &path, problems) {
-            monitors.push((node.place.clone(), spec));
+            monitors.push((node.clone(), spec));
         }
         let Some((id, place)) = id_of(node) else {
             continue;

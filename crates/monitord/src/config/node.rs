@@ -110,6 +110,15 @@ impl Text<'_> {
 }
 
 impl Node {
+    /// The place of the value of `key`, or of the whole where there is none.
+    pub(crate) fn place_of(&self, key: &str) -> &Place {
+        let entry = match &self.value {
+            Value::Table(entries) => entries.iter().find(|entry| entry.key == key),
+            _ => None,
+        };
+        entry.map_or(&self.place, |entry| &entry.node.place)
+    }
+
     /// The tree of a JSON value.
     pub(crate) fn from_json(json: &serde_json::Value) -> Self {
         let value = match json {

@@ -143,7 +143,8 @@ impl<'a, 'p> Reader<'a, 'p> {
         })
     }
 
-    /// Reads `key`, a number of seconds in `range`.
+    /// Reads `key`, a number of seconds in `range`, to the nearest millisecond: nothing here is
+    /// measured finer.
     pub(crate) fn seconds(
         &mut self,
         key: &str,
@@ -152,6 +153,7 @@ impl<'a, 'p> Reader<'a, 'p> {
         let range_s = range.start().as_secs_f64()..=range.end().as_secs_f64();
         let seconds = self.number_of(key, "a number of seconds", &range_s)?;
         // In range, hence finite, not negative and far below the largest duration.
+        let seconds = (seconds * 1000.0).round() / 1000.0;
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(*range.end()))
     }
 
