@@ -7,5 +7,5 @@ mod targets;
 
 pub(crate) use book::Book;
 pub(crate) use monitors::{defaults, definitions};
-pub(crate) use table::{Frame, Row, colour, lines};
+pub(crate) use table::{Frame, LEAST_WIDTH, Row, colour, lines};
 pub(crate) use targets::Targets;

@@ -1,5 +1,6 @@
 //! Colours, widths and figures for a terminal.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// The colours in use, by their ANSI numbers, which follow the reader's own palette.
@@ -24,9 +25,8 @@ impl Paint {
     /// Colours on a terminal, unless `NO_COLOR` (no-color.org) says otherwise or it is a dumb one.
     pub(crate) fn on(terminal: bool) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            on: terminal && !refused && !dumb,
+            on: terminal && !refused && !is_dumb(),
         }
     }
 
@@ -49,6 +49,16 @@ impl Paint {
             text.to_owned()
         }
     }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether standard output is a terminal of at least `width` columns that can be drawn over.
+pub(crate) fn can_draw_over(width: usize) -> bool {
+    let is_wide = columns().is_none_or(|columns| columns >= width);
+    std::io::stdout().is_terminal() && is_wide && !is_dumb()
 }
 
 /// A duration with three significant digits: `0.42 ms`, `12.3 ms`, `1.25 s`.

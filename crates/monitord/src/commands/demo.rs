@@ -2,7 +2,7 @@
 
 mod screen;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,9 +19,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use self::screen::Screen;
 use super::Failure;
 use crate::cli::DemoArgs;
-use crate::daemon::{self, Daemon, Ending, Format, Signals, start_logging};
-use crate::demo::{Targets, defaults, definitions};
+use crate::daemon::{self, Daemon, Format, Signals, start_logging};
+use crate::demo::{self, Targets, defaults, definitions};
 use crate::server::{self, AppOptions, BindError};
+use crate::terminal::can_draw_over;
 
 const CONCURRENT: NonZeroUsize = const { NonZeroUsize::new(20).unwrap() };
 const REDRAW: Duration = Duration::from_millis(100);
@@ -56,7 +57,11 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
     let defaults = defaults();
     let (sink, mut events) = mpsc::unbounded_channel();
     let options = daemon::Options {
-        store: monitor_store::Options::new(&database),
+        // For as long as it runs, so that all of it can be counted at the end.
+        store: monitor_store::Options {
+            retain_history: NEVER,
+            ..monitor_store::Options::new(&database)
+        },
         max_concurrent: CONCURRENT,
         app: AppOptions {
             title: "Demonstration".to_owned(),
@@ -68,8 +73,7 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
         defaults,
         sink: Some(Arc::new(Forward(sink))),
     };
-    let out = std::io::stdout();
-    let live = out.is_terminal() && !args.lines;
+    let live = can_draw_over(demo::LEAST_WIDTH) && !args.lines;
     let mut screen = Screen::new(page, live, args.duration);
     screen.begin()?;
     let daemon = Daemon::start(bound, options).await?;
@@ -93,7 +97,16 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
         screen.last_event(&event);
     }
     drop(targets);
-    finish(&screen, &ending, args.keep.is_some().then_some(&database))
+    let lost = match ending.lost() {
+        Some(lost) => Some(lost),
+        None => screen.compare(&database).await.err(),
+    };
+    let mut out = std::io::stdout().lock();
+    write!(out, "\n{}", screen.closing(&ending, lost.is_none()))?;
+    if args.keep.is_some() {
+        writeln!(out, "The database is {}", database.display())?;
+    }
+    lost.map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))
 }
 
 /// Hands every event on to the screen.
@@ -137,15 +150,4 @@ fn taken(error: &BindError, port: u16) -> Failure {
         )),
         error => Failure::new(error),
     }
-}
-
-fn finish(screen: &Screen, ending: &Ending, kept: Option<&PathBuf>) -> Result<ExitCode, Failure> {
-    let mut out = std::io::stdout().lock();
-    write!(out, "\n{}", screen.closing(ending))?;
-    if let Some(path) = kept {
-        writeln!(out, "The database is {}", path.display())?;
-    }
-    ending
-        .lost()
-        .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))
 }

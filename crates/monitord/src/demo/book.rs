@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use monitor_model::{Event, EventKind, MonitorId, Outcome, Record};
+use monitor_model::{Event, EventKind, MonitorId, Outcome, Record, Store};
 
 /// How many due times are remembered of each monitor.
 const REMEMBERED: usize = 60;
@@ -12,14 +12,17 @@ const REMEMBERED: usize = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     monitors: HashMap<MonitorId, Page>,
-    /// Due times by outcome, in the order of [`Outcome::ALL`].
-    totals: [u64; Outcome::ALL.len()],
-    fenced: u64,
 }
 
 /// What became of the due times of one monitor.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
+    /// Due times by outcome, in the order of [`Outcome::ALL`].
+    totals: [u64; Outcome::ALL.len()],
+    /// How many records they came in.
+    records: u32,
+    /// The first of them.
+    first_unix_ms: Option<i64>,
     /// The last outcomes, oldest first.
     pub(crate) strip: VecDeque<Outcome>,
     /// How long the last check took that came to a verdict.
@@ -54,8 +57,9 @@ impl Book {
                     took: record.took,
                 })
             }
-            EventKind::Fenced { .. } => {
-                self.fenced += 1;
+            // Its history goes with it.
+            EventKind::Deleted { monitor } => {
+                self.monitors.remove(monitor);
                 None
             }
             _ => None,
@@ -64,8 +68,10 @@ impl Book {
 
     fn record(&mut self, record: &Record) {
         let outcome = record.outcome();
-        self.totals[outcome as usize] += u64::from(record.slots);
         let page = self.monitors.entry(record.monitor.clone()).or_default();
+        page.totals[outcome as usize] += u64::from(record.slots);
+        page.records = page.records.saturating_add(1);
+        page.first_unix_ms.get_or_insert(record.due_unix_ms);
         let slots = usize::try_from(record.slots)
             .unwrap_or(REMEMBERED)
             .min(REMEMBERED);
@@ -83,8 +89,9 @@ impl Book {
     }
 
     /// How many due times ended in `outcome`.
-    pub(crate) const fn total(&self, outcome: Outcome) -> u64 {
-        self.totals[outcome as usize]
+    fn total(&self, outcome: Outcome) -> u64 {
+        let pages = self.monitors.values();
+        pages.map(|page| page.totals[outcome as usize]).sum()
     }
 
     /// The totals in one line: `31 up, 4 degraded, 9 down`. Outcomes without any are left out.
@@ -109,7 +116,34 @@ impl Book {
 
     /// How many due times ended, in whatever way.
     pub(crate) fn due(&self) -> u64 {
-        self.totals.iter().sum()
+        Outcome::ALL
+            .into_iter()
+            .map(|outcome| self.total(outcome))
+            .sum()
+    }
+
+    /// Whether `store` holds what is written here: of each monitor as many records, for as many
+    /// due times of each outcome. What differs, in words.
+    pub(crate) async fn compare(&self, store: &dyn Store) -> Result<(), String> {
+        for (monitor, page) in &self.monitors {
+            let rows = store.history(monitor, page.records).await;
+            let rows = rows.map_err(|error| error.to_string())?;
+            let mut stored = [0; Outcome::ALL.len()];
+            for record in rows.iter().map(|row| &row.record) {
+                // One from before stands in for none of these.
+                if Some(record.due_unix_ms) >= page.first_unix_ms {
+                    stored[record.outcome() as usize] += u64::from(record.slots);
+                }
+            }
+            if stored != page.totals {
+                let (told, held) = (page.totals.iter().sum::<u64>(), stored.iter().sum::<u64>());
+                return Err(format!(
+                    "of {monitor}, {told} due times were told and the history holds {held} of \
+                     them, or with other outcomes"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -127,7 +161,8 @@ mod tests {
     use super::*;
     use monitor_core::operation::Epoch;
     use monitor_fault::{Fault, Layer, Reason};
-    use monitor_model::{Lifecycle, Observation, Phases, Status, Unobserved};
+    use monitor_model::Unobserved;
+    use monitor_model::{Lifecycle, MemoryStore, Monitor, Observation, Phases, Source, Status};
 
     fn committed(record: Record, changed_from: Option<Option<Outcome>>) -> Event {
         let status = Status::new(record.monitor.clone(), Lifecycle::Active, record.epoch);
@@ -150,6 +185,64 @@ mod tests {
             observation,
             Phases::default(),
         )
+    }
+
+    /// What is said of the history at the end is read there: a row that is missing, or that says
+    /// something else, is noticed.
+    #[tokio::test]
+    async fn the_book_is_compared_with_the_history() {
+        let (store, mut book) = (MemoryStore::new(), Book::default());
+        let monitor = |id: &str| Monitor {
+            id: id.parse().unwrap(),
+            name: id.to_owned(),
+            source: Source::File,
+            spec: String::new(),
+        };
+        store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+        let refused = Fault::new(Layer::Connect, Reason::Refused);
+        let missed = |due, slots| {
+            let id = "a".parse().unwrap();
+            Record::unobserved(id, Epoch::new(1), due, slots, Unobserved::Stalled)
+        };
+        store.commit(missed(-9000, 1)).await.unwrap();
+        for record in [observed(Observation::fault(refused)), missed(1000, 3)] {
+            book.write(&committed(record.clone(), None));
+            store.commit(record).await.unwrap();
+        }
+        assert_eq!(
+            book.compare(&store).await,
+            Ok(()),
+            "an older row is none of it"
+        );
+
+        book.write(&committed(missed(9000, 1), None));
+        let error = book.compare(&store).await.unwrap_err();
+        assert!(error.starts_with("of a, 5 due times were told"), "{error}");
+        store.commit(missed(9000, 1)).await.unwrap();
+        assert_eq!(book.compare(&store).await, Ok(()));
+
+        book.write(&committed(observed(Observation::up()), None));
+        store.commit(missed(10_000, 1)).await.unwrap();
+        let other = book.compare(&store).await;
+        assert!(other.is_err(), "as many rows, another outcome");
+
+        store
+            .delete(&"a".parse().unwrap(), Epoch::new(2))
+            .await
+            .unwrap();
+        assert!(book.compare(&store).await.is_err());
+        let deleted = EventKind::Deleted {
+            monitor: "a".parse().unwrap(),
+        };
+        book.write(&Event {
+            sequence: 9,
+            kind: deleted,
+        });
+        assert_eq!(
+            (book.compare(&store).await, book.due()),
+            (Ok(()), 0),
+            "its history went with it"
+        );
     }
 
     /// PRB-39: the book counts due times, not events, and tells a change from a repetition.

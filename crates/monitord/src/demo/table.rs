@@ -35,6 +35,8 @@ const TOOK: usize = 8;
 const NEXT: usize = 10;
 /// Margin, mark and the gaps between the columns.
 const GAPS: usize = 2 + 2 + 2 * 2;
+/// The least width at which every line fits.
+pub(crate) const LEAST_WIDTH: usize = 62;
 /// Below this width, words are worth more than when the next check is due.
 const WIDE: usize = 100;
 
@@ -139,7 +141,7 @@ mod tests {
     /// is drawn over.
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for width in [62, 72, 80, 100, 132, 250] {
+        for width in [LEAST_WIDTH, 72, 80, 100, 132, 250] {
             let footer = "x".repeat(300);
             let frame = Frame {
                 footer,

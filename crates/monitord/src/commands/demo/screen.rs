@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use monitor_core::View;
 use monitor_core::breaker::State;
-use monitor_model::Event;
+use monitor_model::{Event, Store};
+use monitor_store::SqliteStore;
 use tokio::time::Instant;
 
 use crate::config::format_duration;
@@ -132,15 +134,25 @@ impl Screen {
         }
     }
 
-    /// The last words.
-    pub(super) fn closing(&self, ending: &Ending) -> String {
-        let seconds = self.begun.elapsed().as_secs_f64();
+    /// Whether the history that is on disk says what was told here; what differs, in words.
+    pub(super) async fn compare(&self, database: &Path) -> Result<(), String> {
+        let store = SqliteStore::open(monitor_store::Options::new(database));
+        let store = store.map_err(|error| error.to_string())?;
+        let compared = self.book.compare(&store).await;
+        let closed = store.close().await.map_err(|error| error.to_string());
+        compared.and(closed)
+    }
+
+    /// The last words. `is_complete`: the history was read again and nothing is missing.
+    pub(super) fn closing(&self, ending: &Ending, is_complete: bool) -> String {
+        let watched = self.begun.elapsed().saturating_sub(ending.took);
+        let seconds = watched.as_secs_f64();
         let due = self.book.due();
         let mut text = format!(
             "{seconds:.0} s, {due} due times: {}.\n",
             self.book.summary()
         );
-        if ending.lost().is_none() {
+        if is_complete {
             text.push_str("Every one of them has its row in the history; nothing was lost.\n");
         }
         text
