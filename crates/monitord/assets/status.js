@@ -22,12 +22,22 @@
     tick();
   };
 
+  // As the server writes it.
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const brief = (seconds) => {
+    const at = units.findIndex(([, size]) => seconds >= size);
+    const [unit, size] = units[at];
+    const [small, part] = units[at + 1] ?? ["", Infinity];
+    const rest = Math.floor((seconds % size) / part);
+    return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ""}`;
+  };
+
   const tick = () => {
     const offset = Number(clock.dataset.offset) * 1000;
     clock.textContent = new Date(now() + offset).toISOString().slice(11, 19);
     for (const time of document.querySelectorAll("time[data-until]")) {
       const seconds = Math.round((Number(time.dataset.until) - now()) / 1000);
-      if (seconds < 60) time.textContent = seconds > 0 ? `in ${seconds} s` : "now";
+      time.textContent = seconds > 0 ? `in ${brief(seconds)}` : "now";
     }
   };
 

@@ -355,3 +355,19 @@ async fn the_api_is_open_on_loopback_only() {
     let path = "/api/admin/probes/web/pause";
     problem(served.send(Method::POST, path, &json!({})).await, 403).await;
 }
+
+/// Also what is refused before any handler is asked is told in the form of all refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_taken_apart_is_a_problem_too() {
+    let (served, _target) = up().await;
+    for path in [
+        "/api/v1/monitors/%ff",
+        "/assets/%ff",
+        "/api/v1/monitors/shop/history?limit=5&limit=6",
+        "/events?after=1&after=2",
+    ] {
+        let problem = problem(served.get(path).await, 400).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("path or the query"), "{path}: {detail}");
+    }
+}

@@ -207,6 +207,31 @@ async fn rows_come_and_go() {
     page.close().await;
 }
 
+/// A time ahead counts down also when it is far and no event comes to draw it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn far_times_count_down_too() {
+    let page = Page::open().await;
+    for (far_s, shown) in [
+        (45, "/^in 4[0-9] s$/"),
+        (300 + 30, "/^in 5 min [0-9]+ s$/"),
+        (2 * 3600 + 90, "/^in 2 h 1 min$/"),
+        (3 * 86_400 + 7230, "/^in 3 d 2 h$/"),
+    ] {
+        let add = format!(
+            "(document.body.insertAdjacentHTML('beforeend', '<time id=f{far_s} data-until=' + \
+             (Date.now() + {far_s}000) + '>before</time>'), true)"
+        );
+        page.evaluate(&add).await;
+        let text = format!("document.getElementById('f{far_s}').textContent");
+        page.until(&format!("{shown}.test({text})")).await;
+    }
+    page.evaluate("window.before = document.getElementById('f330').textContent")
+        .await;
+    page.until("document.getElementById('f330').textContent !== window.before")
+        .await;
+    page.close().await;
+}
+
 /// The operator's actions work from the page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actions_work() {

@@ -82,9 +82,14 @@ async fn hurry(request: Request, next: Next) -> Response {
     }
 }
 
-/// Headers that every answer carries.
+/// Headers that every answer carries, and the form that every refusal has.
 async fn dress(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    // A path or a query that cannot be taken apart is refused before any handler is asked.
+    if response.status() == StatusCode::BAD_REQUEST && is_plain(response.headers()) {
+        let detail = "the path or the query cannot be read: each parameter once, in UTF-8";
+        response = Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -97,6 +102,11 @@ async fn dress(request: Request, next: Next) -> Response {
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE);
+    media_type.is_some_and(|text| text.as_bytes().starts_with(b"text/plain"))
 }
 
 /// Lets operators through to the API and nobody else, above all no web page that an operator
@@ -117,10 +127,11 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
 }
 
 fn admit(method: &Method, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+    // One that comes twice says nothing: who reads the other one would be told otherwise.
     let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
+        let mut all = headers.get_all(name).iter();
+        let only = all.next().filter(|_| all.next().is_none());
+        only.and_then(|value: &HeaderValue| value.to_str().ok())
     };
     let host = text(header::HOST).unwrap_or_default();
     if !is_ours(host, hosts) {
@@ -200,6 +211,25 @@ mod tests {
             Ok(()) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
+    }
+
+    /// Of two, a proxy in between may have believed the other.
+    #[test]
+    fn a_header_that_comes_twice_admits_nobody() {
+        let address = HeaderValue::from_static("127.0.0.1:9101");
+        let origin = HeaderValue::from_static("http://127.0.0.1:9101");
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, address.clone());
+        headers.append(header::ORIGIN, origin);
+        assert!(admit(&Method::GET, &headers, &[]).is_ok());
+        let mut two_hosts = headers.clone();
+        two_hosts.append(header::HOST, HeaderValue::from_static("evil.example"));
+        assert!(admit(&Method::GET, &two_hosts, &[]).is_err());
+        headers.append(
+            header::ORIGIN,
+            HeaderValue::from_static("http://evil.example"),
+        );
+        assert!(admit(&Method::GET, &headers, &[]).is_err());
     }
 
     #[test]
