@@ -207,7 +207,7 @@ fn lost_results_are_counted_and_said() {
     let writing = other
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .unwrap();
-    daemon.until("a result waits for the store");
+    daemon.until("results wait for the store");
     daemon.signal(Signal::TERM);
     let (ended, said) = daemon.end();
     assert_eq!(ended.code(), Some(1), "{said}");

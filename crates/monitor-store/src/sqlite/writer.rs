@@ -105,7 +105,7 @@ impl Writer {
             Ok(()) => Counters::add(&self.counters.transactions, 1),
             Err(failure) => {
                 Counters::add(&self.counters.failed_transactions, 1);
-                tracing::warn!(%failure, commands = batch.len(), "nothing of a batch was written");
+                tracing::debug!(%failure, commands = batch.len(), "nothing of a batch was written");
             }
         }
         Counters::add(&self.counters.commands, batch.len());
