@@ -132,7 +132,8 @@ impl SpecBuilder {
         self
     }
 
-    /// Sets whether a key that is new runs at once, and from then on in its slots.
+    /// Sets whether a key that is new runs at once, and from then on in its slots. If a run from
+    /// before it was cancelled is still going on, at once means after that.
     pub fn immediate(mut self, immediate: bool) -> Self {
         self.immediate = immediate;
         self

@@ -156,6 +156,25 @@ async fn clear_and_add_again_never_runs_twice() {
     assert_eq!(scheduler.probe_status(&"a").unwrap().failures_total, 0);
 }
 
+/// A key that is to run at once does so as soon as the run of its former life has ended, once; not
+/// a day later.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_runs_at_once_after_the_run_of_its_former_life() {
+    let (scheduler, _) = scheduler(1, Saturation::Skip);
+    let gauge = Gauge::default();
+    let at_once = || {
+        let spec = monitor_scheduler::Spec::builder(secs(24 * 3600));
+        spec.immediate(true).build().unwrap()
+    };
+    let up = Verdict::Success;
+    schedule(&scheduler, &gauge, "a", at_once(), secs(4), up);
+    sleep(secs(1)).await;
+    assert!(scheduler.cancel(&"a").is_some());
+    schedule(&scheduler, &gauge, "a", at_once(), secs(1), up);
+    sleep(secs(60)).await;
+    assert_eq!(gauge.starts("a"), [0, 4000]);
+}
+
 /// PRB-17, OPS-1, OPS-30, OPS-32: after a pause returns, nothing that began before can commit, and
 /// nothing begins; the run hears of it.
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ pub(super) struct Entry<K, H> {
     pub(super) run: Option<Running>,
     /// Triggered while its run was going on: one more run follows.
     pub(super) again: bool,
+    /// New, and to be run at once when the run of its former life has ended.
+    pub(super) at_once: bool,
     /// INV-SCHEDULER-3: the last due time that came to its end, as a run or as missed. The next
     /// one to do so is later.
     pub(super) last_due: Option<Tick>,

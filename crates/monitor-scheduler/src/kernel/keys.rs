@@ -56,6 +56,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if was == Life::Removed {
             entry.streak = FailureStreak::new();
             entry.past = Past::default();
+            entry.at_once = entry.is_active() && entry.spec.immediate();
         }
         match backoff {
             Some(due) if entry.is_active() => self.arm_beside_grid(index, due),
@@ -84,6 +85,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             wait: Wait::Nothing,
             run: None,
             again: false,
+            at_once: false,
             last_due,
             covered: self.now,
             not_before: Tick::ZERO,
@@ -351,6 +353,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             self.miss_during_run(index);
         }
         self.entries[index].again = false;
+        self.entries[index].at_once = false;
         self.disown(index);
     }
 }

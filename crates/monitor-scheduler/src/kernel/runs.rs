@@ -357,7 +357,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             Life::Paused => {}
             Life::Active => {
                 let again = std::mem::replace(&mut entry.again, false);
-                if !(again && self.run_again(index)) {
+                let at_once = std::mem::replace(&mut entry.at_once, false);
+                if again && self.run_again(index) {
+                    // Asked for by hand, which will do for a key that is new as well.
+                } else if at_once {
+                    self.arm_beside_grid(index, self.now);
+                } else {
                     self.arm_after(index, &run);
                 }
             }
