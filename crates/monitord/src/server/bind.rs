@@ -90,7 +90,7 @@ impl Bound {
 mod tests {
     use super::*;
 
-    /// ROB-27: a taken address is named, together with the remedy.
+    /// A taken address is named, together with the remedy.
     #[tokio::test]
     async fn a_taken_address_is_named_with_its_remedy() {
         let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
