@@ -97,6 +97,8 @@ impl Picture {
             "Emulation.setEmulatedMedia",
             json!({ "features": [{ "name": "prefers-color-scheme", "value": self.scheme }] }),
         )?;
+        // With one row open, to show what is in it.
+        let page = format!("{page}#m-now-and-then.why");
         browser.command(&format!("{session}/url"), &json!({ "url": page }))?;
         // Until the page is live.
         thread::sleep(Duration::from_secs(2));
