@@ -23,6 +23,7 @@ async fn run() -> Result<String, Box<dyn Error>> {
         timeout: Duration::from_secs(10),
         cancellation: operations.begin(&"consumer")?.cancellation(),
         progress: Default::default(),
+        resources: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let probe = TcpProbe::new("127.0.0.1", listener.local_addr()?.port())?;

@@ -62,7 +62,7 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
 
     let begun = Instant::now();
     let in_flight = InFlight::new(shared, &run);
-    let looked = look(entry, &run).await;
+    let looked = look(shared, entry, &run).await;
     drop(in_flight); // what has been seen is not called off any more
     let took = begun.elapsed();
 
@@ -132,13 +132,14 @@ enum Looked {
 ///
 /// The probe works in a task of its own, which holds the run's claim: a probe that blocks its
 /// thread neither holds up the verdict nor lets a second one start.
-async fn look(entry: &Entry, run: &Run<MonitorId>) -> Looked {
+async fn look(shared: &Shared, entry: &Entry, run: &Run<MonitorId>) -> Looked {
     let progress = Progress::default();
     let cancellation = run.operation.cancellation();
     let context = ProbeContext {
         timeout: run.deadline.saturating_duration_since(Instant::now()),
         cancellation: cancellation.clone(),
         progress: progress.clone(),
+        resources: shared.resources.clone(),
     };
     let probe = Arc::clone(&entry.definition.probe);
     let claim = run.claim.clone();

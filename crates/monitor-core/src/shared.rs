@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use monitor_model::{Loaded, MonitorId, Store, StoreError, Stored};
+use monitor_model::{Loaded, MonitorId, Resources, Store, StoreError, Stored};
 use monitor_operation::{Canceller, OperationId, Operations};
 use monitor_scheduler::Scheduler;
 use tokio::runtime::Handle;
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) operations: Operations<MonitorId>,
     pub(crate) scheduler: Scheduler<MonitorId>,
     pub(crate) hub: Hub,
+    /// What probes share.
+    pub(crate) resources: Resources,
     /// Wall time at the scheduler's origin.
     pub(crate) origin_unix: Duration,
     entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
@@ -60,6 +62,7 @@ impl Shared {
             operations,
             scheduler,
             hub,
+            resources: Resources::default(),
             origin_unix,
             entries: Mutex::default(),
             loaded: Mutex::new(loaded),

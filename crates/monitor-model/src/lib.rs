@@ -10,6 +10,7 @@ mod memory;
 mod outcome;
 mod probe;
 mod record;
+mod resources;
 mod status;
 mod store;
 
@@ -20,6 +21,7 @@ pub use memory::MemoryStore;
 pub use outcome::{Outcome, UnknownOutcome, Unobserved};
 pub use probe::{Finding, Observation, Phase, Phases, Probe, ProbeContext, Progress};
 pub use record::{Record, Trigger};
+pub use resources::{NameTaken, ResourceError, Resources};
 pub use status::{Lifecycle, Status, Tally};
 pub use store::{
     Applied, Commit, HistoryRow, LastDue, Loaded, Monitor, Refusal, Source, Store, StoreError,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use monitor_fault::{Blame, Fault, Layer};
 use monitor_operation::Cancellation;
 
-use crate::Outcome;
+use crate::{Outcome, Resources};
 
 /// Something that can be checked. One implementation per protocol, one value per target.
 ///
@@ -44,6 +44,8 @@ pub struct ProbeContext {
     pub cancellation: Cancellation,
     /// Where the probe reports how far it is.
     pub progress: Progress,
+    /// What probes share: pools of connections, say.
+    pub resources: Resources,
 }
 
 /// What a probe saw.

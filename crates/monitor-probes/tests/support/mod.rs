@@ -25,6 +25,7 @@ impl Check {
             timeout: Duration::from_secs(30),
             cancellation: operation.cancellation(),
             progress: Progress::default(),
+            resources: Default::default(),
         };
         Self {
             context,
