@@ -1,7 +1,7 @@
 //! `services`: throw-away servers for trying something by hand.
 
 use anyhow::{Context, Result};
-use monitor_testkit::services::{Browser, Nginx};
+use monitor_testkit::services::{Browser, Nginx, Postgres};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::tools;
@@ -17,18 +17,20 @@ pub(crate) fn run() -> Result<bool> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch ctrl-c")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let nginx = Nginx::start()?;
+        let postgres = Postgres::start()?;
         let browser = Browser::start()?;
         println!(
             "nginx      {}  (also /status/204, 301, 404, 500, 503)",
             nginx.url("/")
         );
         println!("webdriver  {}  (headless Chromium)", browser.url());
+        println!("postgres   {}", postgres.url());
         println!("\nctrl-c stops them and removes their folders.");
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        drop((nginx, browser));
+        drop((nginx, postgres, browser));
         println!("\nstopped.");
         Ok(true)
     })

@@ -17,11 +17,13 @@
 
 mod browser;
 mod nginx;
+mod postgres;
 mod process;
 mod promtool;
 mod tool;
 
 pub use browser::Browser;
 pub use nginx::Nginx;
+pub use postgres::{Postgres, Shutdown};
 pub use promtool::check_metrics;
 pub use tool::{Missing, Tool};

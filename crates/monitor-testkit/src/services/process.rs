@@ -40,6 +40,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program`; its standard error goes to the file `log`.
     pub(crate) fn start(program: Program<'_>, log: &Path) -> Result<Self> {
+        Self::start_as(None, program, log)
+    }
+
+    /// Starts `program` as another user, which only root may do.
+    pub(crate) fn start_as(user: Option<User>, program: Program<'_>, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new("/bin/sh");
         command
@@ -54,6 +59,10 @@ impl Process {
             .stdout(program.stdout)
             .stderr(file)
             .process_group(0);
+        if let Some(user) = user {
+            // The standard library then drops the supplementary groups too.
+            command.uid(user.uid).gid(user.gid);
+        }
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {}", program.path.display()))?;
@@ -73,6 +82,27 @@ impl Process {
     /// The program's standard output, when it was started with a pipe.
     pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Sends the program itself `signal` and waits until it has ended, ten seconds at most. `false`
+    /// when it has not.
+    pub(crate) fn end_by(&mut self, signal: Signal) -> bool {
+        if let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
+            // Until it has been waited for, its id is nobody else's.
+            let _ = kill_process(pid, signal);
+        }
+        for _ in 0..MAX_WAITS {
+            if self.has_ended() {
+                return true;
+            }
+            thread::sleep(WAIT);
+        }
+        false
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Ends it if it has not ended. Says in words how it had ended before, if it had, and what it
@@ -149,6 +179,35 @@ pub(crate) struct Program<'a> {
     pub(crate) arguments: &'a [&'a str],
     pub(crate) environment: &'a [(&'a str, &'a str)],
     pub(crate) stdout: Stdio,
+}
+
+/// A user and its main group, by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl User {
+    /// Looks for the first of `names` that exists.
+    pub(crate) fn find(names: &[&str]) -> Result<Self> {
+        let output = Command::new("getent")
+            .arg("passwd")
+            .args(names)
+            .output()
+            .context("cannot start getent")?;
+        // name:password:uid:gid:..., in the order of the question.
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines()
+            .find_map(|line| {
+                let mut fields = line.split(':').skip(2);
+                Some(Self {
+                    uid: fields.next()?.parse().ok()?,
+                    gid: fields.next()?.parse().ok()?,
+                })
+            })
+            .with_context(|| format!("there is no user called {}", names.join(" or ")))
+    }
 }
 
 #[cfg(test)]

@@ -19,16 +19,19 @@ pub enum Tool {
     Chromedriver,
     /// The judge of `/metrics`.
     Promtool,
+    /// The database server; `initdb` lies next to it.
+    Postgres,
 }
 
 impl Tool {
     /// Every tool, in the order in which a report lists them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Cc,
         Self::Nginx,
         Self::Chromium,
         Self::Chromedriver,
         Self::Promtool,
+        Self::Postgres,
     ];
 
     /// The names under which the program may be installed, preferred first.
@@ -45,6 +48,7 @@ impl Tool {
             ],
             Self::Chromedriver => &["chromedriver"],
             Self::Promtool => &["promtool"],
+            Self::Postgres => &["postgres"],
         }
     }
 
@@ -58,6 +62,7 @@ impl Tool {
             Self::Chromium => "chromium",
             Self::Chromedriver => "chromium-driver",
             Self::Promtool => "prometheus",
+            Self::Postgres => "postgresql",
         }
     }
 
@@ -70,11 +75,12 @@ impl Tool {
             Self::Chromium => "test the status page in a real browser",
             Self::Chromedriver => "drive the browser",
             Self::Promtool => "check the exported metrics",
+            Self::Postgres => "run the pool and the stores against a real database",
         }
     }
 
     /// Looks for the program on `PATH`, then in the folders of system programs, which are not on
-    /// the `PATH` of an ordinary user.
+    /// the `PATH` of an ordinary user, and in those of each version of PostgreSQL, newest first.
     ///
     /// # Errors
     ///
@@ -83,6 +89,7 @@ impl Tool {
         let path = env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = env::split_paths(&path)
             .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+            .chain(versions_in(Path::new("/usr/lib/postgresql")))
             .collect();
         find_in(self.names(), &folders).ok_or(Missing { tools: vec![self] })
     }
@@ -112,6 +119,19 @@ fn find_in(names: &[&str], folders: &[PathBuf]) -> Option<PathBuf> {
         .iter()
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
         .find(|path| is_executable(path))
+}
+
+/// The `bin` folders of programs that Debian installs by version, newest first.
+fn versions_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    versions.into_iter().map(|(_, path)| path).collect()
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -187,6 +207,19 @@ mod tests {
             None,
             "a folder is no program"
         );
+    }
+
+    #[test]
+    fn the_newest_version_is_looked_at_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["9", "15", "notes"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(
+            versions_in(folder.path()),
+            ["15/bin", "9/bin"].map(|name| folder.path().join(name))
+        );
+        assert!(versions_in(&folder.path().join("none")).is_empty());
     }
 
     #[test]
