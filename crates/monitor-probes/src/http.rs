@@ -1,28 +1,26 @@
 //! The HTTP check: what is asked, and what counts as well.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue, Request};
 use async_trait::async_trait;
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use url::Url;
 
 use crate::lap::Lap;
-use crate::{Resolver, Tls, dial};
 
 mod builder;
+mod dialer;
 mod exchange;
 mod status_set;
 mod watch;
 
 pub use builder::{BuildError, HttpProbeBuilder, Method};
+use dialer::Dialer;
+use exchange::Exchange;
 pub use status_set::{InvalidStatusSet, StatusSet};
 
 /// Checks an `http` or `https` URL over HTTP/1.1.
@@ -60,18 +58,13 @@ pub use status_set::{InvalidStatusSet, StatusSet};
 #[derive(Clone)]
 pub struct HttpProbe {
     url: Url,
-    host: Host<String>,
-    port: u16,
+    dialer: Dialer,
     method: Method,
     headers: HeaderMap,
     expect_status: StatusSet,
     expect_body: Option<String>,
     body_limit: usize,
-    head_limit: usize,
     degraded_over: Option<Duration>,
-    resolver: Resolver,
-    /// The name to verify and the trust; `None` for plain `http`.
-    tls: Option<(ServerName<'static>, Tls)>,
 }
 
 impl HttpProbe {
@@ -81,44 +74,15 @@ impl HttpProbe {
     }
 
     async fn run(&self, progress: &Progress) -> Result<String, Fault> {
-        let mut lap = Lap::start(progress);
-        progress.enter(Layer::Dns);
-        let addresses = self.resolver.lookup(&self.host, self.port).await?;
-        lap.end(Phase::Resolve);
-
-        progress.enter(Layer::Connect);
-        let stream = dial::connect(addresses).await?;
-        // Only an optimisation (a request in two writes would wait for an acknowledgement), and on
-        // a connection that is gone already, the next write tells better why.
-        let _ = stream.set_nodelay(true);
-        lap.end(Phase::Connect);
-
-        let Some((name, tls)) = &self.tls else {
-            return self.ask(stream, lap, progress).await;
-        };
-        progress.enter(Layer::Tls);
-        let connector = TlsConnector::from(tls.config());
-        let stream = connector.connect(name.clone(), stream).await;
-        let stream = stream.map_err(|error| Fault::classify(&error, Layer::Tls))?;
-        lap.end(Phase::Tls);
-        self.ask(stream, lap, progress).await
+        let mut exchange = self.dialer.open(progress).await?;
+        self.ask(&mut exchange, progress).await
     }
 
-    /// Sends the request over `stream` and judges the answer.
-    async fn ask<S>(
-        &self,
-        stream: S,
-        mut lap: Lap<'_>,
-        progress: &Progress,
-    ) -> Result<String, Fault>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
+    /// Sends the request and judges the answer.
+    async fn ask(&self, exchange: &mut Exchange, progress: &Progress) -> Result<String, Fault> {
         progress.enter(Layer::Response);
-        let watch = Arc::new(watch::Watch::new(self.head_limit));
-        let stream = watch::Watched::new(stream, Arc::clone(&watch), progress.clone());
-        let mut exchange = exchange::Exchange::open(stream, watch, self.head_limit).await?;
-        let response = exchange.send(self.request()?).await?;
+        let mut lap = Lap::start(progress);
+        let response = exchange.send(self.request()?, progress).await?;
         if let Some(first_byte) = exchange.first_byte() {
             lap.resume_at(first_byte);
         }

@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use url::{Host, Url};
 
+use super::dialer::Dialer;
 use super::{HttpProbe, StatusSet};
 use crate::target::parse_url;
 use crate::{Resolver, TargetError, Tls, TlsError};
@@ -201,16 +202,18 @@ impl HttpProbeBuilder {
         Ok(HttpProbe {
             headers: headers(&url, &self.headers)?,
             url,
-            host,
-            port,
+            dialer: Dialer {
+                host,
+                port,
+                resolver: self.resolver.unwrap_or_default(),
+                tls,
+                head_limit: self.header_limit,
+            },
             method: self.method,
             expect_status: self.expect_status,
             expect_body: self.expect_body,
             body_limit: self.body_limit,
-            head_limit: self.header_limit,
             degraded_over: self.degraded_over,
-            resolver: self.resolver.unwrap_or_default(),
-            tls,
         })
     }
 }

@@ -1,9 +1,9 @@
-//! One request and its answer over one connection, without a task of its own.
+//! Requests and their answers over one connection, without a task of its own.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use ::http::{Request, Response};
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use monitor_fault::{Fault, Layer, Reason};
+use monitor_model::Progress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -19,13 +20,21 @@ use super::watch::{Watch, Watched};
 
 pub(super) type NoBody = Empty<Bytes>;
 
+/// What HTTP is spoken over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+type Driver = Connection<TokioIo<Watched<Box<dyn Stream>>>, NoBody>;
+
 /// An open connection. hyper splits it into a handle and a future that moves the bytes; this
 /// polls that future wherever it waits, so that dropping the exchange drops the socket.
-pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin> {
+pub(super) struct Exchange {
     sender: SendRequest<NoBody>,
     /// `None` once it has ended: it must not be polled again.
-    connection: Option<Connection<TokioIo<Watched<S>>, NoBody>>,
+    connection: Option<Driver>,
     watch: Arc<Watch>,
+    /// How many requests went over it.
+    requests: u64,
 }
 
 /// What was read of a body.
@@ -35,12 +44,10 @@ pub(super) struct Read {
     pub(super) kept: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
-    pub(super) async fn open(
-        stream: Watched<S>,
-        watch: Arc<Watch>,
-        head_limit: usize,
-    ) -> Result<Self, Fault> {
+impl Exchange {
+    pub(super) async fn open(stream: Box<dyn Stream>, head_limit: usize) -> Result<Self, Fault> {
+        let watch = Arc::new(Watch::new(head_limit));
+        let stream = Watched::new(stream, Arc::clone(&watch));
         let handshake = Builder::new()
             .max_buf_size(head_limit)
             .handshake(TokioIo::new(stream));
@@ -51,7 +58,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
             sender,
             connection: Some(connection),
             watch,
+            requests: 0,
         })
+    }
+
+    /// How many requests went over it.
+    pub(super) const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Whether another request may be sent: the last answer was read to its end, and the other
+    /// side has neither closed nor said anything since. Looks at what has arrived, waits for
+    /// nothing.
+    pub(super) fn is_ready(&mut self) -> bool {
+        if let Some(running) = &mut self.connection {
+            let mut context = Context::from_waker(Waker::noop());
+            if Pin::new(running).poll(&mut context).is_ready() {
+                self.connection = None;
+            }
+        }
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// When the first byte of the answer came.
@@ -59,11 +85,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Exchange<S> {
         self.watch.first_byte()
     }
 
-    /// Sends `request` and waits for the head of its answer.
+    /// Sends `request` and waits for the head of its answer, whose progress is reported.
     pub(super) async fn send(
         &mut self,
         request: Request<NoBody>,
+        progress: &Progress,
     ) -> Result<Response<Incoming>, Fault> {
+        self.watch.begin(progress.clone());
+        self.requests = self.requests.saturating_add(1);
         let answer = self.sender.send_request(request);
         let answer = drive(&mut self.connection, answer)
             .await

@@ -1,9 +1,8 @@
-//! A stream that notes its first byte and refuses a head without end.
+//! A stream that notes the first byte of each answer and refuses a head without end.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use monitor_fault::{Fault, Layer, Reason};
@@ -11,69 +10,88 @@ use monitor_model::{Phase, Progress};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// What is known of one answer, shared by its stream and its check.
+/// What is known of the answer under way, shared by its stream and its check.
 pub(super) struct Watch {
-    asked: Instant,
-    first_byte: OnceLock<Instant>,
-    head_done: AtomicBool,
+    answer: Mutex<Answer>,
     head_limit: usize,
+}
+
+struct Answer {
+    asked: Instant,
+    first_byte: Option<Instant>,
+    head_done: bool,
+    /// In bytes.
+    received: usize,
+    progress: Progress,
 }
 
 impl Watch {
     pub(super) fn new(head_limit: usize) -> Self {
         Self {
-            asked: Instant::now(),
-            first_byte: OnceLock::new(),
-            head_done: AtomicBool::new(false),
+            answer: Mutex::new(Answer::to(Progress::default())),
             head_limit,
         }
     }
 
+    /// The next answer begins: its request is about to be sent.
+    pub(super) fn begin(&self, progress: Progress) {
+        *self.answer() = Answer::to(progress);
+    }
+
     /// When the first byte of the answer came.
     pub(super) fn first_byte(&self) -> Option<Instant> {
-        self.first_byte.get().copied()
+        self.answer().first_byte
     }
 
     /// The head is complete: from now on only the body's own limit counts.
     pub(super) fn head_done(&self) {
-        self.head_done.store(true, Ordering::Relaxed);
+        self.answer().head_done = true;
+    }
+
+    fn answer(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The stream. It must be read by one task only, as its check does.
+impl Answer {
+    fn to(progress: Progress) -> Self {
+        Self {
+            asked: Instant::now(),
+            first_byte: None,
+            head_done: false,
+            received: 0,
+            progress,
+        }
+    }
+
+    /// Counts `bytes` more.
+    fn receive(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes);
+        if bytes > 0 && self.first_byte.is_none() {
+            let now = Instant::now();
+            let took = now.saturating_duration_since(self.asked);
+            self.progress.record(Phase::FirstByte, took);
+            self.first_byte = Some(now);
+        }
+    }
+}
+
+/// The stream of one connection.
 pub(super) struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
-    progress: Progress,
-    received: usize,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, watch: Arc<Watch>, progress: Progress) -> Self {
-        Self {
-            stream,
-            watch,
-            progress,
-            received: 0,
-        }
-    }
-
-    /// Counts `bytes` more of the answer.
-    fn receive(&mut self, bytes: usize) {
-        self.received = self.received.saturating_add(bytes);
-        if bytes > 0 && self.watch.first_byte.get().is_none() {
-            let now = Instant::now();
-            let took = now.saturating_duration_since(self.watch.asked);
-            self.progress.record(Phase::FirstByte, took);
-            // Already set is impossible: this is the only place, and it has `&mut self`.
-            let _ = self.watch.first_byte.set(now);
-        }
+    pub(super) const fn new(stream: S, watch: Arc<Watch>) -> Self {
+        Self { stream, watch }
     }
 
     /// Asked for more while the head is incomplete, although its limit is used up. This also ends
     /// a target that sends interim answers (1xx) for ever, each of them complete.
     fn head_is_too_large(&self) -> bool {
-        self.received >= self.watch.head_limit && !self.watch.head_done.load(Ordering::Relaxed)
+        let answer = self.watch.answer();
+        answer.received >= self.watch.head_limit && !answer.head_done
     }
 }
 
@@ -92,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = buffer.filled().len().saturating_sub(before);
-        self.receive(bytes);
+        self.watch.answer().receive(bytes);
         polled
     }
 }
