@@ -1,0 +1,210 @@
+//! What each key takes and means.
+
+use super::*;
+
+/// ROB-1: a minimal file is enough; everything else has its default.
+#[test]
+fn a_minimal_file_is_enough() {
+    let config = parse(MINIMAL).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(
+        config.store.path,
+        Path::new("/etc/monitord.db"),
+        "next to the file"
+    );
+    assert_eq!(config.max_concurrent_probes.get(), 20);
+    let settings = settings(&config);
+    assert_eq!(
+        (settings.interval, settings.timeout),
+        (Duration::from_secs(60), None)
+    );
+    assert_eq!(settings.backoff, monitor_backoff::Policy::hardened());
+    assert!(settings.breaker.is_some());
+}
+
+/// ROB-4: ports are 1 to 65535; only the listener may leave the choice open with 0.
+#[test]
+fn ports_in_a_table() {
+    for port in ["1", "443", "65535"] {
+        let text = format!("[[monitor]]\nid = \"a\"\ntcp = \"db.example:{port}\"");
+        assert!(parse(&text).is_ok(), "{port}");
+    }
+    for port in [
+        "0",
+        "65536",
+        "70000",
+        "-1",
+        "+80",
+        "25x",
+        "",
+        "99999999999999999999",
+    ] {
+        let tcp = problems(&format!(
+            "[[monitor]]\nid = \"a\"\ntcp = \"db.example:{port}\""
+        ));
+        assert!(tcp[0].contains("monitor[1].tcp = "), "{tcp:?}");
+        let listen = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n{MINIMAL}");
+        assert_eq!(parse(&listen).is_ok(), port == "0", "{port}");
+    }
+}
+
+/// ROB-3: the own address is an IP address, of version 4 or 6, or localhost.
+#[test]
+fn own_addresses_in_a_table() {
+    for (text, read) in [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("0.0.0.0:0", "0.0.0.0:0"),
+        ("localhost:81", "127.0.0.1:81"),
+    ] {
+        let config = parse(&format!("[server]\nlisten = \"{text}\"\n{MINIMAL}")).unwrap();
+        assert_eq!(config.listen.to_string(), read);
+    }
+    for bad in [
+        "",
+        "8080",
+        ":8080",
+        "127.0.0.1",
+        "256.0.0.1:80",
+        "::1:80",
+        "example.org:80",
+        " ",
+    ] {
+        let found = problems(&format!("[server]\nlisten = \"{bad}\"\n{MINIMAL}"));
+        assert!(
+            found[0].contains("server.listen") && found[0].contains("allowed:"),
+            "{found:?}"
+        );
+    }
+}
+
+/// ROB-6: the interval has bounds, and preset `mail` keeps those of its origin, 30 s to 3600 s,
+/// with 300 s as the default.
+#[test]
+fn intervals_in_a_table() {
+    for (interval, good) in [
+        ("0s", false),
+        ("99ms", false),
+        ("100ms", true),
+        ("30d", true),
+        ("2592001s", false),
+        ("1m30s", true),
+    ] {
+        let text = format!("{MINIMAL}interval = \"{interval}\"\n");
+        assert_eq!(parse(&text).is_ok(), good, "{interval}");
+    }
+    let mail = format!("{MINIMAL}preset = \"mail\"\n");
+    assert_eq!(
+        settings(&parse(&mail).unwrap()).interval,
+        Duration::from_secs(300)
+    );
+    for (interval, good) in [
+        ("29s", false),
+        ("30s", true),
+        ("3600s", true),
+        ("3601s", false),
+    ] {
+        let text = format!("{mail}interval = \"{interval}\"\n");
+        assert_eq!(parse(&text).is_ok(), good, "{interval}");
+    }
+    let below = problems(&format!("{mail}interval = \"29s\"\n"));
+    assert!(below[0].contains("monitor[1].interval = 29s"), "{below:?}");
+    assert!(below[0].contains("allowed: 30s to 1h"), "{below:?}");
+}
+
+/// A monitor means the same in the file and in JSON, and reads back what it writes.
+#[test]
+fn json_and_toml_are_one_language() {
+    let json = json!({
+        "id": "shop", "name": "The shop", "url": "https://shop.example/", "method": "GET",
+        "expect_status": ["200-299", "404"], "expect_body": "ok", "headers": { "X-A": "b" },
+        "body_limit_kb": 64, "degraded_over": "800ms", "interval": "30s", "timeout": "10s",
+        "preset": "monitor", "backoff_base_interval": "5m", "backoff_max_interval": "1h",
+        "backoff_multiplier": 2.5, "backoff_max_failures": 4,
+        "circuit_breaker_failure_threshold": 3, "circuit_breaker_recovery_timeout": "45s",
+    });
+    let toml = r#"
+[[monitor]]
+id = "shop"
+name = "The shop"
+url = "https://shop.example/"
+method = "GET"
+expect_status = ["2xx", 404]
+expect_body = "ok"
+headers = { X-A = "b" }
+body_limit_kb = 64
+degraded_over = "800ms"
+interval = "30s"
+timeout = "10s"
+preset = "monitor"
+backoff_base_interval = "300s"
+backoff_max_interval = "60m"
+backoff_multiplier = 2.5
+backoff_max_failures = 4
+circuit_breaker_failure_threshold = 3
+circuit_breaker_recovery_timeout = "45s"
+"#;
+    let spec = MonitorSpec::from_json(&json).unwrap();
+    assert_eq!(spec.to_json(), json);
+    assert_eq!(parse(toml).unwrap().monitors, std::slice::from_ref(&spec));
+    let definition = spec.definition(&Defaults::default(), Source::Api).unwrap();
+    assert_eq!(definition.monitor.name, "The shop");
+    let stored = serde_json::from_str(&definition.monitor.spec).unwrap();
+    assert_eq!(MonitorSpec::from_json(&stored), Ok(spec));
+}
+
+/// Every preset gives a policy, and every policy key overrides it.
+#[test]
+fn presets_in_a_table() {
+    for (preset, interval_s, breaker) in [
+        ("hardened", 60, true),
+        ("gate2", 60, false),
+        ("monitor", 300, false),
+        ("socket", 300, false),
+        ("mail", 300, true),
+    ] {
+        let text = format!("{MINIMAL}preset = \"{preset}\"\n");
+        let settings = settings(&parse(&text).unwrap());
+        assert_eq!(settings.interval.as_secs(), interval_s, "{preset}");
+        assert_eq!(settings.breaker.is_some(), breaker, "{preset}");
+        assert_eq!(
+            settings.backoff,
+            monitor_backoff::Policy::preset(preset).unwrap()
+        );
+        let off = format!("{text}circuit_breaker_failure_threshold = 0\n");
+        assert!(
+            self::settings(&parse(&off).unwrap()).breaker.is_none(),
+            "{preset}"
+        );
+        let on = format!("{text}circuit_breaker_failure_threshold = 4\n");
+        assert!(
+            self::settings(&parse(&on).unwrap()).breaker.is_some(),
+            "{preset}"
+        );
+    }
+}
+
+#[test]
+fn durations_read_what_they_write() {
+    for ms in [
+        1, 999, 1000, 1500, 60_000, 90_000, 3_600_000, 86_400_000, 90_061_001,
+    ] {
+        let duration = Duration::from_millis(ms);
+        assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+    }
+    for bad in [
+        "",
+        "s",
+        "1",
+        "1 s",
+        "1x",
+        "-1s",
+        "1.5s",
+        "1s2",
+        "m1",
+        "1µs",
+        "99999999999999999d",
+    ] {
+        assert!(parse_duration(bad).is_err(), "{bad}");
+    }
+}
