@@ -101,7 +101,7 @@ Examples:
     /// Throw-away servers on loopback until ctrl-c
     #[command(after_help = "\
 Examples:
-  cargo xtask services            start nginx, PostgreSQL and a browser, print their addresses
+  cargo xtask services            start nginx, PostgreSQL, Dovecot and a browser, say where
   cargo xtask services --check    say which programs are there and which are missing
   cargo xtask services --install  install what is missing")]
     Services {

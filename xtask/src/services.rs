@@ -1,7 +1,7 @@
 //! `services`: throw-away servers for trying something by hand.
 
 use anyhow::{Context, Result};
-use monitor_testkit::services::{Browser, Nginx, Postgres};
+use monitor_testkit::services::{Browser, Mail, Nginx, Postgres};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::tools;
@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<bool> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let nginx = Nginx::start()?;
         let postgres = Postgres::start()?;
+        let mail = Mail::start()?;
         let browser = Browser::start()?;
         println!(
             "nginx      {}  (also /status/204, 301, 404, 500, 503)",
@@ -25,12 +26,19 @@ pub(crate) fn run() -> Result<bool> {
         );
         println!("webdriver  {}  (headless Chromium)", browser.url());
         println!("postgres   {}", postgres.url());
+        println!(
+            "mail       smtp {} imap {} user {} password {}",
+            mail.smtp(),
+            mail.imap(),
+            mail.user(),
+            mail.password()
+        );
         println!("\nctrl-c stops them and removes their folders.");
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        drop((nginx, postgres, browser));
+        drop((nginx, postgres, mail, browser));
         println!("\nstopped.");
         Ok(true)
     })

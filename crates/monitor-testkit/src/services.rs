@@ -16,6 +16,7 @@
 //! package has them; `cargo xtask services --check` reports what is missing.
 
 mod browser;
+mod mail;
 mod nginx;
 mod postgres;
 mod process;
@@ -23,6 +24,7 @@ mod promtool;
 mod tool;
 
 pub use browser::Browser;
+pub use mail::Mail;
 pub use nginx::Nginx;
 pub use postgres::{Postgres, Shutdown};
 pub use promtool::check_metrics;

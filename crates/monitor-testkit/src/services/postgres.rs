@@ -237,7 +237,7 @@ impl Drop for Postgres {
 /// Binds a loopback port without listening there. Linux lets another socket listen on it, since
 /// both allow the address to be reused, gives it to nobody who asks for any free port, and
 /// refuses connections as long as nobody listens.
-fn reserve_port() -> Result<(OwnedFd, SocketAddr)> {
+pub(super) fn reserve_port() -> Result<(OwnedFd, SocketAddr)> {
     let flags = SocketFlags::CLOEXEC;
     let reserved = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&reserved, true)?;

@@ -21,17 +21,23 @@ pub enum Tool {
     Promtool,
     /// The database server; `initdb` lies next to it.
     Postgres,
+    /// The mail server, with IMAP.
+    Dovecot,
+    /// The mail server's SMTP side.
+    Submission,
 }
 
 impl Tool {
     /// Every tool, in the order in which a report lists them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Cc,
         Self::Nginx,
         Self::Chromium,
         Self::Chromedriver,
         Self::Promtool,
         Self::Postgres,
+        Self::Dovecot,
+        Self::Submission,
     ];
 
     /// The names under which the program may be installed, preferred first.
@@ -49,6 +55,8 @@ impl Tool {
             Self::Chromedriver => &["chromedriver"],
             Self::Promtool => &["promtool"],
             Self::Postgres => &["postgres"],
+            Self::Dovecot => &["dovecot"],
+            Self::Submission => &["submission-login"],
         }
     }
 
@@ -63,6 +71,8 @@ impl Tool {
             Self::Chromedriver => "chromium-driver",
             Self::Promtool => "prometheus",
             Self::Postgres => "postgresql",
+            Self::Dovecot => "dovecot-imapd",
+            Self::Submission => "dovecot-submissiond",
         }
     }
 
@@ -76,11 +86,14 @@ impl Tool {
             Self::Chromedriver => "drive the browser",
             Self::Promtool => "check the exported metrics",
             Self::Postgres => "run the pool and the stores against a real database",
+            Self::Dovecot => "read mail from a real mail server",
+            Self::Submission => "send mail to a real mail server",
         }
     }
 
     /// Looks for the program on `PATH`, then in the folders of system programs, which are not on
-    /// the `PATH` of an ordinary user, and in those of each version of PostgreSQL, newest first.
+    /// the `PATH` of an ordinary user, and in those of each version of PostgreSQL, newest first,
+    /// and of Dovecot.
     ///
     /// # Errors
     ///
@@ -90,6 +103,7 @@ impl Tool {
         let folders: Vec<PathBuf> = env::split_paths(&path)
             .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
             .chain(versions_in(Path::new("/usr/lib/postgresql")))
+            .chain([PathBuf::from("/usr/lib/dovecot")])
             .collect();
         find_in(self.names(), &folders).ok_or(Missing { tools: vec![self] })
     }

@@ -28,6 +28,10 @@ pub enum Certificate {
     Untrusted,
     /// Another authority issued it under the authority's name.
     Forged,
+    /// It signed itself, as a plain server certificate.
+    SelfSigned,
+    /// It signed itself and is an authority, which is what `openssl req -x509` makes.
+    OwnAuthority,
 }
 
 /// An authority and the certificate that it shows at the moment.
@@ -42,7 +46,8 @@ pub struct Certificates {
 struct Shown(Mutex<Arc<CertifiedKey>>);
 
 impl Certificates {
-    pub(super) fn new(certificate: Certificate) -> anyhow::Result<Self> {
+    /// Makes an authority and a certificate to show.
+    pub fn new(certificate: Certificate) -> anyhow::Result<Self> {
         let (authority, issuer) = make_authority(NAME)?;
         let shown = Arc::new(Shown(Mutex::new(make(certificate, &issuer)?)));
         Ok(Self {
@@ -62,6 +67,12 @@ impl Certificates {
         let key = make(certificate, &self.issuer)?;
         *self.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = key;
         Ok(())
+    }
+
+    /// Issues `certificate` for a server outside: the certificate and its key, both in PEM.
+    pub fn issue(&self, certificate: Certificate) -> anyhow::Result<(String, String)> {
+        let (signed, key) = sign(certificate, &self.issuer)?;
+        Ok((signed.pem(), key.serialize_pem()))
     }
 
     /// An acceptor that lets clients resume sessions, as real servers do.
@@ -99,6 +110,16 @@ fn make(
     certificate: Certificate,
     issuer: &Issuer<'static, KeyPair>,
 ) -> anyhow::Result<Arc<CertifiedKey>> {
+    let (signed, key) = sign(certificate, issuer)?;
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let key = ring::sign::any_supported_type(&key)?;
+    Ok(Arc::new(CertifiedKey::new(vec![signed.der().clone()], key)))
+}
+
+fn sign(
+    certificate: Certificate,
+    issuer: &Issuer<'static, KeyPair>,
+) -> anyhow::Result<(rcgen::Certificate, KeyPair)> {
     let names = match certificate {
         Certificate::WrongHost => vec!["other.example".to_owned()],
         _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
@@ -113,18 +134,21 @@ fn make(
             params.not_before = date_time_ymd(2999, 1, 1);
             params.not_after = date_time_ymd(3000, 1, 1);
         }
+        Certificate::OwnAuthority => {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         Certificate::Good
+        | Certificate::SelfSigned
         | Certificate::WrongHost
         | Certificate::Untrusted
         | Certificate::Forged => {}
     }
     let key = KeyPair::generate()?;
     let signed = match certificate {
+        Certificate::SelfSigned | Certificate::OwnAuthority => params.self_signed(&key)?,
         Certificate::Untrusted => params.signed_by(&key, &make_authority("another")?.1)?,
         Certificate::Forged => params.signed_by(&key, &make_authority(NAME)?.1)?,
         _ => params.signed_by(&key, issuer)?,
     };
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let key = ring::sign::any_supported_type(&key)?;
-    Ok(Arc::new(CertifiedKey::new(vec![signed.der().clone()], key)))
+    Ok((signed, key))
 }
