@@ -37,12 +37,14 @@ use tokio_rustls::TlsAcceptor;
 mod behaviour;
 mod certificates;
 mod dns;
+mod line_server;
 mod refusing;
 mod stuck;
 
 use behaviour::{Behaviour, Switch};
 pub use certificates::{Certificate, Certificates};
 pub use dns::{DnsReply, DnsServer};
+pub use line_server::{LineSeen, LineServer};
 pub use refusing::Refusing;
 pub use stuck::Stuck;
 
