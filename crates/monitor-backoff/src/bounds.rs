@@ -1,8 +1,6 @@
 //! The bounds that a wait keeps, also after jitter.
 
-use std::time::Duration;
-
-use crate::nanos::nanos;
+use core::time::Duration;
 
 /// How a wait after a failure relates to the normal interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +22,6 @@ pub enum Floor {
     },
 }
 
-impl Floor {
-    /// Returns how many failures are followed by a quick look before the schedule starts.
-    pub(crate) fn confirmations(self) -> u32 {
-        match self {
-            Floor::FastConfirm { count, .. } => count,
-            Floor::Absolute | Floor::AtLeastInterval => 0,
-        }
-    }
-}
-
 /// The longest wait after a failure. It holds after jitter, and yields only to a floor above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cap {
@@ -45,17 +33,9 @@ pub enum Cap {
 
 impl Cap {
     /// Returns the duration the cap was made of.
-    pub(crate) fn duration(self) -> Duration {
+    pub(crate) const fn duration(self) -> Duration {
         match self {
             Cap::Fixed(longest) | Cap::IntervalOr(longest) => longest,
-        }
-    }
-
-    /// Returns the cap in nanoseconds, for a monitor whose normal interval is `interval`.
-    pub(crate) fn resolve(self, interval: u64) -> u64 {
-        match self {
-            Cap::Fixed(longest) => nanos(longest),
-            Cap::IntervalOr(longest) => nanos(longest).max(interval),
         }
     }
 }

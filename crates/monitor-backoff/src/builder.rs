@@ -1,13 +1,17 @@
 //! Building a policy, and refusing one that contradicts itself.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use crate::{BackoffError, Base, Cap, ExponentOrigin, Floor, Jitter, JitterKind, Policy, Schedule};
+use crate::{
+    BackoffError, Base, Cap, ExponentOrigin, Floor, Jitter, JitterKind, Policy, Schedule, Steps,
+    nanos::nanos,
+};
 
 /// The growth factors a policy accepts. Below, rounding would hide the growth.
-const FACTOR: std::ops::RangeInclusive<f64> = 1.01..=100.0;
+const FACTORS: (f64, f64) = (1.01, 100.0);
 
-/// Builds a [`Policy`] and validates it.
+/// Builds a [`Policy`] and validates it. Everything here is `const`: a policy can be a constant
+/// whose mistakes are compile errors.
 ///
 /// # Defaults
 /// Exponential from the interval, ×2; exponent = failures, without a limit; no minimum;
@@ -18,29 +22,36 @@ const FACTOR: std::ops::RangeInclusive<f64> = 1.01..=100.0;
 /// use std::time::Duration;
 /// use monitor_backoff::{BackoffError, Cap, Floor, Jitter, Policy, Schedule};
 ///
-/// # fn main() -> Result<(), BackoffError> {
-/// let policy = Policy::builder()
+/// const POLICY: Policy = match Policy::builder()
 ///     .schedule(Schedule::Fixed(Duration::from_secs(30)))
 ///     .floor(Floor::Absolute)
 ///     .cap(Cap::Fixed(Duration::from_secs(33)))
 ///     .jitter(Jitter::symmetric(0.1))
-///     .build()?;
-/// assert_eq!(policy.nominal(9, Duration::from_secs(5)), Duration::from_secs(30));
+///     .build()
+/// {
+///     Ok(policy) => policy,
+///     Err(_) => panic!("the policy contradicts itself"),
+/// };
+/// assert_eq!(POLICY.nominal(9, Duration::from_secs(5)), Duration::from_secs(30));
 ///
-/// let refused = policy.to_builder().jitter(Jitter::symmetric(20.0)).build();
+/// let refused = POLICY.to_builder().jitter(Jitter::symmetric(20.0)).build();
 /// assert_eq!(refused, Err(BackoffError::Ratio { ratio: 20.0 }));
-/// # Ok(())
-/// # }
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct Builder {
-    policy: Policy,
+    schedule: Schedule,
+    origin: ExponentOrigin,
+    exponent_cap: Option<u32>,
+    min_delay: Duration,
+    floor: Floor,
+    cap: Cap,
+    jitter: Jitter,
 }
 
 impl Builder {
-    pub(crate) fn new() -> Self {
-        Builder::from_policy(Policy {
+    pub(crate) const fn new() -> Self {
+        Builder {
             schedule: Schedule::Exponential {
                 base: Base::Interval,
                 factor: 2.0,
@@ -51,120 +62,233 @@ impl Builder {
             floor: Floor::AtLeastInterval,
             cap: Cap::IntervalOr(Duration::from_secs(3600)),
             jitter: Jitter::symmetric(0.2),
-        })
+        }
     }
 
-    pub(crate) fn from_policy(policy: Policy) -> Self {
-        Builder { policy }
+    pub(crate) const fn exponential(base: Duration, longest: Duration) -> Self {
+        Builder::new()
+            .schedule(Schedule::Exponential {
+                base: Base::Fixed(base),
+                factor: 2.0,
+            })
+            .exponent_origin(ExponentOrigin::FailuresMinusOne)
+            .floor(Floor::Absolute)
+            .cap(Cap::Fixed(longest))
+            .jitter(Jitter::FULL)
+    }
+
+    pub(crate) const fn from_policy(policy: Policy) -> Self {
+        Builder {
+            schedule: policy.schedule,
+            origin: policy.origin,
+            exponent_cap: policy.exponent_cap,
+            min_delay: policy.min_delay(),
+            floor: policy.floor,
+            cap: policy.cap(),
+            jitter: policy.jitter,
+        }
     }
 
     /// Sets how the wait grows. Default: exponential from the interval, ×2.
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.policy.schedule = schedule;
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
         self
     }
 
     /// Sets which exponent belongs to the first failure. Default: [`ExponentOrigin::Failures`].
-    pub fn exponent_origin(mut self, origin: ExponentOrigin) -> Self {
-        self.policy.origin = origin;
+    pub const fn exponent_origin(mut self, origin: ExponentOrigin) -> Self {
+        self.origin = origin;
         self
     }
 
     /// Sets the largest exponent; `None` is no limit. Default: `None`.
-    pub fn exponent_cap(mut self, cap: Option<u32>) -> Self {
-        self.policy.exponent_cap = cap;
+    pub const fn exponent_cap(mut self, cap: Option<u32>) -> Self {
+        self.exponent_cap = cap;
         self
     }
 
     /// Sets the shortest wait after a failure. It holds after jitter, and says nothing about the
     /// normal interval. Default: zero.
-    pub fn min_delay(mut self, min_delay: Duration) -> Self {
-        self.policy.min_delay = min_delay;
+    pub const fn min_delay(mut self, min_delay: Duration) -> Self {
+        self.min_delay = min_delay;
         self
     }
 
     /// Sets how a wait relates to the normal interval. Default: [`Floor::AtLeastInterval`].
-    pub fn floor(mut self, floor: Floor) -> Self {
-        self.policy.floor = floor;
+    pub const fn floor(mut self, floor: Floor) -> Self {
+        self.floor = floor;
         self
     }
 
     /// Sets the longest wait after a failure. It holds after jitter. Default:
     /// [`Cap::IntervalOr`] 60 min.
-    pub fn cap(mut self, cap: Cap) -> Self {
-        self.policy.cap = cap;
+    pub const fn cap(mut self, cap: Cap) -> Self {
+        self.cap = cap;
         self
     }
 
     /// Sets the jitter. Default: ±20 % on every wait.
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.policy.jitter = jitter;
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
         self
     }
 
     /// Returns the policy.
     ///
     /// # Errors
-    /// - [`BackoffError::NoSteps`], [`BackoffError::FallingSteps`]: a table that is empty or falls.
+    /// - [`BackoffError::NoSteps`], [`BackoffError::TooManySteps`], [`BackoffError::FallingSteps`]:
+    ///   a table that is empty, too long, or falls.
     /// - [`BackoffError::Factor`]: a factor outside 1.01 to 100, or not finite.
+    /// - [`BackoffError::Zero`]: a fixed base of zero that could not grow, or a step of zero.
+    /// - [`BackoffError::TooLong`]: a duration of 584 years or more.
     /// - [`BackoffError::BaseAboveCap`]: a fixed base (or wait) above the cap.
     /// - [`BackoffError::Ratio`]: a jitter ratio outside 0 to 1, or not a number.
     /// - [`BackoffError::MinDelayAboveCap`]: a minimum above the cap.
     /// - [`BackoffError::ConfirmationBelowMinDelay`]: a confirming look below the minimum.
-    pub fn build(self) -> Result<Policy, BackoffError> {
-        let policy = self.policy;
-        let cap = policy.cap.duration();
-        check_schedule(&policy.schedule, cap)?;
-        if let JitterKind::Symmetric { ratio } = policy.jitter.kind
-            && !(0.0..=1.0).contains(&ratio)
+    pub const fn build(self) -> Result<Policy, BackoffError> {
+        if let Some(error) = self.problem() {
+            return Err(error);
+        }
+        let mut policy = Policy {
+            schedule: self.schedule,
+            jitter: self.jitter,
+            share: self.jitter.share(),
+            floor: self.floor,
+            min_delay: nanos(self.min_delay),
+            cap: nanos(self.cap.duration()),
+            cap_yields_to_interval: matches!(self.cap, Cap::IntervalOr(_)),
+            origin: self.origin,
+            exponent_cap: self.exponent_cap,
+            settled_from: u64::MAX,
+            settled: (0, 0),
+        };
+        let ignores_interval = self.schedule.ignores_interval()
+            && matches!(self.floor, Floor::Absolute)
+            && matches!(self.cap, Cap::Fixed(_));
+        if ignores_interval {
+            settle(&mut policy);
+        }
+        Ok(policy)
+    }
+
+    const fn problem(&self) -> Option<BackoffError> {
+        let cap = self.cap.duration();
+        if let Some(error) = too_long("cap", cap) {
+            return Some(error);
+        }
+        if let Some(error) = too_long("min_delay", self.min_delay) {
+            return Some(error);
+        }
+        if let Some(error) = schedule_problem(&self.schedule, cap) {
+            return Some(error);
+        }
+        if let JitterKind::Symmetric { ratio } = self.jitter.kind
+            && !(ratio >= 0.0 && ratio <= 1.0)
         {
-            return Err(BackoffError::Ratio { ratio });
+            return Some(BackoffError::Ratio { ratio });
         }
-        let min_delay = policy.min_delay;
-        if min_delay > cap {
-            return Err(BackoffError::MinDelayAboveCap { min_delay, cap });
+        let min_delay = self.min_delay;
+        if nanos(min_delay) > nanos(cap) {
+            return Some(BackoffError::MinDelayAboveCap { min_delay, cap });
         }
-        match policy.floor {
-            Floor::FastConfirm { delay, .. } if delay < min_delay => {
-                Err(BackoffError::ConfirmationBelowMinDelay { delay, min_delay })
+        if let Floor::FastConfirm { delay, .. } = self.floor {
+            if nanos(delay) < nanos(min_delay) {
+                return Some(BackoffError::ConfirmationBelowMinDelay { delay, min_delay });
             }
-            _ => Ok(policy),
+            return too_long("fast-confirm delay", delay);
+        }
+        None
+    }
+}
+
+/// Works out from how many failures on the policy's window stays what it is.
+///
+/// Waits never fall, so it is settled where it is what it is after the most failures there can be.
+/// A table is within [`Steps::MAX`]; growth that takes longer than this is worked out every time.
+const fn settle(policy: &mut Policy) {
+    const LONGEST_SEARCH: u32 = 64;
+    let last = policy.window_at(u32::MAX, 0);
+    let mut failures = 1;
+    while failures <= LONGEST_SEARCH {
+        let window = policy.window_at(failures, 0);
+        if window.0 == last.0 && window.1 == last.1 {
+            policy.settled_from = failures as u64;
+            policy.settled = last;
+            return;
+        }
+        failures += 1;
+    }
+}
+
+const fn schedule_problem(schedule: &Schedule, cap: Duration) -> Option<BackoffError> {
+    match *schedule {
+        Schedule::Steps(ref steps) => steps_problem(steps),
+        Schedule::Fixed(wait) => base_problem(Base::Fixed(wait), cap),
+        Schedule::Linear { base, step } => {
+            if step.is_zero() {
+                return Some(BackoffError::Zero {
+                    field: "schedule: step",
+                });
+            }
+            if let Some(error) = too_long("schedule: step", step) {
+                return Some(error);
+            }
+            base_problem(base, cap)
+        }
+        Schedule::Exponential { base, factor } | Schedule::Decorrelated { base, factor } => {
+            if !(factor >= FACTORS.0 && factor <= FACTORS.1) {
+                return Some(BackoffError::Factor { factor });
+            }
+            if let Base::Fixed(Duration::ZERO) = base {
+                return Some(BackoffError::Zero {
+                    field: "schedule: base",
+                });
+            }
+            base_problem(base, cap)
         }
     }
 }
 
-fn check_schedule(schedule: &Schedule, cap: Duration) -> Result<(), BackoffError> {
-    let base_below_cap = |base| match base {
-        Base::Fixed(base) if base > cap => Err(BackoffError::BaseAboveCap { base, cap }),
-        _ => Ok(()),
-    };
-    match schedule {
-        Schedule::Steps(steps) => check_steps(steps),
-        Schedule::Fixed(wait) => base_below_cap(Base::Fixed(*wait)),
-        Schedule::Linear { base, step: _ } => base_below_cap(*base),
-        Schedule::Exponential { base, factor } => {
-            if !FACTOR.contains(factor) {
-                return Err(BackoffError::Factor { factor: *factor });
-            }
-            base_below_cap(*base)
-        }
+const fn steps_problem(steps: &Steps) -> Option<BackoffError> {
+    let given = steps.given();
+    if given == 0 {
+        return Some(BackoffError::NoSteps);
     }
-}
-
-fn check_steps(steps: &[Duration]) -> Result<(), BackoffError> {
-    if steps.is_empty() {
-        return Err(BackoffError::NoSteps);
+    if given > Steps::MAX {
+        return Some(BackoffError::TooManySteps { given });
     }
-    for (index, pair) in steps.windows(2).enumerate() {
-        if let [previous, step] = *pair
-            && step < previous
-        {
-            return Err(BackoffError::FallingSteps {
-                index: index + 1,
-                step,
-                previous,
+    let mut index = 1;
+    while index < given {
+        let (previous, step) = (steps.after(index as u32), steps.after(index as u32 + 1));
+        if step < previous {
+            return Some(BackoffError::FallingSteps {
+                index,
+                step: Duration::from_nanos(step),
+                previous: Duration::from_nanos(previous),
             });
         }
+        index += 1;
     }
-    Ok(())
+    // The longest one; what is longer than a `u64` was cut to it.
+    too_long(
+        "schedule: step",
+        Duration::from_nanos(steps.after(u32::MAX)),
+    )
+}
+
+const fn base_problem(base: Base, cap: Duration) -> Option<BackoffError> {
+    match base {
+        Base::Fixed(base) if nanos(base) > nanos(cap) => {
+            Some(BackoffError::BaseAboveCap { base, cap })
+        }
+        _ => None,
+    }
+}
+
+const fn too_long(field: &'static str, duration: Duration) -> Option<BackoffError> {
+    if nanos(duration) == u64::MAX {
+        Some(BackoffError::TooLong { field, duration })
+    } else {
+        None
+    }
 }

@@ -1,14 +1,22 @@
 //! What can be wrong with a policy.
 
-use std::time::Duration;
+use core::time::Duration;
+
+use crate::Steps;
 
 /// Why [`Builder::build`](crate::Builder::build) refused a policy.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackoffError {
     /// A table of steps without a step.
     #[error("schedule: a table of steps needs at least one step")]
     NoSteps,
+    /// A table of too many steps.
+    #[error("schedule: {given} steps; a table has 1 to {max}, and its last one repeats", max = Steps::MAX)]
+    TooManySteps {
+        /// How many were given.
+        given: usize,
+    },
     /// A step that is shorter than the one before it.
     #[error(
         "schedule: step {index} is {step:?}, shorter than the {previous:?} before it; \
@@ -30,6 +38,20 @@ pub enum BackoffError {
     Factor {
         /// The rejected factor.
         factor: f64,
+    },
+    /// A duration of zero where nothing could grow from it.
+    #[error("{field} is zero; it must be 1 ns to 584 years")]
+    Zero {
+        /// The setting.
+        field: &'static str,
+    },
+    /// A duration that does not fit into nanoseconds.
+    #[error("{field} is {duration:?}; it must be shorter than 584 years")]
+    TooLong {
+        /// The setting.
+        field: &'static str,
+        /// The rejected duration.
+        duration: Duration,
     },
     /// A schedule that starts above its cap.
     #[error("schedule: base is {base:?}, longer than the cap of {cap:?}")]

@@ -1,5 +1,7 @@
 //! How a wait is spread, so that many monitors do not return at once.
 
+use crate::nanos::min;
+
 /// How a wait is spread at random.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Jitter {
@@ -31,6 +33,18 @@ impl Jitter {
     /// No jitter at all.
     pub const NONE: Jitter = Jitter {
         kind: JitterKind::None,
+        normal_interval: false,
+    };
+
+    /// From 0 to the wait after a failure, which spreads callers most; nothing after a success.
+    pub const FULL: Jitter = Jitter {
+        kind: JitterKind::Full,
+        normal_interval: false,
+    };
+
+    /// From half the wait to the wait after a failure; nothing after a success.
+    pub const EQUAL: Jitter = Jitter {
+        kind: JitterKind::Equal,
         normal_interval: false,
     };
 
@@ -68,12 +82,18 @@ impl Jitter {
         }
     }
 
+    /// Returns the ratio as a [`Share`], which [`window`](Jitter::window) wants.
+    pub(crate) const fn share(&self) -> Share {
+        Share::new(self.ratio())
+    }
+
     /// Returns the window around `wait`, in nanoseconds, both ends included.
-    pub(crate) fn window(&self, wait: u64) -> (u64, u64) {
+    #[inline]
+    pub(crate) const fn window(&self, share: Share, wait: u64) -> (u64, u64) {
         match self.kind {
             JitterKind::None => (wait, wait),
-            JitterKind::Symmetric { ratio } => {
-                let spread = share(wait, ratio);
+            JitterKind::Symmetric { .. } => {
+                let spread = share.of(wait);
                 (wait - spread, wait.saturating_add(spread))
             }
             JitterKind::Full => (0, wait),
@@ -82,14 +102,30 @@ impl Jitter {
     }
 }
 
-/// `wait * ratio`, rounded to the nearest nanosecond, never above `wait`.
-///
-/// Fixed point with 63 fractional bits: a float product would lose nanoseconds of long waits, and
-/// with them the promise that a longer wait never has an earlier window.
-fn share(wait: u64, ratio: f64) -> u64 {
+/// A ratio of 0 to 1 in fixed point, with 63 fractional bits: a float product would lose
+/// nanoseconds of long waits, and with them the promise that a longer wait never has an earlier
+/// window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share(u64);
+
+impl Share {
     const ONE: u64 = 1 << 63;
-    let ratio = ((ratio * ONE as f64) as u64).min(ONE);
-    ((u128::from(wait) * u128::from(ratio) + u128::from(ONE / 2)) >> 63) as u64
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "2^63 is a float, and the product lies between 0 and it"
+    )]
+    const fn new(ratio: f64) -> Share {
+        Share(min((ratio * Share::ONE as f64) as u64, Share::ONE))
+    }
+
+    /// `wait * ratio`, rounded to the nearest nanosecond, never above `wait`.
+    #[inline]
+    const fn of(self, wait: u64) -> u64 {
+        ((wait as u128 * self.0 as u128 + (Share::ONE / 2) as u128) >> 63) as u64
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +134,7 @@ mod tests {
 
     #[test]
     fn a_share_is_exact() {
+        let share = |wait, ratio| Share::new(ratio).of(wait);
         assert_eq!(share(2_000_000_000, 0.2), 400_000_000);
         assert_eq!(share(3_600_000_000_000, 0.1), 360_000_000_000);
         assert_eq!(share(u64::MAX, 1.0), u64::MAX);
@@ -108,11 +145,11 @@ mod tests {
     #[test]
     fn windows_by_kind() {
         let window = |kind| {
-            Jitter {
+            let jitter = Jitter {
                 kind,
                 normal_interval: true,
-            }
-            .window(1001)
+            };
+            jitter.window(jitter.share(), 1001)
         };
         assert_eq!(window(JitterKind::None), (1001, 1001));
         assert_eq!(window(JitterKind::Symmetric { ratio: 0.5 }), (500, 1502));
@@ -125,14 +162,7 @@ mod tests {
     fn only_symmetric_jitter_has_a_ratio() {
         assert_eq!(Jitter::symmetric(0.2).ratio(), 0.2);
         assert_eq!(Jitter::NONE.ratio(), 0.0);
-        assert_eq!(
-            Jitter {
-                kind: JitterKind::Full,
-                normal_interval: true
-            }
-            .ratio(),
-            0.0
-        );
+        assert_eq!(Jitter::FULL.ratio(), 0.0);
         assert!(!Jitter::symmetric(0.2).on_failures_only().normal_interval);
     }
 }

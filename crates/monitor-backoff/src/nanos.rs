@@ -1,13 +1,26 @@
 //! Saturating nanoseconds: the one unit all arithmetic is done in.
 
-use std::time::Duration;
+use core::time::Duration;
 
 const PER_SECOND: u64 = 1_000_000_000;
 
-/// Returns `duration` in whole nanoseconds; above 584 years it saturates.
-pub(crate) fn nanos(duration: Duration) -> u64 {
+/// Returns `duration` in whole nanoseconds; from 584 years on it saturates.
+#[inline]
+pub(crate) const fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(PER_SECOND);
-    whole.saturating_add(u64::from(duration.subsec_nanos()))
+    whole.saturating_add(duration.subsec_nanos() as u64)
+}
+
+/// The smaller one, for constants: `Ord::min` is not const.
+#[inline]
+pub(crate) const fn min(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
+}
+
+/// The larger one.
+#[inline]
+pub(crate) const fn max(a: u64, b: u64) -> u64 {
+    if a > b { a } else { b }
 }
 
 #[cfg(test)]

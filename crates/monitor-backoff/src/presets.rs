@@ -1,8 +1,8 @@
 //! The named policies: data, not code paths.
 
-use std::{borrow::Cow, time::Duration};
+use core::time::Duration;
 
-use crate::{Base, Cap, ExponentOrigin, Floor, Jitter, Policy, Schedule};
+use crate::{Builder, Cap, ExponentOrigin, Floor, Jitter, Policy, Schedule, Steps};
 
 impl Policy {
     /// The names that [`Policy::preset`] knows.
@@ -13,6 +13,7 @@ impl Policy {
         "mail",
         "jobs_claim",
         "jobs_retry",
+        "retry",
         "hardened",
     ];
 
@@ -34,6 +35,7 @@ impl Policy {
             "mail" => Some(Policy::mail()),
             "jobs_claim" => Some(Policy::jobs_claim()),
             "jobs_retry" => Some(Policy::jobs_retry()),
+            "retry" => Some(Policy::retry()),
             "hardened" => Some(Policy::hardened()),
             _ => None,
         }
@@ -46,94 +48,78 @@ impl Policy {
     /// [`Policy::hardened`].
     #[must_use]
     pub const fn gate2() -> Policy {
-        const STEPS: &[Duration] = &[
+        const STEPS: Steps = Steps::new(&[
             Duration::from_secs(2),
             Duration::from_secs(5),
             Duration::from_secs(10),
-        ];
-        Policy {
-            schedule: Schedule::Steps(Cow::Borrowed(STEPS)),
-            origin: ExponentOrigin::Failures,
-            exponent_cap: None,
-            min_delay: Duration::from_millis(100),
-            floor: Floor::Absolute,
-            cap: Cap::Fixed(Duration::from_secs(12)),
-            jitter: Jitter::symmetric(0.2),
-        }
+        ]);
+        const GATE2: Policy = valid(
+            Policy::builder()
+                .schedule(Schedule::Steps(STEPS))
+                .min_delay(Duration::from_millis(100))
+                .floor(Floor::Absolute)
+                .cap(Cap::Fixed(Duration::from_secs(12))),
+        );
+        GATE2
     }
 
     /// The interval × 2, × 4, × 8 and so on up to 60 min, or the interval where that is longer;
     /// at least 5 s; ±10 % on every wait.
     #[must_use]
     pub const fn monitor() -> Policy {
-        Policy {
-            schedule: Schedule::Exponential {
-                base: Base::Interval,
-                factor: 2.0,
-            },
-            origin: ExponentOrigin::Failures,
-            exponent_cap: None,
-            min_delay: Duration::from_secs(5),
-            floor: Floor::AtLeastInterval,
-            cap: Cap::IntervalOr(Duration::from_secs(3600)),
-            jitter: Jitter::symmetric(0.1),
-        }
+        const MONITOR: Policy = valid(
+            Policy::builder()
+                .min_delay(Duration::from_secs(5))
+                .jitter(Jitter::symmetric(0.1)),
+        );
+        MONITOR
     }
 
     /// Reconnects: 1 s, 2 s, 4 s, 8 s, then 10 s; no jitter. How often to try is the caller's.
     #[must_use]
     pub const fn socket() -> Policy {
-        Policy {
-            schedule: doubling(Duration::from_secs(1)),
-            origin: ExponentOrigin::FailuresMinusOne,
-            exponent_cap: None,
-            min_delay: Duration::ZERO,
-            floor: Floor::Absolute,
-            cap: Cap::Fixed(Duration::from_secs(10)),
-            jitter: Jitter::NONE,
-        }
+        const SOCKET: Policy = valid(doubling(Duration::from_secs(1), Duration::from_secs(10)));
+        SOCKET
     }
 
     /// 600 s, 1200 s, 2400 s, then 3600 s; at least 30 s; ±20 % on waits after a failure only.
     #[must_use]
     pub const fn mail() -> Policy {
-        Policy {
-            schedule: doubling(Duration::from_secs(300)),
-            origin: ExponentOrigin::Failures,
-            exponent_cap: Some(5),
-            min_delay: Duration::from_secs(30),
-            floor: Floor::Absolute,
-            cap: Cap::Fixed(Duration::from_secs(3600)),
-            jitter: Jitter::symmetric(0.2).on_failures_only(),
-        }
+        const MAIL: Policy = valid(
+            doubling(Duration::from_secs(300), Duration::from_secs(3600))
+                .exponent_origin(ExponentOrigin::Failures)
+                .exponent_cap(Some(5))
+                .min_delay(Duration::from_secs(30))
+                .jitter(Jitter::symmetric(0.2).on_failures_only()),
+        );
+        MAIL
     }
 
     /// Claiming a job: 100 ms, 200 ms, then 400 ms; no jitter.
     #[must_use]
     pub const fn jobs_claim() -> Policy {
-        Policy {
-            schedule: doubling(Duration::from_millis(100)),
-            origin: ExponentOrigin::FailuresMinusOne,
-            exponent_cap: None,
-            min_delay: Duration::ZERO,
-            floor: Floor::Absolute,
-            cap: Cap::Fixed(Duration::from_millis(400)),
-            jitter: Jitter::NONE,
-        }
+        const CLAIM: Policy = valid(doubling(
+            Duration::from_millis(100),
+            Duration::from_millis(400),
+        ));
+        CLAIM
     }
 
     /// Retrying a failed job: 1 s, 2 s, 4 s and so on up to 60 s; no jitter.
     #[must_use]
     pub const fn jobs_retry() -> Policy {
-        Policy {
-            schedule: doubling(Duration::from_secs(1)),
-            origin: ExponentOrigin::FailuresMinusOne,
-            exponent_cap: None,
-            min_delay: Duration::ZERO,
-            floor: Floor::Absolute,
-            cap: Cap::Fixed(Duration::from_secs(60)),
-            jitter: Jitter::NONE,
-        }
+        const RETRY: Policy = valid(doubling(Duration::from_secs(1), Duration::from_secs(60)));
+        RETRY
+    }
+
+    /// Retrying a request: 100 ms, 200 ms, 400 ms and so on up to 10 s, with full jitter.
+    #[must_use]
+    pub const fn retry() -> Policy {
+        const RETRY: Policy = valid(Policy::exponential(
+            Duration::from_millis(100),
+            Duration::from_secs(10),
+        ));
+        RETRY
     }
 
     /// Two looks after 2 s each to confirm the failure; from then on the interval × 2, × 4, × 8 and
@@ -143,27 +129,22 @@ impl Policy {
     /// one.
     #[must_use]
     pub const fn hardened() -> Policy {
-        Policy {
-            schedule: Schedule::Exponential {
-                base: Base::Interval,
-                factor: 2.0,
-            },
-            origin: ExponentOrigin::Failures,
-            exponent_cap: None,
-            min_delay: Duration::ZERO,
-            floor: Floor::FastConfirm {
-                count: 2,
-                delay: Duration::from_secs(2),
-            },
-            cap: Cap::IntervalOr(Duration::from_secs(3600)),
-            jitter: Jitter::symmetric(0.2),
-        }
+        const HARDENED: Policy = valid(Policy::builder().floor(Floor::FastConfirm {
+            count: 2,
+            delay: Duration::from_secs(2),
+        }));
+        HARDENED
     }
 }
 
-const fn doubling(from: Duration) -> Schedule {
-    Schedule::Exponential {
-        base: Base::Fixed(from),
-        factor: 2.0,
+const fn doubling(base: Duration, longest: Duration) -> Builder {
+    Policy::exponential(base, longest).jitter(Jitter::NONE)
+}
+
+/// Called at compile time only, where a contradiction is an error of the build.
+const fn valid(builder: Builder) -> Policy {
+    match builder.build() {
+        Ok(policy) => policy,
+        Err(_) => panic!("a preset contradicts itself"),
     }
 }

@@ -1,15 +1,15 @@
 //! How a wait grows with the number of failures.
 
-use std::{borrow::Cow, time::Duration};
+use core::time::Duration;
 
-use crate::nanos::nanos;
+use crate::{Steps, nanos::nanos};
 
 /// How the wait grows with consecutive failures, before any bound and any jitter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Schedule {
     /// A table: entry 0 after the first failure, and the last entry for ever after.
-    Steps(Cow<'static, [Duration]>),
+    Steps(Steps),
     /// The same wait after every failure.
     Fixed(Duration),
     /// `base + step * exponent`.
@@ -24,6 +24,20 @@ pub enum Schedule {
         /// The wait at exponent 0.
         base: Base,
         /// The growth per failure, 1.01 to 100.
+        factor: f64,
+    },
+    /// Uniform between `base` and `factor` times the delay before it: a chain of delays that forgets
+    /// how many there were, so that clients which failed together drift apart.
+    ///
+    /// It spreads itself: the policy's jitter covers its normal interval only. The chain is what
+    /// [`delays`](crate::Policy::delays) and [`delay_after`](crate::Policy::delay_after) draw. A
+    /// delay without the one before it is drawn from the chain's envelope, `base` to
+    /// `base * factor ^ exponent`. A factor of 3 and [`ExponentOrigin::Failures`] are what is
+    /// published.
+    Decorrelated {
+        /// The shortest delay.
+        base: Base,
+        /// The most a delay grows by, 1.01 to 100.
         factor: f64,
     },
 }
@@ -49,7 +63,8 @@ pub enum ExponentOrigin {
 
 impl Base {
     /// Returns the base in nanoseconds, for a monitor whose normal interval is `interval`.
-    fn resolve(self, interval: u64) -> u64 {
+    #[inline]
+    pub(crate) const fn resolve(self, interval: u64) -> u64 {
         match self {
             Base::Interval => interval,
             Base::Fixed(wait) => nanos(wait),
@@ -59,7 +74,8 @@ impl Base {
 
 impl ExponentOrigin {
     /// Returns the exponent that belongs to the given number of failures, which is at least 1.
-    pub(crate) fn exponent(self, failures: u32) -> u32 {
+    #[inline]
+    pub(crate) const fn exponent(self, failures: u32) -> u32 {
         match self {
             ExponentOrigin::Failures => failures,
             ExponentOrigin::FailuresMinusOne => failures.saturating_sub(1),
@@ -70,24 +86,54 @@ impl ExponentOrigin {
 impl Schedule {
     /// Returns the wait in nanoseconds after `failures` failures (at least 1), whose exponent is
     /// `exponent`. INV-BACKOFF-2: it never falls when both grow.
-    pub(crate) fn wait(&self, failures: u32, exponent: u32, interval: u64) -> u64 {
-        match self {
-            Schedule::Steps(steps) => {
-                let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-                steps
-                    .get(index)
-                    .or(steps.last())
-                    .map_or(0, |step| nanos(*step))
-            }
-            Schedule::Fixed(wait) => nanos(*wait),
+    #[inline]
+    pub(crate) const fn wait(&self, failures: u32, exponent: u32, interval: u64) -> u64 {
+        match *self {
+            Schedule::Steps(ref steps) => steps.after(failures),
+            Schedule::Fixed(wait) => nanos(wait),
             Schedule::Linear { base, step } => {
-                let growth = nanos(*step).saturating_mul(u64::from(exponent));
+                let growth = nanos(step).saturating_mul(exponent as u64);
                 base.resolve(interval).saturating_add(growth)
             }
-            Schedule::Exponential { base, factor } => {
-                scale(base.resolve(interval), power(*factor, exponent))
+            Schedule::Exponential { base, factor } | Schedule::Decorrelated { base, factor } => {
+                grow(base.resolve(interval), factor, exponent)
             }
         }
+    }
+
+    /// Returns whether the wait is the same for every interval.
+    pub(crate) const fn ignores_interval(&self) -> bool {
+        match *self {
+            Schedule::Steps(_) | Schedule::Fixed(_) => true,
+            Schedule::Linear { base, .. }
+            | Schedule::Exponential { base, .. }
+            | Schedule::Decorrelated { base, .. } => matches!(base, Base::Fixed(_)),
+        }
+    }
+}
+
+/// `base * factor ^ exponent`, rounded to the nearest nanosecond and saturating.
+#[inline]
+pub(crate) const fn grow(base: u64, factor: f64, exponent: u32) -> u64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = factor.to_bits();
+    if bits & MANTISSA != 0 {
+        if exponent == 0 {
+            // Exact, where a float has too few digits for the base.
+            return base;
+        }
+        return scale(base, power(factor, exponent));
+    }
+    // A power of two: the factor is 1.01 to 100, so its logarithm is 1 to 6.
+    let shift = (((bits >> 52) & 0x7ff) as u32)
+        .saturating_sub(1023)
+        .saturating_mul(exponent);
+    if shift < 64 && shift <= base.leading_zeros() {
+        base << shift
+    } else if base == 0 {
+        0
+    } else {
+        u64::MAX
     }
 }
 
@@ -96,17 +142,17 @@ impl Schedule {
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "see above"
 )]
-fn scale(base: u64, growth: f64) -> u64 {
+const fn scale(base: u64, growth: f64) -> u64 {
     (base as f64 * growth + 0.5) as u64
 }
 
 /// `factor ^ exponent` by repeated squaring, in at most 32 steps.
 ///
-/// Only IEEE multiplications, so unlike `f64::powi` the result is the same on every machine, and
-/// for a factor of 2 it is exact.
-fn power(factor: f64, mut exponent: u32) -> f64 {
+/// Only IEEE multiplications, so unlike `f64::powi` the result is the same on every machine.
+const fn power(factor: f64, mut exponent: u32) -> f64 {
     let (mut result, mut square) = (1.0, factor);
     while exponent > 0 {
         if exponent & 1 == 1 {
@@ -125,27 +171,37 @@ mod tests {
     #[test]
     fn powers_of_two_are_exact() {
         for exponent in 0..64 {
+            assert_eq!(grow(1, 2.0, exponent), 1 << exponent);
             assert_eq!(scale(1, power(2.0, exponent)), 1 << exponent);
         }
-        assert_eq!(
-            scale(3_600_000_000_000, power(2.0, 10)),
-            3_600_000_000_000 << 10
-        );
+        let hour = 3_600_000_000_000;
+        assert_eq!(grow(hour, 2.0, 10), hour << 10);
+        for factor in [2.0, 4.0, 8.0, 16.0, 32.0, 64.0] {
+            for exponent in 0..4 {
+                let floats = scale(hour, power(factor, exponent));
+                assert_eq!(grow(hour, factor, exponent), floats, "{factor}^{exponent}");
+            }
+        }
     }
 
     /// ROB-42: the formula saturates at large exponents.
     #[test]
     fn growth_saturates() {
-        assert_eq!(scale(1, power(2.0, 64)), u64::MAX);
-        assert_eq!(scale(1, power(2.0, u32::MAX)), u64::MAX);
-        assert_eq!(scale(u64::MAX, power(1.01, 1)), u64::MAX);
-        assert_eq!(scale(0, power(2.0, u32::MAX)), 0);
+        for factor in [2.0, 1.5, 100.0] {
+            assert_eq!(grow(1, factor, u32::MAX), u64::MAX);
+            assert_eq!(grow(u64::MAX, factor, 1), u64::MAX);
+            assert_eq!(grow(0, factor, u32::MAX), 0);
+        }
+        assert_eq!(grow(1, 2.0, 64), u64::MAX);
+        assert_eq!(grow(1 << 63, 2.0, 1), u64::MAX);
+        assert_eq!(grow(u64::MAX, 1.01, 1), u64::MAX);
     }
 
     #[test]
     fn a_fractional_factor_is_rounded_to_the_nearest_nanosecond() {
-        assert_eq!(scale(100_000_000, power(1.1, 1)), 110_000_000);
-        assert_eq!(scale(1_000_000_000, power(1.5, 3)), 3_375_000_000);
-        assert_eq!(scale(10, power(1.16, 1)), 12);
+        assert_eq!(grow(100_000_000, 1.1, 1), 110_000_000);
+        assert_eq!(grow(1_000_000_000, 1.5, 3), 3_375_000_000);
+        assert_eq!(grow(10, 1.16, 1), 12);
+        assert_eq!(grow((1 << 60) + 1, 1.5, 0), (1 << 60) + 1);
     }
 }

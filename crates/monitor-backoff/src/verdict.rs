@@ -1,6 +1,6 @@
 //! What one run says about its target.
 
-use std::fmt;
+use core::fmt;
 
 /// What one run says about its target, as far as backoff and breakers care.
 ///

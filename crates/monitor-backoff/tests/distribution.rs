@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_backoff::{Jitter, JitterKind, Policy};
+use monitor_backoff::{Base, ExponentOrigin, Jitter, JitterKind, Policy, Schedule};
 use rand::{SeedableRng, rngs::SmallRng};
 
 const DRAWS: usize = 10_000;
@@ -106,4 +106,45 @@ fn a_delay_is_fixed_by_one_random_number() {
     assert_eq!(delay(u64::MAX, 1), (720_000, 1));
     // Nothing to draw: the mail preset does not spread its normal interval.
     assert_eq!(delay(u64::MAX, 0), (300_000, 0));
+}
+
+/// A chain of decorrelated delays of 1 s to 60 s.
+fn decorrelated(seed: u64) -> impl Iterator<Item = Duration> {
+    let policy = Policy::exponential(Duration::from_secs(1), Duration::from_secs(60))
+        .schedule(Schedule::Decorrelated {
+            base: Base::Fixed(Duration::from_secs(1)),
+            factor: 3.0,
+        })
+        .exponent_origin(ExponentOrigin::Failures)
+        .build()
+        .expect("valid");
+    policy.delays(Duration::ZERO, SmallRng::seed_from_u64(seed))
+}
+
+/// ROB-96: each delay is uniform between the base and three times the one before it, up to the cap.
+#[test]
+fn a_decorrelated_chain_grows_from_the_delay_before() {
+    let (base, cap) = (Duration::from_secs(1), Duration::from_secs(60));
+    let mut previous = base;
+    let (mut shrank, mut at_cap) = (0, 0);
+    for delay in decorrelated(1).take(DRAWS) {
+        let longest = (previous * 3).min(cap);
+        assert!((base..=longest).contains(&delay), "{previous:?}, {delay:?}");
+        shrank += usize::from(delay < previous);
+        at_cap += usize::from(delay == cap);
+        previous = delay;
+    }
+    assert!((2000..8000).contains(&shrank), "{shrank}");
+    assert!(at_cap <= 1, "{at_cap}: cut, not clamped");
+}
+
+/// ROB-96: clients that fail together have drifted apart by the second delay.
+#[test]
+fn decorrelated_clients_drift_apart() {
+    let mut second: Vec<_> = (0..1000)
+        .filter_map(|seed| decorrelated(seed).nth(1))
+        .collect();
+    second.sort();
+    second.dedup();
+    assert!(second.len() > 990, "{} different delays", second.len());
 }

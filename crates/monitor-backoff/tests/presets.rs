@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_backoff::{JitterKind, Policy};
+use monitor_backoff::{Jitter, JitterKind, Policy};
 
 /// Waits in milliseconds without jitter, after 0, 1, 2, ... failures.
 struct Row {
@@ -42,6 +42,9 @@ const TABLE: &[Row] = &[
     Row { preset: "jobs_retry", interval_s: 5,
         nominal_ms: [5000, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000],
         last_window_ms: (60_000, 60_000) },
+    Row { preset: "retry", interval_s: 60,
+        nominal_ms: [MINUTE, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000],
+        last_window_ms: (0, 10_000) },
     Row { preset: "hardened", interval_s: 60,
         nominal_ms: [MINUTE, 2000, 2000, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 16 * MINUTE, 32 * MINUTE, HOUR, HOUR],
         last_window_ms: (48 * MINUTE, HOUR) },
@@ -114,6 +117,7 @@ fn every_preset_has_its_jitter() {
         assert_eq!(jitter(name).ratio(), ratio, "{name}");
         assert_eq!(jitter(name).normal_interval, normal_interval, "{name}");
     }
+    assert_eq!(jitter("retry"), Jitter::FULL);
     for name in ["socket", "jobs_claim", "jobs_retry"] {
         assert_eq!(jitter(name).kind, JitterKind::None, "{name}");
     }

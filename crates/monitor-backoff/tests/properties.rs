@@ -1,6 +1,6 @@
 //! What holds for every policy that can be built.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use monitor_backoff::{Base, Cap, ExponentOrigin, Floor, Jitter, JitterKind, Policy, Schedule};
 use proptest::prelude::*;
@@ -20,26 +20,40 @@ fn any_duration() -> impl Strategy<Value = Duration> {
     ]
 }
 
+/// A duration that a policy takes.
+fn any_setting() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        1 => Just(Duration::ZERO),
+        1 => Just(LONGEST - Duration::from_nanos(1)),
+        1 => Just(Duration::from_nanos(1)),
+        6 => (0_u64..10_000_000).prop_map(Duration::from_millis),
+        2 => (0..u64::MAX).prop_map(Duration::from_nanos),
+    ]
+}
+
 fn any_failures() -> impl Strategy<Value = u32> {
     prop_oneof![8 => 0_u32..20, 1 => any::<u32>(), 1 => Just(u32::MAX)]
 }
 
 fn any_base() -> impl Strategy<Value = Base> {
-    prop_oneof![Just(Base::Interval), any_duration().prop_map(Base::Fixed)]
+    prop_oneof![Just(Base::Interval), any_setting().prop_map(Base::Fixed)]
 }
 
 fn any_schedule() -> impl Strategy<Value = Schedule> {
-    let steps = prop::collection::vec(any_duration(), 1..5).prop_map(|mut steps| {
+    let steps = prop::collection::vec(any_setting(), 1..5).prop_map(|mut steps| {
         steps.sort();
-        Schedule::Steps(Cow::Owned(steps))
+        Schedule::Steps(steps.into())
     });
     prop_oneof![
         steps,
-        any_duration().prop_map(Schedule::Fixed),
-        (any_base(), any_duration()).prop_map(|(base, step)| Schedule::Linear { base, step }),
+        any_setting().prop_map(Schedule::Fixed),
+        (any_base(), any_setting()).prop_map(|(base, step)| Schedule::Linear { base, step }),
         (any_base(), 1.01_f64..=100.0)
             .prop_map(|(base, factor)| Schedule::Exponential { base, factor }),
-        any_base().prop_map(|base| Schedule::Exponential { base, factor: 1.01 }),
+        (any_base(), prop::sample::select(vec![1.01, 2.0, 4.0, 64.0]))
+            .prop_map(|(base, factor)| Schedule::Exponential { base, factor }),
+        (any_base(), 1.01_f64..=100.0)
+            .prop_map(|(base, factor)| Schedule::Decorrelated { base, factor }),
     ]
 }
 
@@ -47,7 +61,7 @@ fn any_floor() -> impl Strategy<Value = Floor> {
     prop_oneof![
         Just(Floor::Absolute),
         Just(Floor::AtLeastInterval),
-        (0_u32..5, any_duration()).prop_map(|(count, delay)| Floor::FastConfirm { count, delay }),
+        (0_u32..5, any_setting()).prop_map(|(count, delay)| Floor::FastConfirm { count, delay }),
     ]
 }
 
@@ -73,9 +87,9 @@ prop_compose! {
             Just(ExponentOrigin::FailuresMinusOne),
         ],
         exponent_cap in prop::option::of(0_u32..40),
-        min_delay in prop_oneof![3 => Just(Duration::ZERO), 1 => any_duration()],
+        min_delay in prop_oneof![3 => Just(Duration::ZERO), 1 => any_setting()],
         floor in any_floor(),
-        cap in (any::<bool>(), any_duration()).prop_map(|(fixed, longest)| {
+        cap in (any::<bool>(), any_setting()).prop_map(|(fixed, longest)| {
             if fixed { Cap::Fixed(longest) } else { Cap::IntervalOr(longest) }
         }),
         jitter in any_jitter(),
@@ -171,6 +185,8 @@ proptest! {
         failures in any_failures(),
         interval in (0_u64..10_000_000_000_000_000).prop_map(Duration::from_nanos),
     ) {
+        // That one spreads itself.
+        prop_assume!(failures == 0 || !matches!(policy.schedule(), Schedule::Decorrelated { .. }));
         let jitter = Jitter::symmetric(ratio);
         let policy = policy.to_builder().jitter(jitter).build().expect("still valid");
         let range = policy.range(failures, interval);
@@ -209,6 +225,30 @@ proptest! {
     ) {
         let delay = policy.delay(failures, interval, &mut SmallRng::seed_from_u64(seed));
         prop_assert!(policy.range(failures, interval).contains(&delay));
+    }
+
+    /// ROB-43, ROB-96: a chain of delays lies where each of its delays may lie, and but for
+    /// decorrelated ones is what single delays are.
+    #[test]
+    fn a_chain_of_delays_keeps_to_the_ranges(
+        policy in any_policy(),
+        interval in any_duration(),
+        seed in any::<u64>(),
+    ) {
+        let chain = policy.delays(interval, SmallRng::seed_from_u64(seed)).take(20);
+        let mut rng = SmallRng::seed_from_u64(seed);
+        for (failures, delay) in (1..).zip(chain) {
+            prop_assert!(policy.range(failures, interval).contains(&delay));
+            if !matches!(policy.schedule(), Schedule::Decorrelated { .. }) {
+                prop_assert_eq!(delay, policy.delay(failures, interval, &mut rng));
+            }
+        }
+    }
+
+    /// ROB-96: building a policy from its own settings changes nothing.
+    #[test]
+    fn a_policy_is_its_settings(policy in any_policy()) {
+        prop_assert_eq!(policy.to_builder().build(), Ok(policy));
     }
 
     /// ROB-96: the same seed gives the same delays.

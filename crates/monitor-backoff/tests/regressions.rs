@@ -210,11 +210,7 @@ fn claims_double_from_their_base() {
 fn the_origin_of_the_exponent_is_a_setting() {
     let policy = Policy::builder().jitter(Jitter::NONE);
     let first = |origin| {
-        let policy = policy
-            .clone()
-            .exponent_origin(origin)
-            .build()
-            .expect("valid");
+        let policy = policy.exponent_origin(origin).build().expect("valid");
         policy.nominal(1, seconds(60))
     };
     assert_eq!(first(ExponentOrigin::Failures), seconds(120));

@@ -1,8 +1,8 @@
 //! What the builder refuses, and how it says so.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
-use monitor_backoff::{BackoffError, Base, Builder, Cap, Floor, Jitter, Policy, Schedule};
+use monitor_backoff::{BackoffError, Base, Builder, Cap, Floor, Jitter, Policy, Schedule, Steps};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -17,7 +17,7 @@ fn exponential(base: Base, factor: f64) -> Builder {
 }
 
 fn steps(steps: Vec<Duration>) -> Builder {
-    Policy::builder().schedule(Schedule::Steps(Cow::Owned(steps)))
+    Policy::builder().schedule(Schedule::Steps(steps.into()))
 }
 
 /// ROB-46: a factor is finite and grows.
@@ -104,7 +104,7 @@ fn a_base_must_not_exceed_the_cap() {
 fn a_minimum_must_not_exceed_cap_or_confirmation() {
     let builder = Policy::builder().min_delay(seconds(11));
     assert_eq!(
-        refused(builder.clone().cap(Cap::IntervalOr(seconds(10)))),
+        refused(builder.cap(Cap::IntervalOr(seconds(10)))),
         BackoffError::MinDelayAboveCap {
             min_delay: seconds(11),
             cap: seconds(10)
@@ -132,5 +132,80 @@ fn a_message_says_what_was_wrong_and_what_would_be_right() {
     assert_eq!(
         message(refused(steps(vec![seconds(5), seconds(2)]))),
         "schedule: step 1 is 2s, shorter than the 5s before it; steps must not fall"
+    );
+}
+
+/// ROB-46: what cannot grow is refused, by the name of its setting.
+#[test]
+fn zeros_that_cannot_grow_are_refused() {
+    let zero = Base::Fixed(Duration::ZERO);
+    let base = BackoffError::Zero {
+        field: "schedule: base",
+    };
+    assert_eq!(refused(exponential(zero, 2.0)), base);
+    let decorrelated = Schedule::Decorrelated {
+        base: zero,
+        factor: 3.0,
+    };
+    assert_eq!(refused(Policy::builder().schedule(decorrelated)), base);
+    let linear = Schedule::Linear {
+        base: zero,
+        step: Duration::ZERO,
+    };
+    let error = refused(Policy::builder().schedule(linear));
+    assert_eq!(
+        error.to_string(),
+        "schedule: step is zero; it must be 1 ns to 584 years"
+    );
+}
+
+/// ROB-45: a duration that does not fit is refused, not cut.
+#[test]
+fn durations_of_centuries_are_refused() {
+    let too_long = |field| BackoffError::TooLong {
+        field,
+        duration: Duration::MAX,
+    };
+    let (longest, builder) = (Duration::MAX, Policy::builder());
+    assert_eq!(refused(builder.cap(Cap::Fixed(longest))), too_long("cap"));
+    assert_eq!(refused(builder.min_delay(longest)), too_long("min_delay"));
+    let linear = Schedule::Linear {
+        base: Base::Interval,
+        step: longest,
+    };
+    assert_eq!(
+        refused(builder.schedule(linear)),
+        too_long("schedule: step")
+    );
+    let floor = Floor::FastConfirm {
+        count: 1,
+        delay: longest,
+    };
+    assert_eq!(
+        refused(builder.floor(floor)),
+        too_long("fast-confirm delay")
+    );
+    assert_eq!(
+        refused(steps(vec![longest])),
+        BackoffError::TooLong {
+            field: "schedule: step",
+            duration: Duration::from_nanos(u64::MAX)
+        }
+    );
+    let (base, cap) = (Base::Fixed(longest), seconds(3600));
+    assert_eq!(
+        refused(exponential(base, 2.0)),
+        BackoffError::BaseAboveCap { base: longest, cap }
+    );
+}
+
+#[test]
+fn a_table_has_at_most_twelve_steps() {
+    let full = vec![seconds(1); Steps::MAX];
+    assert!(steps(full.clone()).build().is_ok());
+    let error = refused(steps([full, vec![seconds(1)]].concat()));
+    assert_eq!(
+        error.to_string(),
+        "schedule: 13 steps; a table has 1 to 12, and its last one repeats"
     );
 }
