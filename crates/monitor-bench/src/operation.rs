@@ -7,26 +7,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use monitor_operation::{Epoch, Operations};
 
-use crate::harness::Harness;
+use crate::plan::{Plan, Subjects};
 
 const KEYS: u64 = 10_000;
 
-pub(crate) fn measure(harness: &mut Harness) {
+pub(crate) fn plan(plan: &mut Plan) {
     for threads in [1, 2] {
-        let plural = if threads == 1 { "thread" } else { "threads" };
-        let workload = format!("begin, commit, drop; {KEYS} keys, {threads} {plural}");
-        ours(harness, threads, &workload);
-        floor(harness, threads, &workload);
+        let workload = format!("begin, commit, drop; {KEYS} keys, {threads}T");
+        plan.workload(workload, move |subjects| {
+            ours(subjects, threads);
+            floor(subjects, threads);
+        });
     }
 }
 
-fn ours(harness: &mut Harness, threads: usize, workload: &str) {
+fn ours(subjects: &mut Subjects, threads: usize) {
     let operations = Operations::with_seed(1);
     for key in 0..KEYS {
         operations.register(key, Epoch::new(1)).expect("a new key");
     }
     let first = AtomicU64::new(0);
-    harness.cell_on(threads, workload, "monitor-operation", || {
+    subjects.threads(threads, "monitor-operation", || {
         let operations = operations.clone();
         let mut keys = keys(&first, threads);
         move |times| {
@@ -46,14 +47,14 @@ struct Table {
     next: u64,
 }
 
-fn floor(harness: &mut Harness, threads: usize, workload: &str) {
+fn floor(subjects: &mut Subjects, threads: usize) {
     let epochs = (0..KEYS).map(|key| (key, 1)).collect();
     let table = Arc::new(Mutex::new(Table {
         epochs,
         ..Table::default()
     }));
     let first = AtomicU64::new(0);
-    harness.cell_on(threads, workload, "floor: hash map behind one lock", || {
+    subjects.threads(threads, "floor: hash map behind one lock", || {
         let table = Arc::clone(&table);
         let mut keys = keys(&first, threads);
         move |times| {
