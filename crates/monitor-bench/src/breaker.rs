@@ -61,6 +61,9 @@ pub(crate) fn plan(plan: &mut Plan) {
                 clock::start();
                 ours(subjects, threads, case, &consecutive);
                 peers::consecutive(subjects, threads, case);
+                subjects.threads(threads, "floor: one Instant::now", || {
+                    |times| (0..times).for_each(|_| keep(Instant::now()))
+                });
             });
         }
         plan.workload(
@@ -134,8 +137,5 @@ fn floors(subjects: &mut Subjects, threads: usize) {
     subjects.threads(threads, "one fetch_add on a shared word", || {
         let shared = Arc::clone(&shared);
         move |times| (0..times).for_each(|_| keep(shared.fetch_add(1, Ordering::Relaxed)))
-    });
-    subjects.threads(threads, "one Instant::now", || {
-        |times| (0..times).for_each(|_| keep(Instant::now()))
     });
 }
