@@ -1,7 +1,6 @@
 //! The words and what follows from them.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -218,44 +217,6 @@ fn smtp_reply_to_fault() {
         "454 is a temporary failure"
     );
     assert!(!Fault::from_smtp_reply(550).is_retryable());
-}
-
-/// An error that says much and has no type that anybody knows.
-#[derive(Debug)]
-struct Says(&'static str);
-
-impl fmt::Display for Says {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for Says {}
-
-/// ROB-54: text is never searched. `bad authenticator field` and `certificate authority` once
-/// became authentication failures because they contain `auth`.
-#[test]
-fn text_never_decides() {
-    for text in [
-        "bad authenticator field",
-        "certificate authority",
-        "Authentication failed",
-        "connection refused",
-        "timed out",
-        "NXDOMAIN",
-        "certificate has expired",
-    ] {
-        for layer in Layer::ALL {
-            let fault = Fault::classify(&Says(text), *layer);
-            assert_eq!(
-                (fault.layer(), fault.reason()),
-                (*layer, Reason::Other),
-                "{text}"
-            );
-            assert_ne!(fault.category(), Category::Authentication, "{text}");
-            assert_eq!(fault.detail(), Some(text), "the text is kept for people");
-        }
-    }
 }
 
 /// PRB-30: a megabyte of error text is cut, and control characters do not reach a page.
