@@ -189,3 +189,23 @@ async fn no_tls_on_a_tls_port() {
     let error = error.expect_err("a greeting is no handshake");
     assert_eq!(row(&error, Layer::Connect), expected);
 }
+
+/// ROB-54: a server that takes no more connections closes the channel: it is asked again later.
+#[tokio::test]
+async fn too_many_connections() {
+    let mail = Mail::with_settings("mail_max_userip_connections = 1").expect("a mail server");
+    let first = log_in(&mail, mail.password())
+        .await
+        .expect("one is allowed");
+    let error = log_in(&mail, mail.password()).await.map(drop);
+    let fault = Fault::classify(&error.expect_err("one too many"), Layer::Protocol);
+    let expected = (
+        Layer::Response,
+        Reason::RateLimited,
+        Category::RateLimit,
+        Blame::Target,
+    );
+    assert_eq!(row_of(&fault), expected, "{fault}");
+    assert!(fault.is_retryable());
+    drop(first);
+}
