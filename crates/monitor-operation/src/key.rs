@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    BeginError, Cause, Epoch, Fence, Operation,
+    BeginError, Cause, Epoch, Fence, Operation, OperationId,
     id::IdMaker,
     index::{Entered, Index},
     line::{Line, Refusal},
@@ -36,8 +36,8 @@ pub(crate) struct Known<K> {
     pub(crate) line: Line,
     /// Which of the keys this is.
     number: u64,
-    /// How many operations it has begun.
-    begun: AtomicU64,
+    /// How many ids it has given.
+    given: AtomicU64,
     ids: IdMaker,
     pub(crate) index: Option<Arc<Index<K>>>,
 }
@@ -54,10 +54,17 @@ impl<K> Known<K> {
             key,
             line: Line::new(epoch),
             number,
-            begun: AtomicU64::new(0),
+            given: AtomicU64::new(0),
             ids,
             index,
         }
+    }
+
+    /// An id that no open operation has: of 2³² keys and 2³² ids of each, no two are alike.
+    pub(crate) fn next_id(&self) -> OperationId {
+        let given = self.given.fetch_add(1, Ordering::Relaxed);
+        self.ids
+            .make(self.number << 32 | given & u64::from(u32::MAX))
     }
 }
 
@@ -70,8 +77,7 @@ impl<K> Key<K> {
 
     /// Begins an operation, as [`Operations::begin`](crate::Operations::begin) does.
     ///
-    /// Allocates nothing, and takes no lock unless a fence is just being made: four steps on one
-    /// word, of which two are for the commit, and the counts of what is shared.
+    /// Allocates nothing, and takes no lock unless a fence is just being made.
     ///
     /// # Errors
     ///
@@ -84,23 +90,15 @@ impl<K> Key<K> {
                 limit: Word::MAX_OPEN as usize,
             },
         })?;
-        // Of 2³² keys and 2³² operations of each, no two open ones have the same number.
-        let begun = known.begun.fetch_add(1, Ordering::Relaxed);
-        let id = known
-            .ids
-            .make(known.number << 32 | begun & u64::from(u32::MAX));
-        let mut operation = Operation::new(Arc::clone(known), tag, epoch, id);
+        let mut operation = Operation::new(Arc::clone(known), tag, epoch);
         if let Some(index) = &known.index {
-            // Dropped on the way out, the operation ends.
-            let id = index.enter(
-                id,
-                Entered {
-                    key: Arc::clone(&known.key),
-                    epoch,
-                    token: Arc::clone(operation.token()),
-                },
-            )?;
-            operation.set_id(id);
+            let entered = Entered {
+                key: Arc::clone(&known.key),
+                epoch,
+                token: Arc::clone(operation.token()),
+            };
+            // On an error the operation is dropped here, and ends.
+            operation.set_id(index.enter(known.next_id(), entered)?);
         }
         Ok(operation)
     }

@@ -151,6 +151,15 @@ impl Line {
         }
     }
 
+    /// Ends a commit and its operation in one step.
+    pub(crate) fn leave_and_end(&self, tag: Tag) -> Option<Cause> {
+        if self.update(tag, |word| word.leave().end()) {
+            return None;
+        }
+        self.leave(tag);
+        self.end(tag)
+    }
+
     /// Moves on to the next epoch, or to `at_least` if that is further, and returns the fence;
     /// none if the key is forgotten.
     pub(crate) fn fence(&self, cause: Cause, at_least: Epoch) -> Option<Fence> {

@@ -115,6 +115,28 @@ fn an_operation_commits_once_and_leaves_nothing() {
     assert_eq!(operations.open(), 0);
 }
 
+/// OPS-13: an operation that finishes commits and ends; fenced or committed before, it only ends. A
+/// change that panics leaves no commit under way.
+#[test]
+fn finishing_commits_and_ends() {
+    let operations = registry();
+    let begin = || operations.begin(&"a").unwrap();
+    assert_eq!(begin().finish(|| operations.open()), Ok(1));
+    let committed = begin();
+    committed.commit(|| ()).unwrap();
+    assert_eq!(committed.finish(|| ()), Err(CommitError::AlreadyCommitted));
+    let panics = begin();
+    let finish = || panics.finish(|| panic!("in the change")).unwrap();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).unwrap_err();
+    assert_eq!(operations.open(), 0);
+    let late = begin();
+    let heard = late.cancellation();
+    let fence = operations.fence(&"a", Cause::Paused).unwrap();
+    assert!(fence.is_settled());
+    assert_eq!(late.finish(|| ()), fenced(Cause::Paused));
+    assert_eq!((operations.open(), heard.cause()), (0, Some(Cause::Paused)));
+}
+
 /// A section that is given up lets the operation try again; one that is dropped does not, for the
 /// store may have done its part.
 #[test]

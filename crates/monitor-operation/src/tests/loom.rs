@@ -136,6 +136,27 @@ fn loom_inv_operation_6_commits_once() {
     });
 }
 
+/// The same with an operation that finishes: its commit is waited for, and ends with it.
+///
+/// Breaks when the two are not one: in `Line::leave_and_end`, leave out the second `leave`. Breaks as
+/// well when the commit does not enter: in `Operation::finish`, leave out `self.enter()?`.
+#[test]
+fn loom_inv_operation_1_2_finish_beside_a_fence() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let row = Row::new();
+        let finishes = {
+            let row = Arc::clone(&row);
+            thread::spawn(move || operation.finish(|| row.write()).is_ok())
+        };
+        let fence = operations.fence(&0, Cause::Paused).unwrap();
+        take_over(&fence, &row);
+        finishes.join().unwrap();
+        assert!(fence.is_settled(), "INV-OPERATION-2: a fence that hangs");
+        assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
+    });
+}
+
 /// A key that is forgotten and registered again while an operation of it commits: the old one
 /// cannot be taken for one of the new life.
 ///
