@@ -13,8 +13,9 @@ use crate::{
     AcquireError, ConnectionId, Event, Manager, Object,
     caller::Caller,
     driver,
+    gate::Locked,
     kernel::{self, Acquired, Actions, Failure, Span, Tick, WaiterId},
-    shared::{Carrier, Cause, Core, Shared},
+    shared::{Carrier, Cause, Shared},
 };
 
 /// Waits for a connection. Made by [`Pool::acquire`](crate::Pool::acquire).
@@ -84,7 +85,7 @@ impl<'a, M: Manager> Acquire<'a, M> {
         now: Tick,
         caller: Caller,
         waker: Waker,
-        mut core: crate::sync::MutexGuard<'_, Core<M>>,
+        mut core: Locked<M>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         let mut actions = Actions::default();
         let deadline = self.deadline(now);
@@ -160,7 +161,7 @@ impl<'a, M: Manager> Acquire<'a, M> {
                 waited: waited.duration(),
             });
         }
-        Object::new(Arc::clone(self.shared), carrier)
+        Object::new(carrier)
     }
 
     #[cold]

@@ -72,7 +72,7 @@ impl<M: Manager> Pool<M> {
         let mut core = self.shared.lock();
         if let Some(carrier) = core.kernel.try_hit(now, caller) {
             drop(core);
-            return Ok(Object::new(Arc::clone(&self.shared), carrier));
+            return Ok(Object::new(carrier));
         }
         Err(match core.kernel.phase() {
             Phase::Open if core.kernel.has_idle() => TryAcquireError::Unchecked,

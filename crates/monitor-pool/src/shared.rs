@@ -18,17 +18,19 @@ use crate::{
     clock::Clock,
     config::Settings,
     driver::Drivers,
+    gate::{Gate, Locked},
     kernel::{Actions, Few, Kernel, Orders, Rules, SlotId, Tick},
-    sync::{Mutex, MutexGuard, lock},
     tasks,
 };
 
 /// The error of an attempt to connect, as the kernel keeps it.
 pub(crate) type Cause<M> = ConnectError<<M as Manager>::Error>;
 
-/// What lies in a slot of the kernel. Boxed, so that it moves as one word.
+/// What lies in a slot of the kernel. Boxed, so that it moves as one word; and with its reference
+/// to the pool, so that to hand it out counts none up or down.
 pub(crate) struct Carrier<M: Manager> {
     pub(crate) connection: M::Connection,
+    pub(crate) shared: Arc<Shared<M>>,
     pub(crate) slot: SlotId,
     pub(crate) number: u64,
 }
@@ -41,8 +43,7 @@ pub(crate) struct Core<M: Manager> {
 }
 
 pub(crate) struct Shared<M: Manager> {
-    /// First, next to the reference count: one cache line for both.
-    core: Mutex<Core<M>>,
+    pub(crate) gate: &'static Gate<M>,
     /// Whether the last caller had to wait: a hint to have a waker ready before locking.
     pub(crate) busy: AtomicBool,
     pub(crate) clock: Clock,
@@ -62,7 +63,7 @@ impl<M: Manager> Shared<M> {
         let seed = || RandomState::new().hash_one(0);
         let rng = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(seed));
         Self {
-            core: Mutex::new(Core {
+            gate: Gate::new(Core {
                 kernel: Kernel::new(
                     Rules::new(settings),
                     settings.max_size,
@@ -83,8 +84,8 @@ impl<M: Manager> Shared<M> {
     }
 
     #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Core<M>> {
-        lock(&self.core)
+    pub(crate) fn lock(&self) -> Locked<M> {
+        self.gate.lock()
     }
 
     /// One step from anywhere, within a runtime or not: lock, decide, unlock, act.
@@ -144,10 +145,10 @@ impl<M: Manager> Shared<M> {
             tokio::spawn(tasks::connect(Arc::clone(self), ticket));
         }
         for (_, carrier) in orders.checks {
-            tokio::spawn(tasks::check(Arc::clone(self), carrier));
+            tokio::spawn(tasks::check(carrier));
         }
         for (_, carrier, reason) in orders.closes {
-            tokio::spawn(tasks::close(Arc::clone(self), carrier, reason));
+            tokio::spawn(tasks::close(carrier, reason));
         }
     }
 
@@ -202,6 +203,13 @@ impl<M: Manager> Shared<M> {
         let mut stop = self.stop.subscribe();
         // An error says that the sender is gone, and `self` keeps it.
         let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+impl<M: Manager> Drop for Shared<M> {
+    fn drop(&mut self) {
+        let core = self.gate.clear();
+        drop(core);
     }
 }
 
