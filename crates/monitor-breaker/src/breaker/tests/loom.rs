@@ -35,6 +35,10 @@ fn breaker(failure_threshold: u32, half_open_trials: u32) -> (Arc<Breaker>, Told
         .seed(0)
         .build()
         .expect("valid");
+    listened(config)
+}
+
+fn listened(config: Config) -> (Arc<Breaker>, Told) {
     let told = Told::default();
     let listener = {
         let told = Arc::clone(&told);
@@ -214,7 +218,9 @@ fn inv_breaker_5_a_fast_success_is_ordered() {
         match snapshot.state {
             State::Closed => assert_eq!(snapshot.consecutive_failures, 1, "INV-BREAKER-5"),
             State::Open => assert_eq!(causes(&told), [Cause::FailureThreshold]),
-            State::HalfOpen => panic!("INV-BREAKER-5: no interval is over"),
+            State::HalfOpen | State::Recovering => {
+                panic!("INV-BREAKER-5: no interval is over")
+            }
         }
         if snapshot.state == State::Open {
             assert_eq!(
@@ -247,6 +253,98 @@ fn inv_breaker_5_a_refusal_knows_its_interval() {
             );
         }
         opening.join().expect("no panic");
+    });
+}
+
+/// Returns a breaker that opens at two failures within its time window.
+fn windowed(ramp: Duration) -> (Arc<Breaker>, Told) {
+    let config = Config::builder()
+        .time_window(seconds(16))
+        .minimum_calls(2)
+        .success_threshold(1)
+        .open_policy(
+            Policy::builder()
+                .jitter(Jitter::NONE)
+                .build()
+                .expect("valid"),
+        )
+        .open_duration(seconds(1))
+        .ramp(ramp)
+        .ramp_from(1.0)
+        .seed(0)
+        .build()
+        .expect("valid");
+    listened(config)
+}
+
+/// B5, ROB-13, ROB-22: INV-BREAKER-4: two verdicts that meet the rate of a time window: both see
+/// it, one transition.
+///
+/// Breaks when `Machine::open_by_rate` leaves out the comparison of epochs: it opens twice.
+#[test]
+fn inv_breaker_4_a_rate_is_met_once() {
+    loom::model(|| {
+        let (breaker, told) = windowed(Duration::ZERO);
+        let [first, second] =
+            [(); 2].map(|()| breaker.try_acquire_owned(Duration::ZERO).expect("closed"));
+        let other = thread::spawn(move || first.failure(Duration::ZERO));
+        second.failure(Duration::ZERO);
+        other.join().expect("no panic");
+        assert_eq!(causes(&told), [Cause::FailureRate], "INV-BREAKER-4");
+    });
+}
+
+/// B3, ROB-26: INV-BREAKER-2: a call that was admitted before the breaker was reset ends while that
+/// is done: its failure is in the old window or in none, never in the new one.
+///
+/// Breaks when `Breaker::record` takes every epoch for the current one, or when `Breaker::publish`
+/// clears the window after it stored the word.
+#[test]
+fn inv_breaker_2_a_late_verdict_is_not_in_the_next_window() {
+    loom::model(|| {
+        let (breaker, _told) = windowed(Duration::ZERO);
+        let late = breaker.try_acquire_owned(Duration::ZERO).expect("closed");
+        let other = thread::spawn(move || late.failure(Duration::ZERO));
+        breaker.reset(Duration::ZERO);
+        breaker
+            .try_acquire(Duration::ZERO)
+            .expect("closed")
+            .success(Duration::ZERO);
+        other.join().expect("no panic");
+        let window = breaker.snapshot(Duration::ZERO).window.expect("closed");
+        assert_eq!((window.calls, window.failures), (1, 0), "INV-BREAKER-2");
+    });
+}
+
+/// ROB-20: INV-BREAKER-2: a failure while recovering races the end of the ramp: it reopens, or it
+/// is stale; what began with the ramp does not open the closed breaker.
+///
+/// Breaks when `Machine::settle` leaves out the comparison of epochs.
+#[test]
+fn inv_breaker_2_a_failure_of_the_ramp_does_not_open_the_closed() {
+    loom::model(|| {
+        let (breaker, told) = listened(
+            Config::builder()
+                .failure_threshold(1)
+                .success_threshold(1)
+                .ramp(seconds(5))
+                .ramp_from(1.0)
+                .seed(0)
+                .build()
+                .expect("valid"),
+        );
+        breaker.trip(Duration::ZERO);
+        let wait = breaker.retry_after(Duration::ZERO).expect("open");
+        breaker.try_acquire(wait).expect("a trial").success(wait);
+        let late = breaker.try_acquire_owned(wait).expect("a full share");
+        let other = thread::spawn(move || late.failure(wait));
+        let state = breaker.snapshot(wait + seconds(5)).state;
+        other.join().expect("no panic");
+        match causes(&told)[3..] {
+            [Cause::RampOver] => assert_eq!(state, State::Closed, "INV-BREAKER-2"),
+            [Cause::FailureThreshold] => assert_eq!(state, State::Open, "INV-BREAKER-2"),
+            ref other => panic!("no such story: {other:?}"),
+        }
     });
 }
 
