@@ -9,7 +9,9 @@ use std::error::Error;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use monitor_fault::{AlertChange, Attempts, Category, Escalation, Fault, Layer, Policies, Reason};
+use monitor_fault::{
+    AlertChange, Category, CategoryStreaks, Escalation, Fault, Layer, Policies, Reason,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,10 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let policies = Policies::default();
     let network = policies.get(fault.category());
-    let (mut attempts, mut alert) = (Attempts::new(), Escalation::new());
+    let (mut streaks, mut alert) = (CategoryStreaks::new(), Escalation::new());
     let (mut now, mut waits, mut alerted) = (Duration::ZERO, Vec::new(), None);
     for _ in 0..4 {
-        let failures = attempts.failure(fault.category(), &policies);
+        let failures = streaks.failure(fault.category(), &policies);
         let told = alert.failure(now, fault.category(), &policies);
         if let Some(AlertChange::Raised { failures, .. }) = told {
             alerted = Some(failures);

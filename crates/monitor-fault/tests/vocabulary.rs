@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use monitor_backoff::Verdict;
+use monitor_backoff::{Class, Disposition, Verdict};
 use monitor_fault::{
     Blame, Category, CoarseCategory, Fault, Layer, MAX_DETAIL, Reason, policy_for,
 };
@@ -165,6 +165,35 @@ fn policy_and_fault_agree_on_the_verdict() {
         let policy = policy_for(fault.category());
         assert_eq!(policy.category, fault.category());
         assert_eq!(policy.verdict, fault.verdict(), "{fault}");
+    }
+}
+
+/// ROB-97: what a retry makes of a fault: refused for good, sent to the right budget, or delayed
+/// as the other side asks.
+#[test]
+fn dispositions() {
+    for fault in every_fault() {
+        let is_permanent = fault.disposition() == Disposition::Permanent;
+        assert_eq!(is_permanent, !fault.is_retryable(), "{fault}");
+    }
+    let table = [
+        (Layer::Connect, Reason::Refused, Class::Connect),
+        (Layer::Dns, Reason::Servfail, Class::Connect),
+        (Layer::Connect, Reason::Timeout, Class::Connect),
+        (Layer::Response, Reason::Timeout, Class::Transient),
+        (Layer::Response, Reason::Reset, Class::Transient),
+        (Layer::Response, Reason::ServerError, Class::Transient),
+        (Layer::Response, Reason::RateLimited, Class::Throttled),
+        (Layer::Local, Reason::DescriptorLimit, Class::Local),
+        (Layer::Process, Reason::Panicked, Class::Transient),
+    ];
+    let asked = Duration::from_secs(7);
+    for (layer, reason, class) in table {
+        let fault = Fault::new(layer, reason);
+        assert_eq!(fault.disposition(), Disposition::Retry(class), "{fault}");
+        let fault = fault.with_retry_after(Some(asked));
+        let after = Disposition::RetryAfter(class, asked);
+        assert_eq!(fault.disposition(), after, "{fault}");
     }
 }
 

@@ -10,12 +10,12 @@ use crate::{Category, OnSwitch, Policies};
 ///
 /// ```
 /// use std::time::Duration;
-/// use monitor_fault::{Attempts, Category, Policies};
+/// use monitor_fault::{Category, CategoryStreaks, Policies};
 ///
 /// let (policies, minute) = (Policies::default(), Duration::from_secs(60));
-/// let mut attempts = Attempts::new();
+/// let mut streaks = CategoryStreaks::new();
 /// let mut delay = |category| {
-///     let failures = attempts.failure(category, &policies);
+///     let failures = streaks.failure(category, &policies);
 ///     policies.get(category).delay(failures, minute).map(|delay| delay.as_secs())
 /// };
 /// assert_eq!(delay(Category::Network), Some(2));
@@ -23,13 +23,13 @@ use crate::{Category, OnSwitch, Policies};
 /// assert_eq!(delay(Category::Network), Some(5), "it goes on where it was");
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Attempts {
+pub struct CategoryStreaks {
     /// In the order of `Category::ALL`.
     in_a_row: [u32; Category::COUNT],
     last: Option<Category>,
 }
 
-impl Attempts {
+impl CategoryStreaks {
     /// Returns a count that has seen nothing yet.
     #[must_use]
     pub const fn new() -> Self {
