@@ -155,6 +155,13 @@ impl Core {
         &self.shared.store
     }
 
+    /// The pools of connections that probes share.
+    #[cfg(feature = "pool")]
+    #[must_use]
+    pub fn pools(&self) -> &crate::pools::Pools {
+        &self.shared.pools
+    }
+
     /// Whether the store took the last write.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ impl Settings {
     pub(crate) fn spec(&self) -> SpecBuilder {
         Spec::builder(self.interval)
             .timeout(self.effective_timeout())
-            .backoff(self.backoff.clone())
+            .backoff(self.backoff)
             .trigger_resets_backoff(self.trigger_resets_backoff)
     }
 }

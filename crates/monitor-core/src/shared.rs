@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// What probes share.
     pub(crate) resources: Resources,
+    #[cfg(feature = "pool")]
+    pub(crate) pools: crate::pools::Pools,
     /// Wall time at the scheduler's origin.
     pub(crate) origin_unix: Duration,
     entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
@@ -57,12 +59,15 @@ impl Shared {
             .into_iter()
             .map(|stored| (stored.monitor.id.clone(), stored))
             .collect();
+        let resources = Resources::default();
         Self {
             store,
             operations,
             scheduler,
+            #[cfg(feature = "pool")]
+            pools: crate::pools::Pools::new(hub.clone(), resources.clone()),
             hub,
-            resources: Resources::default(),
+            resources,
             origin_unix,
             entries: Mutex::default(),
             loaded: Mutex::new(loaded),
