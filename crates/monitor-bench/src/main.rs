@@ -7,7 +7,6 @@
 mod allocations;
 mod backoff;
 mod breaker;
-mod clock;
 mod noise;
 mod operation;
 mod plan;
