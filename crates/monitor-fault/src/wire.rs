@@ -76,6 +76,7 @@ impl<'de> Deserialize<'de> for Fault {
 struct PolicyRow {
     retries_ms: Option<Vec<u64>>,
     then: Option<ThenRow>,
+    asked_at_most_ms: Option<u64>,
     on_switch: Option<OnSwitch>,
     alerts: Option<Vec<StepRow>>,
 }
@@ -130,6 +131,7 @@ impl PolicyRow {
                 Then::Every(delay) => ThenRow::EveryMs(millis(delay)),
                 Then::Suspend => ThenRow::Suspend,
             }),
+            asked_at_most_ms: Some(millis(policy.asked_at_most)),
             on_switch: Some(policy.on_switch),
             alerts: Some(policy.alerts.iter().map(step).collect()),
         }
@@ -145,6 +147,9 @@ impl PolicyRow {
                 ThenRow::EveryMs(delay) => Then::Every(Duration::from_millis(delay)),
                 ThenRow::Suspend => Then::Suspend,
             };
+        }
+        if let Some(most) = self.asked_at_most_ms {
+            policy.asked_at_most = Duration::from_millis(most);
         }
         if let Some(on_switch) = self.on_switch {
             policy.on_switch = on_switch;

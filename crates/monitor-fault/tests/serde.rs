@@ -66,6 +66,7 @@ fn policies_from_a_file() {
         [network]
         retries_ms = [500, 1000]
         on_switch = "reset"
+        asked_at_most_ms = 60000
 
         [certificate]
         then = { every_ms = 3600000 }
@@ -79,6 +80,7 @@ fn policies_from_a_file() {
     let mut network = expected.get(Category::Network).clone();
     network.retries = vec![Duration::from_millis(500), Duration::from_secs(1)].into();
     network.on_switch = OnSwitch::Reset;
+    network.asked_at_most = Duration::from_secs(60);
     expected.set(network).expect("sound");
     let mut certificate = expected.get(Category::Certificate).clone();
     certificate.then = Then::Every(Duration::from_secs(3600));
