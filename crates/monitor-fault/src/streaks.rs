@@ -8,6 +8,9 @@ use crate::{Category, OnSwitch, Policies};
 /// its policy says [`OnSwitch::Reset`]. A check that was called off changes nothing. Counters
 /// saturate.
 ///
+/// With the feature `serde` it can be written down and read again, so that a process that is
+/// restarted over and over does not try credentials each time as if for the first time.
+///
 /// ```
 /// use std::time::Duration;
 /// use monitor_fault::{Category, CategoryStreaks, Policies};
@@ -25,8 +28,8 @@ use crate::{Category, OnSwitch, Policies};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CategoryStreaks {
     /// In the order of `Category::ALL`.
-    in_a_row: [u32; Category::COUNT],
-    last: Option<Category>,
+    pub(crate) in_a_row: [u32; Category::COUNT],
+    pub(crate) last: Option<Category>,
 }
 
 impl CategoryStreaks {
