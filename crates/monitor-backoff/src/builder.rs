@@ -81,7 +81,7 @@ impl Builder {
         Builder {
             schedule: policy.schedule,
             origin: policy.origin,
-            exponent_cap: policy.exponent_cap,
+            exponent_cap: policy.exponent_cap(),
             min_delay: policy.min_delay(),
             floor: policy.floor,
             cap: policy.cap(),
@@ -158,7 +158,10 @@ impl Builder {
             cap: nanos(self.cap.duration()),
             cap_yields_to_interval: matches!(self.cap, Cap::IntervalOr(_)),
             origin: self.origin,
-            exponent_cap: self.exponent_cap,
+            exponent_cap: match self.exponent_cap {
+                Some(limit) => limit,
+                None => u32::MAX,
+            },
             settled_from: u64::MAX,
             settled: (0, 0),
         };

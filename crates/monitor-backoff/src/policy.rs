@@ -55,7 +55,8 @@ pub struct Policy {
     pub(crate) cap: u64,
     pub(crate) cap_yields_to_interval: bool,
     pub(crate) origin: ExponentOrigin,
-    pub(crate) exponent_cap: Option<u32>,
+    /// `u32::MAX` where there is none, which no exponent exceeds.
+    pub(crate) exponent_cap: u32,
     /// From this many failures on the window is always `settled`, worked out once. Above every
     /// number of failures where that is not known without the interval.
     pub(crate) settled_from: u64,
@@ -184,7 +185,10 @@ impl Policy {
     /// Returns the largest exponent, if there is a limit.
     #[must_use]
     pub const fn exponent_cap(&self) -> Option<u32> {
-        self.exponent_cap
+        match self.exponent_cap {
+            u32::MAX => None,
+            limit => Some(limit),
+        }
     }
 
     /// Returns the shortest wait after a failure.
@@ -267,9 +271,11 @@ impl Policy {
             0
         };
         let cap = max(max(self.cap, yields), floor);
-        let exponent = match self.exponent_cap {
-            Some(limit) => min(self.origin.exponent(failures) as u64, limit as u64) as u32,
-            None => self.origin.exponent(failures),
+        let exponent = self.origin.exponent(failures);
+        let exponent = if exponent < self.exponent_cap {
+            exponent
+        } else {
+            self.exponent_cap
         };
         let wait = self.schedule.wait(failures, exponent, interval);
         Wait {

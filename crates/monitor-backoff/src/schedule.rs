@@ -56,9 +56,9 @@ pub enum Base {
 pub enum ExponentOrigin {
     /// The exponent is the number of failures: the first wait has already grown once.
     #[default]
-    Failures,
+    Failures = 0,
     /// The exponent is one less: the first wait is the base itself.
-    FailuresMinusOne,
+    FailuresMinusOne = 1,
 }
 
 impl Base {
@@ -76,10 +76,7 @@ impl ExponentOrigin {
     /// Returns the exponent that belongs to the given number of failures, which is at least 1.
     #[inline]
     pub(crate) const fn exponent(self, failures: u32) -> u32 {
-        match self {
-            ExponentOrigin::Failures => failures,
-            ExponentOrigin::FailuresMinusOne => failures.saturating_sub(1),
-        }
+        failures.saturating_sub(self as u32)
     }
 }
 
