@@ -359,6 +359,10 @@ impl Breaker {
         if let Some(window) = &self.window
             && word.epoch() != before.epoch()
         {
+            // First nobody records any more: verdicts of the old epoch find themselves stale, and
+            // whoever wants a permit of the new one has to wait for the lock.
+            let waiting = Word::new(word.epoch(), Bits::HalfOpen);
+            self.word.store(waiting.raw(), Ordering::Release);
             window.calls.clear(word.epoch());
         }
         self.word.store(word.raw(), Ordering::Release);

@@ -54,9 +54,9 @@ impl Ramp {
         is_whole
     }
 
-    /// Returns the share at `now` in whole percent, rounded down.
+    /// Returns the share at `now` in whole percent, rounded.
     pub(crate) fn percent(&self, now: Duration) -> u32 {
-        (self.share(now) * 100 / WHOLE) as u32
+        ((self.share(now) * 100 + WHOLE / 2) / WHOLE) as u32
     }
 
     /// Grows in proportion to the time since the start.

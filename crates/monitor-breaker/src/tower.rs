@@ -119,6 +119,13 @@ impl<S, C: Clone, J: Clone> Layer<S> for BreakerLayer<C, J> {
     }
 }
 
+impl<S, C, J> BreakerService<S, C, J> {
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
 impl<S: Clone, C: Clone, J: Clone> Clone for BreakerService<S, C, J> {
     /// The clone has to be asked anew whether it is ready.
     fn clone(&self) -> Self {

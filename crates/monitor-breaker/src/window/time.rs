@@ -116,8 +116,9 @@ impl TimeWindow {
         sum
     }
 
-    /// Forgets every call. Called under the breaker's lock, before it publishes `epoch`, which is
-    /// larger than at any call before: records that raced with it fail or find themselves stale.
+    /// Forgets every call. `epoch` is larger than at any call before. Called under the breaker's
+    /// lock, when the word says already that no verdict of an older epoch counts, and before a call
+    /// of the new one is admitted: records that race with this fail or find themselves stale.
     pub(crate) fn clear(&self, epoch: u64) {
         for bucket in self.shards.iter().flat_map(|shard| &shard.0) {
             for cell in [&bucket.calls, &bucket.failures, &bucket.slow_calls] {

@@ -60,7 +60,7 @@ fn causes(told: &Told) -> Vec<Cause> {
 
 /// B1, ROB-17, S5: INV-BREAKER-1: two admissions on the edge of the open interval: one trial.
 ///
-/// Breaks when `Machine::retry_after` compares `trials.len() > half_open_trials`.
+/// Breaks when `Machine::claim` compares `trials.len() <= half_open_trials`.
 #[test]
 fn inv_breaker_1_one_of_two_callers_on_the_edge_is_admitted() {
     loom::model(|| {
@@ -126,8 +126,7 @@ fn inv_breaker_3_every_trial_leaves() {
 /// B2, ROB-17: a trial is dropped while another admission wants its place: the place is taken or
 /// refused, never lost and never doubled.
 ///
-/// Breaks when `PermitOf::drop` does not settle, or `Machine::settle` leaves out
-/// `trials.0.retain(..)`.
+/// Breaks when `PermitOf::drop` does not settle, or `Machine::settle` leaves out `trials.end(..)`.
 #[test]
 fn inv_breaker_3_a_dropped_trial_gives_its_place_back() {
     loom::model(|| {
@@ -177,7 +176,7 @@ fn inv_breaker_2_a_stale_verdict_is_dropped() {
 /// B5, ROB-22: INV-BREAKER-4: three failing verdicts with a threshold of two: one transition, told
 /// once; and the third verdict is stale.
 ///
-/// Breaks when `Machine::enter` leaves out `self.epoch += 1`.
+/// Breaks when `Machine::begin_epoch` leaves out `self.epoch += 1`.
 #[test]
 fn inv_breaker_4_failing_verdicts_make_one_transition() {
     loom::model(|| {
@@ -202,7 +201,7 @@ fn inv_breaker_4_failing_verdicts_make_one_transition() {
 /// ROB-13: INV-BREAKER-5: a success that takes the fast path races failures: two failures without
 /// a success in between open, and a success that saw none of them resets none.
 ///
-/// Breaks when `Breaker::settle` takes the fast path on `Bits::Failing` as well.
+/// Breaks when `Word::is_clean_in` takes `Bits::Counting` for clean as well.
 #[test]
 fn inv_breaker_5_a_fast_success_is_ordered() {
     loom::model(|| {
@@ -297,8 +296,8 @@ fn inv_breaker_4_a_rate_is_met_once() {
 /// B3, ROB-26: INV-BREAKER-2: a call that was admitted before the breaker was reset ends while that
 /// is done: its failure is in the old window or in none, never in the new one.
 ///
-/// Breaks when `Breaker::record` takes every epoch for the current one, or when `Breaker::publish`
-/// clears the window after it stored the word.
+/// Breaks when `Breaker::publish` clears the window before it stores the `waiting` word, or when
+/// `Breaker::record` takes every epoch for the current one.
 #[test]
 fn inv_breaker_2_a_late_verdict_is_not_in_the_next_window() {
     loom::model(|| {
@@ -351,7 +350,7 @@ fn inv_breaker_2_a_failure_of_the_ramp_does_not_open_the_closed() {
 /// ROB-13, ROB-16: what the fast paths promise, with the lock held throughout: waiting for it would
 /// be a deadlock, which the model reports.
 ///
-/// Breaks when `Breaker::admit` or `Breaker::settle` leaves out any of its early returns.
+/// Breaks when `Breaker::admit` or `PermitOf::settle` leaves out any of its early returns.
 #[test]
 fn a_healthy_call_and_a_refusal_need_no_lock() {
     loom::model(|| {

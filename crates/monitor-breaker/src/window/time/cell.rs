@@ -65,9 +65,10 @@ impl Cell {
         Reading(self.0.load(Ordering::Acquire))
     }
 
+    /// A swap rather than a store: it comes after whatever add it races with, and the models know.
     pub(crate) fn clear(&self, epoch: u64) {
         let cleared = CLEARED | epoch & u64::from(u32::MAX);
-        self.0.store(cleared, Ordering::Release);
+        self.0.swap(cleared, Ordering::AcqRel);
     }
 }
 
