@@ -11,7 +11,8 @@
 #![cfg(all(feature = "line", feature = "postgres"))]
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where, and the numbers are to be seen"
 )]
 
 use std::pin::pin;
