@@ -93,6 +93,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 spec: String::new(),
             },
             probe: Arc::new(Letter(letter)),
+            pool: None,
             settings: Settings {
                 interval: Duration::from_millis(100),
                 ..Settings::default()

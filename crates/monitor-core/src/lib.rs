@@ -16,11 +16,13 @@ mod shutdown;
 
 pub use crate::builder::Builder;
 pub use crate::core::Core;
+#[cfg(not(feature = "pool"))]
+pub use crate::entry::OwnPool;
 pub use crate::entry::{Defined, Definition, Settings, View};
 pub use crate::error::CoreError;
 pub use crate::hub::Sink;
 #[cfg(feature = "pool")]
-pub use crate::pools::{Changes, OpenPoolError, PoolView, Pools};
+pub use crate::pools::{Changes, OpenPoolError, OwnPool, PoolView, Pools};
 pub use crate::shutdown::ShutdownReport;
 
 #[doc(no_inline)]

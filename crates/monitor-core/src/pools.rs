@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use monitor_model::{EventKind, NameTaken, PoolChange, ResourceError, Resources};
@@ -117,11 +117,9 @@ impl Pools {
     /// What a pool has to be built with for the core to tell of its changes under `name`.
     #[must_use]
     pub fn listener(&self, name: &str) -> Changes {
-        Changes {
-            pool: name.to_owned(),
-            hub: self.hub.clone(),
-            is_failing: AtomicBool::new(false),
-        }
+        let changes = Changes::default();
+        changes.attach(name, &self.hub);
+        changes
     }
 
     /// The pool `name`.
@@ -145,48 +143,49 @@ impl Pools {
     /// All pools, ordered by name.
     #[must_use]
     pub fn views(&self) -> Vec<PoolView> {
-        // Asked outside of the lock, each at a moment of its own.
-        let all: Vec<_> = {
-            let all = self.all();
-            all.iter()
-                .map(|(name, pool)| (name.clone(), Arc::clone(pool)))
-                .collect()
-        };
-        all.into_iter()
-            .map(|(name, pool)| PoolView {
-                name,
-                status: pool.status(),
-                holders: pool.holders(),
-            })
+        self.handles()
+            .into_iter()
+            .map(|(name, pool)| pool.view(name))
             .collect()
     }
 
-    /// Closes all pools, side by side, and says of each what was left after `deadline`.
-    pub(crate) async fn close(&self, deadline: Duration) -> Vec<(String, CloseReport)> {
-        let all = std::mem::take(&mut *self.all());
-        let closing: Vec<_> = all
+    /// Closes all pools and `others`, side by side, and says of each what was left after
+    /// `deadline`.
+    pub(crate) async fn close(
+        &self,
+        others: Vec<(String, Arc<dyn Erased>)>,
+        deadline: Duration,
+    ) -> Vec<(String, CloseReport)> {
+        let named = self.handles();
+        for (name, _) in &named {
+            self.remove(name);
+        }
+        let closing: Vec<_> = named
             .into_iter()
+            .chain(others)
             .map(|(name, pool)| {
-                self.resources.remove(&name);
-                (
-                    name,
-                    tokio::spawn(async move { pool.close(deadline).await }),
-                )
+                let closing = tokio::spawn(async move { pool.close(deadline).await });
+                (name, closing)
             })
             .collect();
         let mut reports = Vec::new();
-        for (name, closing) in closing {
+        for (pool, closing) in closing {
             // Closing a pool does not panic; if it did, nothing is known of what is left.
             let report = closing.await.unwrap_or_default();
             let left = report.held.len() + report.unfinished;
             let change = PoolChange::Closed { left };
-            self.hub.publish(EventKind::Pool {
-                pool: name.clone(),
-                change,
-            });
-            reports.push((name, report));
+            reports.push((pool.clone(), report));
+            self.hub.publish(EventKind::Pool { pool, change });
         }
         reports
+    }
+
+    /// The pools, to be asked outside of the lock.
+    fn handles(&self) -> Vec<(String, Arc<dyn Erased>)> {
+        let all = self.all();
+        all.iter()
+            .map(|(name, pool)| (name.clone(), Arc::clone(pool)))
+            .collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Erased>>> {
@@ -201,10 +200,18 @@ impl fmt::Debug for Pools {
 }
 
 /// A pool of whatever kind.
-trait Erased: Send + Sync {
+pub(crate) trait Erased: Send + Sync {
     fn status(&self) -> Status;
     fn holders(&self) -> Vec<Holder>;
     fn close(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = CloseReport> + Send + '_>>;
+
+    fn view(&self, name: String) -> PoolView {
+        PoolView {
+            name,
+            status: self.status(),
+            holders: self.holders(),
+        }
+    }
 }
 
 impl<M: Manager> Erased for Pool<M> {
@@ -221,45 +228,81 @@ impl<M: Manager> Erased for Pool<M> {
     }
 }
 
-/// Turns the many events of one pool into the few changes that are told.
-pub struct Changes {
-    pool: String,
-    hub: Hub,
+/// A pool that a monitor brings along for itself, told of as `monitor:` and the monitor's id for as
+/// long as the monitor is defined. To be built with a [`Changes`] of its own.
+#[derive(Clone)]
+pub struct OwnPool {
+    pub(crate) pool: Arc<dyn Erased>,
+    pub(crate) changes: Changes,
+}
+
+impl OwnPool {
+    /// `pool`, which was built with `changes` as its listener.
+    #[must_use]
+    pub fn new<M: Manager>(pool: &Pool<M>, changes: Changes) -> Self {
+        Self {
+            pool: Arc::new(pool.clone()),
+            changes,
+        }
+    }
+}
+
+impl fmt::Debug for OwnPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnPool").field(&self.pool.status()).finish()
+    }
+}
+
+/// Turns the many events of one pool into the few changes that are told. Clones are handles to the
+/// same one.
+#[derive(Clone, Default)]
+pub struct Changes(Arc<Ear>);
+
+#[derive(Default)]
+struct Ear {
+    /// Under which name to tell whom. Not yet, while the monitor of the pool is not defined.
+    told: OnceLock<(String, Hub)>,
     /// The last attempt to connect failed. That it fails is told once, not with every attempt.
     is_failing: AtomicBool,
 }
 
 impl Changes {
-    fn tell(&self, change: PoolChange) {
-        self.hub.publish(EventKind::Pool {
-            pool: self.pool.clone(),
-            change,
-        });
+    /// Tells `hub` of the pool from now on. A second time changes nothing.
+    pub(crate) fn attach(&self, name: &str, hub: &Hub) {
+        let _ = self.0.told.set((name.to_owned(), hub.clone()));
     }
 }
 
 impl Listener for Changes {
     fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::ConnectFailed { error, .. } if !self.is_failing.swap(true, Relaxed) => {
+        let Some((pool, hub)) = self.0.told.get() else {
+            return;
+        };
+        let change = match event {
+            Event::ConnectFailed { error, .. } if !self.0.is_failing.swap(true, Relaxed) => {
                 let error = error.to_string();
-                self.tell(PoolChange::Unreachable { error });
+                Some(PoolChange::Unreachable { error })
             }
-            Event::Connected { .. } if self.is_failing.swap(false, Relaxed) => {
-                self.tell(PoolChange::Reachable);
+            Event::Connected { .. } if self.0.is_failing.swap(false, Relaxed) => {
+                Some(PoolChange::Reachable)
             }
             Event::Leaked { holder } => {
                 let holder = holder.to_string();
-                self.tell(PoolChange::Leaked { holder });
+                Some(PoolChange::Leaked { holder })
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(change) = change {
+            let pool = pool.clone();
+            hub.publish(EventKind::Pool { pool, change });
         }
-        self.hub.pool(&self.pool, event);
+        hub.pool(pool, event);
     }
 }
 
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Changes").field(&self.pool).finish()
+        let name = self.0.told.get().map(|(name, _)| name);
+        f.debug_tuple("Changes").field(&name).finish()
     }
 }

@@ -89,6 +89,17 @@ impl Shared {
         self.entries().get(id).cloned()
     }
 
+    /// The pools that monitors keep for themselves.
+    #[cfg(feature = "pool")]
+    pub(crate) fn own_pools(&self) -> Vec<(String, Arc<dyn crate::pools::Erased>)> {
+        let entries = self.entries();
+        let own = entries.iter().filter_map(|(id, entry)| {
+            let own = entry.definition.pool.as_ref()?;
+            Some((own_pool_name(id), Arc::clone(&own.pool)))
+        });
+        own.collect()
+    }
+
     pub(crate) fn loaded(&self) -> MutexGuard<'_, BTreeMap<MonitorId, Stored>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,4 +154,10 @@ impl Shared {
 
 pub(crate) fn unix_ms(unix: Duration) -> i64 {
     i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Under which name the pool that a monitor keeps for itself is told of.
+#[cfg(feature = "pool")]
+pub(crate) fn own_pool_name(monitor: &MonitorId) -> String {
+    format!("monitor:{monitor}")
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
     let _ = tokio::time::timeout_at(deadline, undelivered.wait_for(|count| *count == 0)).await;
     // After the last check, before the store: half of what is left, so that the store has its own.
     #[cfg(feature = "pool")]
-    let pools = shared.pools.close(left() / 2).await;
+    let pools = shared.pools.close(shared.own_pools(), left() / 2).await;
     let uncommitted = *shared.undelivered.borrow();
     shared.is_over.store(true, Release);
     shared.hub.flush(left()).await;

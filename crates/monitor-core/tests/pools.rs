@@ -14,8 +14,8 @@ use common::{core_on, definition, next};
 use monitor_core::model::{
     Event, EventKind, MemoryStore, Observation, Outcome, PoolChange, Probe, ProbeContext,
 };
-use monitor_core::pool::{Manager, Pool};
-use monitor_core::{Core, Definition, OpenPoolError, Sink};
+use monitor_core::pool::{Manager, OnConnectError, Pool};
+use monitor_core::{Changes, Core, Definition, OpenPoolError, OwnPool, Sink};
 use tokio::sync::Notify;
 
 /// Numbers for connections, when it is up.
@@ -220,6 +220,58 @@ async fn an_outage_of_a_pool_is_told_once() {
     assert_eq!(waits.await.unwrap().unwrap(), 0);
     assert_eq!(next(&mut events, pool_change).await, PoolChange::Reachable);
     assert!(counts.0.load(SeqCst) > 1, "every attempt is counted");
+}
+
+/// A pool that a monitor keeps for itself is told of under its id, closed with the core, and gone
+/// with the monitor.
+#[tokio::test(start_paused = true)]
+async fn a_monitor_may_bring_its_own_pool() {
+    let core = core().await;
+    let mut events = core.subscribe();
+    let numbers = Numbers::default();
+    numbers.0.is_down.store(true, SeqCst);
+    let changes = Changes::default();
+    let builder = Pool::builder(numbers)
+        .on_connect_error(OnConnectError::FailAll)
+        .listener(changes.clone());
+    let pool = builder.build().unwrap();
+    for name in ["a", "b"] {
+        let own = OwnPool::new(&pool, changes.clone());
+        let puppet = common::Puppet::new(common::Act::Up);
+        core.define(Definition {
+            pool: (name == "a").then_some(own),
+            ..definition(name, &puppet)
+        })
+        .await
+        .unwrap();
+    }
+    let names = || -> Vec<String> {
+        let views = core.pool_views().into_iter();
+        views.map(|view| view.name).collect()
+    };
+    assert_eq!(names(), ["monitor:a"]);
+    assert!(core.pools().views().is_empty(), "it is not for others");
+    pool.acquire().await.unwrap_err();
+    let told = next(&mut events, |kind| match kind {
+        EventKind::Pool { pool, .. } => Some(pool.clone()),
+        _ => None,
+    });
+    assert_eq!(told.await, "monitor:a");
+    let puppet = common::Puppet::new(common::Act::Up);
+    let mut edited = definition("a", &puppet);
+    edited.monitor.spec.push(' ');
+    core.define(edited).await.unwrap();
+    assert!(names().is_empty(), "an edited monitor has left it behind");
+    let own = OwnPool::new(&pool, changes);
+    core.define(Definition {
+        pool: Some(own),
+        ..definition("a", &puppet)
+    })
+    .await
+    .unwrap();
+    let report = core.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(report.pools.len(), 1);
+    assert!(pool.is_closed());
 }
 
 /// STB-59: a connection that stays out for long is told of, with the place that asked for it.
