@@ -81,6 +81,7 @@ own. All groups take about four minutes, once everything is built.
 Examples:
   cargo xtask bench
   cargo xtask bench breaker --json target/breaker.json
+  cargo xtask bench pool uncontended
   cargo xtask bench --check --markdown docs/benchmarks.md
   cargo xtask bench --from target/breaker.json --check    rows that were measured before")]
     Bench(bench::Wanted),

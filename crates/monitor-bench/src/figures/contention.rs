@@ -196,7 +196,7 @@ impl Simulation {
                 Message::Written(false) => self.retry(now, client),
             }
         }
-        debug_assert_eq!(self.version, self.clients.len() as u64, "each wrote once");
+        assert_eq!(self.version, self.clients.len() as u64, "each writes once");
         Outcome {
             calls: self.calls as f64,
             seconds: end as f64 / 1e9,
