@@ -223,13 +223,13 @@ impl<M: Manager> Future for Acquire<'_, M> {
         let waker = is_busy.then(|| cx.waker().clone());
         let mut core = shared.lock();
         if let Some(carrier) = core.kernel.try_hit(now, caller) {
-            let is_tended = !core.drivers.is_empty();
+            let is_tended = !core.drivers.is_empty() && !core.kernel.wants_refill(now);
             drop(core);
             if is_busy {
                 shared.busy.store(false, Ordering::Relaxed);
             }
             if !is_tended {
-                driver::ensure(shared);
+                tend(shared, now);
             }
             return Poll::Ready(Ok(self.acquired(carrier, Span(0))));
         }
@@ -242,6 +242,13 @@ impl<M: Manager> Future for Acquire<'_, M> {
             }
         }
     }
+}
+
+/// Sees to it that there is a driver, and that it refills the pool.
+#[cold]
+fn tend<M: Manager>(shared: &Arc<Shared<M>>, now: Tick) {
+    driver::ensure(shared);
+    shared.step(now, |_, _| ());
 }
 
 impl<M: Manager> Drop for Acquire<'_, M> {

@@ -204,3 +204,54 @@ impl<M: Manager> fmt::Debug for Object<M> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(monitor_loom)))]
+mod tests {
+    use std::convert::Infallible;
+
+    use crate::{Manager, Pool, sync::LOCKS};
+
+    struct Units;
+
+    impl Manager for Units {
+        type Connection = ();
+        type Error = Infallible;
+
+        async fn connect(&self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    /// STB-33, STB-36: an idle hit and its return lock once each, whatever the machine.
+    #[tokio::test]
+    async fn a_round_takes_two_locks() {
+        let pool = Pool::builder(Units).build().unwrap();
+        drop(pool.acquire().await.unwrap());
+        let before = LOCKS.get();
+        for _ in 0..100 {
+            drop(pool.acquire().await.unwrap());
+        }
+        assert_eq!(LOCKS.get() - before, 200);
+    }
+
+    /// INV-POOL-8: what is behind the lock goes with the pool; the manager, too.
+    #[tokio::test]
+    async fn inv_pool_8_nothing_but_the_lock_outlives_the_pool() {
+        let pool = Pool::builder(Units).build().unwrap();
+        let object = pool.acquire().await.unwrap();
+        drop(pool.acquire().await.unwrap());
+        let shared = std::sync::Arc::downgrade(&pool.shared);
+        let gate = pool.shared.gate;
+        drop(pool);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(shared.upgrade().is_some(), "the object is still out");
+        drop(object);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(shared.upgrade().is_none(), "somebody still holds the pool");
+        assert!(gate.clear().is_none(), "the core is still there");
+    }
+}

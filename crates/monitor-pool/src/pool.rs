@@ -20,7 +20,7 @@ use crate::{
 
 /// A pool of connections. A handle: clones are the same pool, which closes with the last one.
 pub struct Pool<M: Manager> {
-    shared: Arc<Shared<M>>,
+    pub(crate) shared: Arc<Shared<M>>,
 }
 
 impl<M: Manager> Pool<M> {

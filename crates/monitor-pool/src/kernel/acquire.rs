@@ -44,6 +44,12 @@ impl<C, E: Clone> Kernel<C, E> {
         value
     }
 
+    /// Whether the last hit took one of the idle connections to be kept, and it is to be replaced.
+    #[inline]
+    pub(crate) fn wants_refill(&self, now: Tick) -> bool {
+        self.idle.len() < self.rules.min_idle && self.has_orders(now)
+    }
+
     /// Asks for a connection: one that is idle, or a place in the queue.
     pub(crate) fn acquire(
         &mut self,
