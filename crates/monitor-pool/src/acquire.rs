@@ -60,7 +60,6 @@ impl<'a, M: Manager> Acquire<'a, M> {
     #[inline(never)]
     fn begin(
         &mut self,
-        now: Tick,
         caller: Caller,
         waker: Waker,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
@@ -72,6 +71,9 @@ impl<'a, M: Manager> Acquire<'a, M> {
             };
             return Poll::Ready(self.refused(refusal, Span(0)));
         }
+        // Read anew: to find a driver may have been to find that tokio's clock is paused, and a
+        // deadline by the one clock would mean nothing to the other.
+        let now = self.shared.clock.coarse();
         let deadline = self.deadline(now);
         let answer = self.shared.step_in_runtime(now, |core, actions| {
             core.kernel.acquire(now, deadline, caller, waker, actions)
@@ -238,7 +240,7 @@ impl<M: Manager> Future for Acquire<'_, M> {
             waker => {
                 drop(core);
                 let waker = waker.unwrap_or_else(|| cx.waker().clone());
-                self.begin(now, caller, waker)
+                self.begin(caller, waker)
             }
         }
     }
