@@ -37,6 +37,20 @@ async fn idle_ones_first_and_never_more_than_the_maximum() {
     assert_eq!(script.connects(), 2);
 }
 
+/// A pool that nobody used for a virtual hour goes by tokio's clock from its first acquire on, whose
+/// deadline is a time of that clock too.
+#[tokio::test(start_paused = true)]
+async fn the_first_acquire_after_a_virtual_hour_is_served() {
+    let script = Script::default();
+    let pool = script.builder().max_size(1).build().unwrap();
+    tokio::time::sleep(secs(3600)).await;
+    let held = pool.acquire_timeout(secs(1)).await.unwrap();
+    let started = Instant::now();
+    pool.acquire_timeout(secs(1)).await.unwrap_err();
+    assert_eq!(started.elapsed(), secs(1));
+    drop(held);
+}
+
 /// STB-46: two acquires of one connection: the second gets it when the first gives it back, and
 /// if that does not happen, `Timeout` at its deadline.
 #[tokio::test(start_paused = true)]
