@@ -224,7 +224,10 @@ mod tests {
                         begun = true;
                     }
                     Step::Phase if begun => {
-                        for (id, _, handler) in registry.next_phase() {
+                        let taken = registry.next_phase();
+                        let phases: Vec<_> = taken.iter().map(|(id, ..)| id.phase).collect();
+                        prop_assert!(phases.windows(2).all(|pair| pair[0] == pair[1]));
+                        for (id, _, handler) in taken {
                             registry.ended(id, HandlerOutcome::Finished, Duration::ZERO);
                             ran.push((id, handler));
                         }
