@@ -167,11 +167,16 @@ pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without a message")
         .to_owned();
-    let mut payload = Some(payload);
+    drop_contained(payload);
+    cut(message)
+}
+
+/// Drops what users gave, whose destructors may panic, and so may what they panic with.
+pub(crate) fn drop_contained<T>(value: T) {
+    let mut payload = std::panic::catch_unwind(AssertUnwindSafe(|| drop(value))).err();
     while let Some(last) = payload.take() {
         payload = std::panic::catch_unwind(AssertUnwindSafe(|| drop(last))).err();
     }
-    cut(message)
 }
 
 fn cut(mut text: String) -> String {

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     BoxError, HandlerOutcome, HandlerReport, Phase, RegisterError, ShutdownReport,
     kernel::registry::{HandlerId, Registry},
-    outcome::{chain, panic_message},
+    outcome::{chain, drop_contained, panic_message},
     sync::{Mutex, lock},
 };
 
@@ -20,7 +20,7 @@ type Work = Box<dyn FnOnce(Duration) -> Ending + Send>;
 type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// A handler that was dropped and goes on all the same.
-type GivenUp = (Arc<str>, JoinHandle<Result<(), BoxError>>);
+type GivenUp = (Arc<str>, JoinHandle<HandlerOutcome>);
 
 struct Handler {
     timeout: Duration,
@@ -237,7 +237,7 @@ impl Shared {
             given_up.extend(ends.join_all().await.into_iter().flatten());
         }
         let skipped = lock(&self.registry).skipped();
-        drop(skipped);
+        skipped.into_iter().for_each(drop_contained);
         let mut handlers = lock(&self.registry).report();
         for (name, task) in &given_up {
             let of_it = handlers.iter_mut().find(|handler| handler.name == *name);
@@ -268,15 +268,21 @@ struct Running {
     name: Arc<str>,
     begun: Instant,
     until: Instant,
-    task: JoinHandle<Result<(), BoxError>>,
+    task: JoinHandle<HandlerOutcome>,
 }
 
 impl Running {
     fn start(id: HandlerId, name: Arc<str>, handler: Handler, left: Duration) -> Self {
         let begun = Instant::now();
         let own = handler.timeout.min(left);
-        // Its function is called in its task as well: it may panic.
-        let task = tokio::spawn(async move { (handler.work)(own).await });
+        // All that is the user's happens in its task: the call of its function, and what its error
+        // has to say, may panic too.
+        let task = tokio::spawn(async move {
+            match (handler.work)(own).await {
+                Ok(()) => HandlerOutcome::Finished,
+                Err(error) => HandlerOutcome::Failed(chain(&*error)),
+            }
+        });
         Self {
             id,
             name,
@@ -299,8 +305,7 @@ impl Running {
             }
         };
         let outcome = match ended {
-            Some(Ok(Ok(()))) => HandlerOutcome::Finished,
-            Some(Ok(Err(error))) => HandlerOutcome::Failed(chain(&*error)),
+            Some(Ok(outcome)) => outcome,
             Some(Err(ended)) => match ended.try_into_panic() {
                 Ok(payload) => HandlerOutcome::Panicked(panic_message(payload)),
                 // Cancelled, as happens when the runtime ends.
@@ -315,8 +320,13 @@ impl Running {
         }
         self.task.abort();
         // Dropping takes a moment. One that blocks its thread is left behind.
-        let ended = timeout(LINGER, &mut self.task).await;
-        ended.is_err().then_some((self.name, self.task))
+        match timeout(LINGER, &mut self.task).await {
+            Ok(ended) => {
+                drop_contained(ended);
+                None
+            }
+            Err(_) => Some((self.name, self.task)),
+        }
     }
 }
 

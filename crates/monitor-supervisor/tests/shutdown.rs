@@ -368,3 +368,59 @@ async fn periodic_tasks_end_with_everything_else() {
     assert!(report.is_clean(), "{report}");
     assert_eq!(supervisor.live_tasks(), 0);
 }
+
+/// Panics when it is dropped, and when it is asked what it is.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+impl std::fmt::Display for Bomb {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("asked");
+    }
+}
+
+impl std::error::Error for Bomb {}
+
+/// STB-17, L4: whatever else a handler brings may panic too - its error, its destructor, what it
+/// panics with - and everybody still gets the report.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_leaves_behind_may_panic_too() {
+    let shutdown = Shutdown::new();
+    shutdown
+        .register("error", Phase::INTAKE, |_| async { Err(Bomb.into()) })
+        .unwrap();
+    shutdown
+        .register("payload", Phase::INTAKE, |_| async {
+            std::panic::panic_any(Bomb)
+        })
+        .unwrap();
+    let given_up = |_| async {
+        let _bomb = Bomb;
+        std::future::pending().await
+    };
+    shutdown
+        .register("given up", Phase::DRAIN, given_up)
+        .unwrap();
+    for name in ["skipped", "skipped too"] {
+        let bomb = Bomb;
+        let skipped = move |_| async move {
+            drop(bomb);
+            Ok(())
+        };
+        shutdown.register(name, Phase::CLOSE, skipped).unwrap();
+    }
+    let report = shutdown.run(secs(5)).await;
+    assert_eq!(
+        report.to_string(),
+        "0 of 5 finished; error panicked: asked; payload panicked: a panic without a message; \
+         given up timed out; skipped skipped; skipped too skipped"
+    );
+}
