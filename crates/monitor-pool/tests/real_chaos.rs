@@ -45,7 +45,7 @@ const MAX_SIZE: usize = 8;
 /// The longest that a caller waits for a reply.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// STB-48, STB-49, STB-50 and S3, S4, L2: PostgreSQL through the proxy.
+/// STB-48, STB-49, STB-50, S3, S4, L2: PostgreSQL through the proxy.
 ///
 /// A changed byte in the middle of a value cannot be noticed by the protocol; each text has a
 /// checksum, so that it is not taken for somebody else's.
@@ -92,7 +92,7 @@ async fn postgres_under_chaos() {
     observer.until(|sessions| sessions.is_empty()).await;
 }
 
-/// STB-48, STB-49, STB-50 and S3, S4, L2: commands by line through the proxy, at first without and
+/// STB-48, STB-49, STB-50, S3, S4, L2: commands by line through the proxy, at first without and
 /// then with changed bytes. Without, the server sees no broken frame.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_under_chaos() {
