@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::{
     BackoffError, Base, Cap, ExponentOrigin, Floor, Jitter, JitterKind, Policy, Schedule, Steps,
-    nanos::nanos,
+    nanos::{min, nanos},
 };
 
 /// The growth factors a policy accepts. Below, rounding would hide the growth.
@@ -165,11 +165,11 @@ impl Builder {
             settled_from: u64::MAX,
             settled: (0, 0),
         };
-        let ignores_interval = self.schedule.ignores_interval()
-            && matches!(self.floor, Floor::Absolute)
-            && matches!(self.cap, Cap::Fixed(_));
-        if ignores_interval {
-            settle(&mut policy);
+        let ignores_interval =
+            matches!(self.floor, Floor::Absolute) && matches!(self.cap, Cap::Fixed(_));
+        if ignores_interval && let Some(failures) = settles_from(&policy) {
+            policy.settled_from = failures as u64;
+            policy.settled = policy.window_at(failures, 0);
         }
         Ok(policy)
     }
@@ -204,22 +204,19 @@ impl Builder {
     }
 }
 
-/// Works out from how many failures on the policy's window stays what it is.
-///
-/// Waits never fall, so it is settled where it is what it is after the most failures there can be.
-/// A table is within [`Steps::MAX`]; growth that takes longer than this is worked out every time.
-const fn settle(policy: &mut Policy) {
-    const LONGEST_SEARCH: u32 = 64;
-    let last = policy.window_at(u32::MAX, 0);
-    let mut failures = 1;
-    while failures <= LONGEST_SEARCH {
-        let window = policy.window_at(failures, 0);
-        if window.0 == last.0 && window.1 == last.1 {
-            policy.settled_from = failures as u64;
-            policy.settled = last;
-            return;
-        }
-        failures += 1;
+/// Returns from how many failures on the policy's window stays what it is, if that is known.
+const fn settles_from(policy: &Policy) -> Option<u32> {
+    match policy.schedule {
+        Schedule::Fixed(_) => Some(1),
+        // A table that is valid is short.
+        Schedule::Steps(steps) => Some(steps.given() as u32),
+        _ => match policy.schedule.reaches(policy.cap) {
+            Some(exponent) => {
+                let exponent = min(exponent as u64, policy.exponent_cap as u64) as u32;
+                Some(exponent.saturating_add(1))
+            }
+            None => None,
+        },
     }
 }
 
