@@ -94,13 +94,18 @@ impl<'a, M: Manager> Acquire<'a, M> {
         let answer = core
             .kernel
             .acquire(now, deadline, caller, waker, &mut actions);
-        let orders = core.kernel.take_orders(now);
+        let orders = core
+            .kernel
+            .has_orders(now)
+            .then(|| core.kernel.take_orders(now));
         if actions.wake_driver {
             core.drivers.take_wakers(&mut actions.wakes);
         }
         drop(core);
         self.shared.act(actions, Vec::new());
-        self.shared.start(orders);
+        if let Some(orders) = orders {
+            self.shared.start(orders);
+        }
         self.answered(now, answer)
     }
 
@@ -113,7 +118,10 @@ impl<'a, M: Manager> Acquire<'a, M> {
             Acquired::Hit(carrier) => Poll::Ready(Ok(self.acquired(carrier, Span(0)))),
             Acquired::Waits(id) => {
                 self.state = State::Waiting(id);
-                self.shared.busy.store(true, Ordering::Relaxed);
+                // Not written where it is so already: all workers read it.
+                if !self.shared.busy.load(Ordering::Relaxed) {
+                    self.shared.busy.store(true, Ordering::Relaxed);
+                }
                 Poll::Pending
             }
             Acquired::Failed(failure) => {
@@ -130,6 +138,9 @@ impl<'a, M: Manager> Acquire<'a, M> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         let now = self.shared.clock.coarse();
+        if let Some((carrier, since)) = self.shared.lock().kernel.try_accept(id, now) {
+            return Poll::Ready(Ok(self.acquired(carrier, now.since(since))));
+        }
         let waker = cx.waker().clone();
         let (since, answer) = self.shared.step_in_runtime(now, |core, actions| {
             let since = core.kernel.waiting_since(id);

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     CloseReason, ConnectionId, Event, Manager, OnPanic,
+    gate::Locked,
     kernel::Fitness,
     shared::{Carrier, Shared, quietly},
 };
@@ -103,7 +104,11 @@ impl<M: Manager> Object<M> {
     /// Has the connection closed.
     pub fn discard(mut self) {
         if let Some(carrier) = self.carrier.take() {
-            give_back(carrier, Err(CloseReason::Discarded));
+            give_back(
+                carrier.shared.gate.lock(),
+                carrier,
+                Err(CloseReason::Discarded),
+            );
         }
     }
 
@@ -137,21 +142,15 @@ impl<M: Manager> Object<M> {
 
 /// Gives a connection back where there is more to it than to be idle again.
 #[inline(never)]
-fn give_back<M: Manager>(carrier: Box<Carrier<M>>, fitness: Fitness) {
-    let shared = Arc::clone(&carrier.shared);
-    let now = shared.clock.coarse();
-    let (slot, number) = (carrier.slot, carrier.number);
-    let rogue = shared.step(now, |core, actions| {
-        core.kernel
-            .release(slot, number, carrier, fitness, now, actions)
-    });
-    if let Err(carrier) = rogue {
-        tell_race(&shared, carrier);
+fn give_back<M: Manager>(core: Locked<M>, carrier: Box<Carrier<M>>, fitness: Fitness) {
+    if let Err(carrier) = Shared::take_back(core, carrier, fitness) {
+        tell_race(carrier);
     }
 }
 
 #[cold]
-fn tell_race<M: Manager>(shared: &Shared<M>, carrier: Box<Carrier<M>>) {
+fn tell_race<M: Manager>(carrier: Box<Carrier<M>>) {
+    let shared = Arc::clone(&carrier.shared);
     let connection = ConnectionId(carrier.number);
     let pool = &shared.settings.name;
     tracing::error!(%pool, %connection, "a connection came back that was not out");
@@ -166,16 +165,16 @@ impl<M: Manager> Drop for Object<M> {
             return;
         };
         let fitness = self.fitness(&mut carrier);
+        // The gate is copied out: the carrier goes behind the lock that it is the way to.
+        let (gate, slot, number) = (carrier.shared.gate, carrier.slot, carrier.number);
+        let mut core = gate.lock();
         if fitness.is_ok() {
-            // Copied out: the carrier goes behind the lock that this is the way to.
-            let (gate, slot, number) = (carrier.shared.gate, carrier.slot, carrier.number);
-            let parked = gate.lock().kernel.try_park(slot, number, carrier);
-            match parked {
+            match core.kernel.try_park(slot, number, carrier) {
                 Ok(()) => return,
                 Err(back) => carrier = back,
             }
         }
-        give_back(carrier, fitness);
+        give_back(core, carrier, fitness);
     }
 }
 

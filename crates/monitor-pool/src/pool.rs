@@ -31,7 +31,7 @@ impl<M: Manager> Pool<M> {
 
     pub(crate) fn new(manager: M, settings: &Settings) -> Self {
         Self {
-            shared: Arc::new(Shared::new(manager, settings)),
+            shared: Shared::new(manager, settings),
         }
     }
 

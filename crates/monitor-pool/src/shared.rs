@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize},
     },
 };
@@ -19,7 +19,7 @@ use crate::{
     config::Settings,
     driver::Drivers,
     gate::{Gate, Locked},
-    kernel::{Actions, Few, Kernel, Orders, Rules, SlotId, Tick},
+    kernel::{Actions, Few, Fitness, Kernel, Orders, Rules, SlotId, Tick},
     tasks,
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Core<M: Manager> {
     pub(crate) kernel: Kernel<Box<Carrier<M>>, Cause<M>>,
     pub(crate) rng: SmallRng,
     pub(crate) drivers: Drivers,
+    /// For a step that began with nothing but the gate.
+    shared: Weak<Shared<M>>,
 }
 
 pub(crate) struct Shared<M: Manager> {
@@ -58,7 +60,11 @@ pub(crate) struct Shared<M: Manager> {
 }
 
 impl<M: Manager> Shared<M> {
-    pub(crate) fn new(manager: M, settings: &Settings) -> Self {
+    pub(crate) fn new(manager: M, settings: &Settings) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self::around(manager, settings, Weak::clone(shared)))
+    }
+
+    fn around(manager: M, settings: &Settings, shared: Weak<Self>) -> Self {
         // The standard library's hash keys are random: that is enough to spread waits.
         let seed = || RandomState::new().hash_one(0);
         let rng = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(seed));
@@ -72,6 +78,7 @@ impl<M: Manager> Shared<M> {
                 ),
                 rng,
                 drivers: Drivers::default(),
+                shared,
             }),
             busy: AtomicBool::new(false),
             clock: Clock::new(),
@@ -104,6 +111,40 @@ impl<M: Manager> Shared<M> {
         drop(core);
         self.act(actions, leaks);
         self.drop_in_place(dropped, now);
+        result
+    }
+
+    /// Takes a connection back. Begins with the lock alone: the connection, and with it the only
+    /// reference to the pool that is at hand, goes behind it.
+    ///
+    /// # Errors
+    /// Gives it back if it was not out.
+    pub(crate) fn take_back(
+        mut core: Locked<M>,
+        carrier: Box<Carrier<M>>,
+        fitness: Fitness,
+    ) -> Result<(), Box<Carrier<M>>> {
+        let (slot, number, now) = (carrier.slot, carrier.number, carrier.shared.clock.coarse());
+        let mut actions = Actions::default();
+        let result = core
+            .kernel
+            .release(slot, number, carrier, fitness, now, &mut actions);
+        let dropped = core.leave_to_driver(now, &mut actions);
+        let is_plain = dropped.is_empty() && actions.is_plain();
+        let shared = if is_plain {
+            None
+        } else {
+            core.shared.upgrade()
+        };
+        drop(core);
+        if let Some(shared) = shared {
+            shared.act(actions, Vec::new());
+            shared.drop_in_place(dropped, now);
+        } else {
+            for waker in actions.wakes {
+                quietly("a waker", || waker.wake());
+            }
+        }
         result
     }
 

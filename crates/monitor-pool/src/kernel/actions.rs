@@ -98,6 +98,13 @@ impl<T> Default for Few<T> {
     }
 }
 
+impl<E> Actions<E> {
+    /// Whether there is nothing but somebody to wake.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.spent.is_empty() && self.leaks.is_empty() && !self.drained
+    }
+}
+
 impl<E> Default for Actions<E> {
     fn default() -> Self {
         Self {
