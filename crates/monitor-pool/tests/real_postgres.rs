@@ -283,7 +283,10 @@ async fn an_unreachable_or_full_server_is_no_permanent_error() {
 #[tokio::test]
 async fn the_pool_recovers_from_a_crash_of_the_server() {
     let mut server = Postgres::start().unwrap();
-    let pool = pool_of(4, &server);
+    let pool = builder_of(4, &server)
+        .acquire_timeout(support::PATIENCE)
+        .build()
+        .unwrap();
     let mut held = Vec::new();
     for _ in 0..4 {
         held.push(pool.acquire().await.unwrap());
