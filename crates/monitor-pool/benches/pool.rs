@@ -18,6 +18,11 @@ impl Manager for Units {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this measures")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn runtime() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).enable_all();
@@ -48,7 +53,7 @@ fn uncontended(criterion: &mut Criterion) {
         bencher.iter_custom(|rounds| {
             runtime.block_on(async {
                 drop(pool.acquire().await);
-                let started = Instant::now();
+                let started = now();
                 for _ in 0..rounds {
                     black_box(pool.acquire().await.is_ok());
                 }
@@ -58,6 +63,14 @@ fn uncontended(criterion: &mut Criterion) {
     });
 }
 
+async fn rounds_of(pool: Pool<Units>, rounds: u64) {
+    for _ in 0..rounds {
+        let object = pool.acquire().await;
+        tokio::task::yield_now().await;
+        drop(object);
+    }
+}
+
 /// Each holder yields once; so many tasks on so many connections.
 fn queued(criterion: &mut Criterion) {
     for (tasks, size) in [(2, 16), (64, 8), (1000, 4)] {
@@ -65,17 +78,10 @@ fn queued(criterion: &mut Criterion) {
         criterion.bench_function(&format!("{tasks} tasks, {size} connections"), |bencher| {
             bencher.iter_custom(|rounds| {
                 let each = rounds / tasks + 1;
-                let started = Instant::now();
+                let started = now();
                 runtime.block_on(async {
-                    let work = async |pool: Pool<Units>| {
-                        for _ in 0..each {
-                            let object = pool.acquire().await;
-                            tokio::task::yield_now().await;
-                            drop(object);
-                        }
-                    };
                     let tasks: Vec<_> = (0..tasks)
-                        .map(|_| tokio::spawn(work(pool.clone())))
+                        .map(|_| tokio::spawn(rounds_of(pool.clone(), each)))
                         .collect();
                     for task in tasks {
                         assert!(task.await.is_ok());
