@@ -54,7 +54,7 @@ async fn a_session_that_owes_nothing_comes_back() {
         .await
     );
     let failing = async |c: &mut <PostgresManager as Manager>::Connection| {
-        c.batch_execute("SELECT 1/0").await.unwrap_err();
+        c.execute("SELECT 1/0", &[]).await.unwrap_err();
     };
     assert!(comes_back(&pool, failing).await);
     let committed = async |c: &mut <PostgresManager as Manager>::Connection| {
