@@ -134,6 +134,29 @@ impl Daemon {
 }
 
 impl Ending {
+    /// The last lines of the log: what ended how, and what did not end.
+    pub(crate) fn log(&self) {
+        let report = &self.report;
+        let abandoned: Vec<_> = report.abandoned.iter().map(ToString::to_string).collect();
+        for (pool, left) in report.pools.iter().filter(|(_, left)| !left.is_clean()) {
+            let held: Vec<_> = left.held.iter().map(ToString::to_string).collect();
+            let (held, unfinished) = (held.join(", "), left.unfinished);
+            tracing::warn!(pool, held, unfinished, "connections were left");
+        }
+        for task in &self.stuck {
+            tracing::warn!(task = &**task, "a periodic task did not end");
+        }
+        tracing::info!(
+            took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            finished = report.finished,
+            cancelled = report.cancelled,
+            abandoned = abandoned.join(","),
+            lost = report.uncommitted,
+            requests_cut_off = !self.server_closed,
+            "stopped"
+        );
+    }
+
     /// What is not in the store though it was reached. `None`: everything is.
     pub(crate) fn lost(&self) -> Option<String> {
         let lost = match self.report.uncommitted {

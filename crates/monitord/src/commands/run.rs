@@ -112,25 +112,7 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
 
 /// The last lines, and what they mean for the exit code.
 fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
-    let report = &ending.report;
-    let abandoned: Vec<_> = report.abandoned.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        took_ms = u64::try_from(ending.took.as_millis()).unwrap_or(u64::MAX),
-        finished = report.finished,
-        cancelled = report.cancelled,
-        abandoned = abandoned.join(","),
-        lost = report.uncommitted,
-        requests_cut_off = !ending.server_closed,
-        "stopped"
-    );
-    for (pool, left) in report.pools.iter().filter(|(_, left)| !left.is_clean()) {
-        let held: Vec<_> = left.held.iter().map(ToString::to_string).collect();
-        let (held, unfinished) = (held.join(", "), left.unfinished);
-        tracing::warn!(pool, held, unfinished, "connections were left");
-    }
-    for task in &ending.stuck {
-        tracing::warn!(task = &**task, "a periodic task did not end");
-    }
+    ending.log();
     ending
         .lost()
         .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
+use monitor_core::pool::{Manager, Pool};
 use monitor_model::{MonitorId, Outcome, Source};
 use serde_json::{Value, json};
 
@@ -20,6 +21,17 @@ const TASKS: [&str; 4] = ["page", "pools", "pressure", "store"];
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Takes what this thread logs from now on.
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        (log, guard)
+    }
+
     fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
@@ -67,12 +79,7 @@ async fn start(
 /// checks, answers and ends in order; each fault is in `/health`, in the metrics and in the log.
 #[tokio::test]
 async fn a_panic_in_every_periodic_task_is_shown_and_costs_nothing_else() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let _log = tracing::subscriber::set_default(subscriber.finish());
+    let (log, _until_here) = Log::start();
     let folder = tempfile::tempdir().unwrap();
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let sabotage = |name: &str| panic!("sabotaged {name}");
@@ -114,4 +121,53 @@ async fn a_panic_in_every_periodic_task_is_shown_and_costs_nothing_else() {
     let ending = daemon.shutdown(Duration::from_secs(5)).await;
     assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
     assert_eq!(supervisor.live_tasks(), 0);
+}
+
+struct Numbers;
+
+impl Manager for Numbers {
+    type Connection = usize;
+    type Error = std::convert::Infallible;
+
+    async fn connect(&self) -> Result<usize, Self::Error> {
+        Ok(7)
+    }
+}
+
+/// ROB-79, STB-51: who still holds a connection at the end is in the last lines, by place; so is a
+/// periodic task that blocks its thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_last_lines_say_what_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Mutex::new(blocked);
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let (daemon, _) = start(folder.path(), &target, move |name| {
+        if name == "page" {
+            begins.notify_one();
+            // Fails, as is meant, when the test is over.
+            let _ = blocked.lock().unwrap().recv();
+        }
+    })
+    .await;
+    begun.notified().await;
+    let pools = daemon.core().pools();
+    let pool = pools.open("numbers", Pool::builder(Numbers)).unwrap();
+    let held = pool.acquire().await.unwrap();
+    let ending = daemon.shutdown(Duration::from_secs(4)).await;
+    drop(release);
+    let (log, _until_here) = Log::start();
+    ending.log();
+    let lines = log.text();
+    let line = |what: &str| lines.lines().find(|line| line.contains(what)).unwrap();
+    let left = line("connections were left");
+    assert!(
+        left.contains("numbers") && left.contains("tests.rs"),
+        "{left}"
+    );
+    assert!(line("did not end").contains("page"), "{lines}");
+    assert!(lines.trim_end().lines().last().unwrap().contains("stopped"));
+    drop(held);
 }
