@@ -1,15 +1,23 @@
-//! How a run begins: the one place where the kernel and the operations have to agree.
+//! How runs begin: the one place where the kernel and the operations have to agree.
 
 use std::hash::Hash;
 
-use monitor_operation::{BeginError, Operation, Operations};
+use monitor_operation::{Operation, Operations};
 
 use crate::{
-    kernel::{Confirmed, Core, RunId, Tick},
+    kernel::{Confirmed, Core, Start, Tick},
     sync::{Mutex, lock},
 };
 
-/// Begins the operation of a run, and asks whether the run is still wanted; none if it is not.
+/// A run that goes on from here.
+pub(crate) struct Begun<K, H> {
+    pub(crate) start: Start<K, H>,
+    pub(crate) operation: Operation<K>,
+    pub(crate) confirmed: Confirmed,
+}
+
+/// Begins the operations of some runs, and asks whether the runs are still wanted; those that are
+/// come back.
 ///
 /// In this order. A pause tells the kernel first and fences then. So either the kernel hears of
 /// the pause before it is asked here, and the answer is no; or it hears of it afterwards, and the
@@ -19,23 +27,44 @@ use crate::{
 pub(crate) fn begin<K, H>(
     core: &Mutex<Core<K, H>>,
     operations: &Operations<K>,
-    run: RunId,
-    key: &K,
+    starts: Vec<Start<K, H>>,
     now: impl Fn() -> Tick,
-) -> Result<Option<(Operation<K>, Confirmed)>, BeginError>
+) -> Vec<Begun<K, H>>
 where
     K: Clone + Eq + Hash,
     H: Clone,
 {
-    match operations.begin(key) {
-        Ok(operation) => {
-            let confirmed = lock(core).confirm(run, operation.epoch(), now());
-            // Not wanted any more: the operation ends here, under no lock.
-            Ok(confirmed.map(|confirmed| (operation, confirmed)))
-        }
-        Err(error) => {
-            lock(core).refuse(run, now());
-            Err(error)
-        }
-    }
+    let open: Vec<_> = starts
+        .into_iter()
+        .map(|start| (operations.begin(&start.key), start))
+        .collect();
+    let confirmed: Vec<_> = {
+        let mut core = lock(core);
+        let now = now();
+        let mut confirm = |begun: &Result<Operation<K>, _>, start: &Start<K, H>| match begun {
+            Ok(operation) => core.confirm(start.run, operation.epoch(), now),
+            Err(_) => {
+                core.refuse(start.run, now);
+                None
+            }
+        };
+        open.iter()
+            .map(|(begun, start)| confirm(begun, start))
+            .collect()
+    };
+    // What is not wanted any more ends here, under no lock.
+    let begun = open.into_iter().zip(confirmed);
+    begun
+        .filter_map(|((operation, start), confirmed)| match operation {
+            Ok(operation) => Some(Begun {
+                start,
+                operation,
+                confirmed: confirmed?,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "no operation could be begun for a run");
+                None
+            }
+        })
+        .collect()
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::{
     End, Tick,
-    entry::{Stage, Wait},
+    entry::{Doing, Stage},
 };
 use super::{
     Note,
@@ -214,11 +214,11 @@ impl World {
         );
         let waiting = self.core.find(&key).and_then(|index| {
             let entry = &self.core.entries[index];
-            match (entry.wait, entry.run) {
-                (Wait::Timer(armed), _) => Some(armed.due),
-                (Wait::Queue(queued), _) => Some(queued.due),
-                (_, Some(run)) if run.stage == Stage::Starting => Some(run.due),
-                _ => None,
+            match &entry.doing {
+                Doing::Timer(armed) => Some(armed.due),
+                Doing::Queue(queued) => Some(queued.due),
+                Doing::Run(run) if run.stage == Stage::Starting => Some(run.due),
+                Doing::Run(_) | Doing::Nothing => None,
             }
         });
         assert_eq!(

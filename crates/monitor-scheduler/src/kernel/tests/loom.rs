@@ -15,7 +15,7 @@ use loom::{
 use monitor_backoff::Verdict;
 use monitor_operation::{Cause, Epoch, Operation, Operations};
 
-use super::super::{Core, Effect, End, RunId, Start, Tick};
+use super::super::{Core, Effect, End, RunId, Tick};
 use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock};
 
 /// What the shell shares, without its clock: the steps are at fixed times.
@@ -59,22 +59,23 @@ impl Model {
 
     /// One turn of the driver: what begins comes back, running.
     fn drive(&self, now: u64) -> Vec<(RunId, Operation<u8>)> {
-        let mut begun = Vec::new();
         let effects = self.core(|core| {
             core.advance(Tick(now));
             core.take_effects()
         });
-        for effect in effects {
-            let Effect::Start(Start { run, key, .. }) = effect else {
-                continue;
-            };
-            let began = begin(&self.core, &self.operations, run, &key, || Tick(now)).unwrap();
-            if let Some((operation, _)) = began {
-                if *key == 0 {
-                    let before = self.inside.fetch_add(1, Ordering::SeqCst);
-                    assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
-                }
-                begun.push((run, operation));
+        let starts = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Start(start) => Some(start),
+            _ => None,
+        });
+        let begun = begin(&self.core, &self.operations, starts.collect(), || Tick(now));
+        let begun = begun
+            .into_iter()
+            .map(|begun| (begun.start.run, begun.operation));
+        let begun: Vec<_> = begun.collect();
+        for (_, operation) in &begun {
+            if *operation.key() == 0 {
+                let before = self.inside.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
             }
         }
         begun

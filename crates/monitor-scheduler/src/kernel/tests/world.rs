@@ -43,6 +43,7 @@ pub(super) fn config(limit: usize, saturation: Saturation) -> Config {
         cleanup_grace: Duration::from_secs(5),
         origin_unix: Duration::from_millis(1_234_567),
         seed: 7,
+        ..Config::default()
     }
 }
 
@@ -118,7 +119,7 @@ impl World {
     }
 
     fn advance(&mut self) {
-        self.core.advance(self.now);
+        self.core.advance_all(self.now);
         self.after();
     }
 
