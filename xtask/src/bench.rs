@@ -1,45 +1,85 @@
 //! `bench`: measurements against other crates.
 //!
 //! The peers are built by `crates/monitor-bench`, a workspace of its own with its own lock file.
-//! Its program prints a JSON object for each row; here they become a table.
+//! Its program prints a JSON object for each row; here they become tables, and are compared with
+//! the [`targets`].
+
+mod machine;
+mod markdown;
+mod rows;
+mod tables;
+mod targets;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::run::cargo;
 use crate::steps::{self, Options, Output, Step};
 use crate::workspace::Workspace;
+use targets::Verdict;
 
-/// One measured cell. Times are nanoseconds for one operation.
-#[derive(Debug, Deserialize)]
-struct Row {
-    group: String,
-    workload: String,
-    subject: String,
-    /// The median.
-    ns: f64,
-    cpu_ns: f64,
-    min_ns: f64,
-    max_ns: f64,
-    allocs: f64,
+/// The folder of the program that measures.
+pub(crate) const FOLDER: &str = "crates/monitor-bench";
+
+/// What to do with the figures, besides printing them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wanted {
+    /// Only this group
+    group: Option<String>,
+    /// Compare with the targets; a target that is missed is a failure
+    #[arg(long)]
+    check: bool,
+    /// Also write the rows to a file, and the targets with --check
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write the generated parts of a document again
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Do not measure: take the rows that --json has written
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["group", "json"])]
+    from: Option<PathBuf>,
 }
 
-/// Measures one group or all, prints a table and writes the rows to `json` as an array.
-pub(crate) fn run(workspace: &Workspace, group: Option<&str>, json: Option<&Path>) -> Result<bool> {
-    let manifest = [
-        "--manifest-path",
-        "crates/monitor-bench/Cargo.toml",
-        "--locked",
-        "--release",
-    ];
+/// Measures one group or all and prints tables. `false` when a step failed, or a target was
+/// missed that had to be met.
+pub(crate) fn run(workspace: &Workspace, wanted: &Wanted) -> Result<bool> {
+    let rows = match &wanted.from {
+        Some(path) => rows::read(path)?,
+        None => match measure(workspace, wanted.group.as_deref())? {
+            Some(printed) => rows::parse(&printed)?,
+            None => return Ok(false),
+        },
+    };
+    print!("{}", tables::plain(&rows));
+    let verdicts = targets::judge(&rows);
+    if wanted.check {
+        print!("{}", tables::verdicts(&verdicts));
+    }
+    if let Some(path) = &wanted.json {
+        let shown = if wanted.check { &*verdicts } else { &[] };
+        rows::write(path, &rows, shown)?;
+    }
+    if let Some(path) = &wanted.markdown {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let blocks = markdown::blocks(&machine::about(workspace)?, &rows, &verdicts);
+        fs::write(path, markdown::replace(&text, &blocks)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(!wanted.check || verdicts.iter().all(Verdict::is_met))
+}
+
+/// What the program prints, or nothing when it could not be built or run.
+fn measure(workspace: &Workspace, group: Option<&str>) -> Result<Option<String>> {
+    let manifest = Path::new(FOLDER).join("Cargo.toml");
+    let manifest = manifest.to_string_lossy();
+    let arguments = ["--manifest-path", &manifest, "--locked", "--release"];
     let mut build = cargo(workspace, &["build"]);
-    build.args(manifest);
+    build.args(arguments);
     let mut measure = cargo(workspace, &["run", "--quiet"]);
-    measure.args(manifest).arg("--").args(group);
+    measure.args(arguments).arg("--").args(group);
     for command in [&mut build, &mut measure] {
         // Another lock file, other features: a folder of its own keeps both builds.
         command.env("CARGO_TARGET_DIR", workspace.target().join("bench"));
@@ -54,88 +94,6 @@ pub(crate) fn run(workspace: &Workspace, group: Option<&str>, json: Option<&Path
         keep_going: false,
         json: None,
     };
-    if !steps::run(vec![Step::command("build", build), measuring], &options)? {
-        return Ok(false);
-    }
-    let rows = parse(&printed)?;
-    print!("{}", table(&rows));
-    if let Some(path) = json {
-        write_json(path, &printed)?;
-    }
-    Ok(true)
-}
-
-fn parse(printed: &str) -> Result<Vec<Row>> {
-    let lines = printed.lines().filter(|line| !line.trim().is_empty());
-    lines
-        .map(|line| {
-            serde_json::from_str(line).with_context(|| format!("not a row of figures: {line}"))
-        })
-        .collect()
-}
-
-/// The rows by group and workload, each with its ratio to the first peer of its workload: the
-/// first that is not ours.
-fn table(rows: &[Row]) -> String {
-    let width = rows.iter().map(|row| row.subject.len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        let workload = |other: &Row| other.group == row.group && other.workload == row.workload;
-        if index == 0 || !workload(&rows[index - 1]) {
-            text.push_str(&format!(
-                "\n{}: {}\n  {:width$}  {:>9}  {:>9}  {:>19}  {:>6}  ratio\n",
-                row.group, row.workload, "", "ns", "cpu ns", "least .. most", "allocs"
-            ));
-        }
-        let peer = rows
-            .iter()
-            .find(|other| workload(other) && !other.subject.starts_with("monitor-"));
-        let ratio = peer.map_or_else(String::new, |peer| format!("{:.2}", row.ns / peer.ns));
-        let spread = format!("{:.2} .. {:.2}", row.min_ns, row.max_ns);
-        text.push_str(&format!(
-            "  {:width$}  {:>9.2}  {:>9.2}  {spread:>19}  {:>6.2}  {ratio:>5}\n",
-            row.subject, row.ns, row.cpu_ns, row.allocs
-        ));
-    }
-    text
-}
-
-fn write_json(path: &Path, printed: &str) -> Result<()> {
-    let rows: Vec<Box<RawValue>> = printed
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<_, _>>()?;
-    let text = serde_json::to_string_pretty(&rows)?;
-    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PRINTED: &str = r#"
-{"group":"g","workload":"w","subject":"monitor-x","ns":1.0,"cpu_ns":1.0,"min_ns":0.9,"max_ns":1.2,"allocs":0.0,"extra":{"threads":1}}
-{"group":"g","workload":"w","subject":"peer","ns":4.0,"cpu_ns":3.9,"min_ns":3.0,"max_ns":5.0,"allocs":1.0,"extra":{"threads":1}}
-{"group":"g","workload":"v","subject":"monitor-x","ns":2.0,"cpu_ns":2.0,"min_ns":2.0,"max_ns":2.0,"allocs":0.0,"extra":{}}
-"#;
-
-    #[test]
-    fn the_table_compares_with_the_first_peer() {
-        let table = table(&parse(PRINTED).unwrap());
-        let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines[1], "g: w");
-        assert!(lines[3].ends_with("0.25"), "{table}");
-        assert!(lines[4].ends_with("1.00"), "{table}");
-        assert_eq!(lines[6], "g: v");
-        assert!(
-            lines[8].trim_end().ends_with("0.00"),
-            "no peer, no ratio: {table}"
-        );
-    }
-
-    #[test]
-    fn a_line_that_is_no_row_is_quoted() {
-        let error = parse("panicked").unwrap_err();
-        assert!(error.to_string().contains("not a row of figures: panicked"));
-    }
+    let steps = vec![Step::command("build", build), measuring];
+    Ok(steps::run(steps, &options)?.then_some(printed))
 }

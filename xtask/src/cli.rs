@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::steps::{Options, Output, Step};
 use crate::workspace::Workspace;
-use crate::{bench, ci, consume, lint, loom, page, services, soak, steps, test, tidy};
+use crate::{bench, ci, consume, figures, lint, loom, page, services, soak, steps, test, tidy};
 
 /// The project's own chores.
 #[derive(Debug, Parser)]
@@ -75,17 +75,24 @@ Examples:
     },
     /// Measurements against other crates
     #[command(after_help = "\
-Groups: backoff, breaker, operation. The other crates are built too, in a workspace of their own.
+Groups: backoff, breaker, operation, pool. The other crates are built too, in a workspace of their
+own. All groups take about four minutes, once everything is built.
 
 Examples:
   cargo xtask bench
-  cargo xtask bench breaker --json target/breaker.json")]
-    Bench {
-        /// Only this group
-        group: Option<String>,
-        /// Also write the rows to a file
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+  cargo xtask bench breaker --json target/breaker.json
+  cargo xtask bench --check --markdown docs/benchmarks.md
+  cargo xtask bench --from target/breaker.json --check    rows that were measured before")]
+    Bench(bench::Wanted),
+    /// Draw the pictures in docs/figures, by simulations in virtual time
+    #[command(after_help = "\
+Examples:
+  cargo xtask figures
+  cargo xtask figures --check    test the simulations; the pictures must be those they draw")]
+    Figures {
+        /// Only check that they are up to date
+        #[arg(long)]
+        check: bool,
     },
     /// The rules of the house that no compiler checks
     Tidy {
@@ -177,7 +184,8 @@ impl Cli {
             Verb::Loom { package, filter } => {
                 live(loom::steps(workspace, package.as_deref(), filter)?)
             }
-            Verb::Bench { group, json } => bench::run(workspace, group.as_deref(), json.as_deref()),
+            Verb::Bench(wanted) => bench::run(workspace, &wanted),
+            Verb::Figures { check } => live(figures::steps(workspace, check)),
             Verb::Tidy { fix } => tidy::run(workspace, fix),
             Verb::Consume { package } => live(consume::steps(workspace, package.as_deref())?),
             Verb::Services { check: true, .. } => Ok(crate::tools::report()),

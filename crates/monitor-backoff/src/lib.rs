@@ -1,27 +1,34 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
-#![no_std]
-
-#[cfg(feature = "std")]
-extern crate std;
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 mod bounds;
+#[cfg(feature = "std")]
+mod budget;
 mod builder;
+#[cfg(feature = "std")]
+mod clock;
 mod delays;
+mod disposition;
 mod error;
 mod jitter;
 mod nanos;
 mod policy;
 mod presets;
+#[cfg(feature = "std")]
+mod retry;
 mod schedule;
 mod steps;
 mod streak;
+#[cfg(feature = "std")]
+mod sync;
 mod verdict;
 
 pub use crate::{
     bounds::{Cap, Floor},
     builder::Builder,
     delays::Delays,
+    disposition::{Class, Disposition},
     error::BackoffError,
     jitter::{Jitter, JitterKind},
     policy::Policy,
@@ -29,4 +36,13 @@ pub use crate::{
     steps::Steps,
     streak::FailureStreak,
     verdict::Verdict,
+};
+
+#[cfg(feature = "std")]
+pub use crate::{
+    budget::{BudgetBuilder, BudgetError, BudgetExhausted, BudgetStats, RetryBudget, RetryToken},
+    retry::{
+        Attempts, Call, ClassChange, Decision, GaveUp, LongPushBack, Retry, RetryBuilder,
+        RetryConfigError, RetryError, RetryEvent, RetryStats, Stop,
+    },
 };

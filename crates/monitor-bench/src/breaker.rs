@@ -1,164 +1,141 @@
-//! A call through a breaker: ours, recloser's and failsafe's, on one thread and on two.
+//! A call through a breaker that is closed, and one that is open, on one thread and on two.
+
+mod peers;
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use failsafe::CircuitBreaker;
 use monitor_breaker::{Breaker, Config};
-use recloser::Recloser;
 
-use crate::harness::{Harness, keep};
+use crate::clock;
+use crate::plan::{Plan, Subjects};
+use crate::threads::keep;
 
+/// How long a breaker stays open: longer than any measurement.
 const OPEN_FOR: Duration = Duration::from_secs(3600);
 
-pub(crate) fn measure(harness: &mut Harness) {
-    for threads in [1, 2] {
-        let plural = if threads == 1 { "thread" } else { "threads" };
-        closed(
-            harness,
-            threads,
-            &format!("closed, success, {threads} {plural}"),
-        );
-        open(
-            harness,
-            threads,
-            &format!("open, refused, {threads} {plural}"),
-        );
-        floors(harness, threads, &format!("floor, {threads} {plural}"));
+/// How many failures in a row open one that counts those.
+const CONSECUTIVE: u32 = 5;
+
+/// A breaker as its user calls it. A clone calls the same breaker.
+trait Caller: Clone + Send + 'static {
+    /// Makes one call, which ends well or not. Says whether it was let through.
+    fn call(&mut self, well: bool) -> bool;
+}
+
+/// What is done with a breaker.
+#[derive(Clone, Copy)]
+enum Case {
+    /// Every call is admitted and succeeds.
+    Closed,
+    /// Every call is refused.
+    Open,
+}
+
+impl Case {
+    const ALL: [(Self, &'static str); 2] = [
+        (Self::Closed, "closed, success"),
+        (Self::Open, "open, rejected"),
+    ];
+
+    fn measure(self, subjects: &mut Subjects, threads: usize, name: &str, breaker: impl Caller) {
+        let mut breaker = breaker;
+        let admitted = matches!(self, Self::Closed);
+        if !admitted {
+            while breaker.call(false) {}
+        }
+        subjects.threads(threads, name, || {
+            let mut breaker = breaker.clone();
+            move |times| (0..times).for_each(|_| assert!(breaker.call(true) == admitted))
+        });
     }
 }
 
-/// Every call is admitted and succeeds.
-fn closed(harness: &mut Harness, threads: usize, workload: &str) {
-    let breaker = Arc::new(ours());
-    harness.cell_on(threads, workload, "monitor-breaker", || {
-        let (breaker, now) = (Arc::clone(&breaker), Duration::from_secs(1));
-        move |times| (0..times).for_each(|_| succeed(&breaker, black_box(now)))
-    });
-    let (breaker, origin) = (Arc::new(ours()), Instant::now());
-    harness.cell_on(
-        threads,
-        workload,
-        "monitor-breaker, reading the clock",
-        || {
-            let breaker = Arc::clone(&breaker);
-            move |times| (0..times).for_each(|_| succeed(&breaker, origin.elapsed()))
-        },
-    );
-    let breaker = Arc::new(recloser());
-    harness.cell_on(threads, workload, "recloser 1.4", || {
-        let breaker = Arc::clone(&breaker);
-        move |times| {
-            for _ in 0..times {
-                let result = breaker.call(|| black_box(Ok::<u32, u32>(1)));
-                assert!(black_box(result).is_ok());
-            }
+pub(crate) fn plan(plan: &mut Plan) {
+    for threads in [1, 2] {
+        for (case, name) in Case::ALL {
+            let workload = format!("{name}, consecutive failures, {threads}T");
+            plan.workload(workload, move |subjects| {
+                clock::start();
+                ours(subjects, threads, case, &consecutive);
+                peers::consecutive(subjects, threads, case);
+                subjects.threads(threads, "floor: one Instant::now", || {
+                    |times| (0..times).for_each(|_| keep(Instant::now()))
+                });
+            });
         }
-    });
-    let breaker = Arc::new(failsafe());
-    harness.cell_on(threads, workload, "failsafe 1.3", || {
-        let breaker = Arc::clone(&breaker);
-        move |times| {
-            for _ in 0..times {
-                let result = breaker.call(|| black_box(Ok::<u32, u32>(1)));
-                assert!(black_box(result).is_ok());
-            }
-        }
-    });
+        plan.workload(
+            format!("closed, success, window of 1 s, {threads}T"),
+            move |subjects| {
+                clock::start();
+                peers::windows(subjects, threads, Case::Closed);
+            },
+        );
+        plan.workload(format!("floor, {threads}T"), move |subjects| {
+            floors(subjects, threads);
+        });
+    }
+    let name = "failures to open after 10 000 successes, window of 100 calls, 50 %";
+    plan.workload(name, peers::failures_to_open);
 }
 
-/// Every call is refused.
-fn open(harness: &mut Harness, threads: usize, workload: &str) {
-    let breaker = Arc::new(ours());
-    assert!(breaker.trip(Duration::ZERO), "it was closed");
-    harness.cell_on(threads, workload, "monitor-breaker", || {
-        let (breaker, now) = (Arc::clone(&breaker), Duration::from_secs(1));
-        move |times| (0..times).for_each(|_| refuse(&breaker, black_box(now)))
-    });
-    let (breaker, origin) = (Arc::new(ours()), Instant::now());
-    assert!(breaker.trip(Duration::ZERO), "it was closed");
-    harness.cell_on(
-        threads,
-        workload,
-        "monitor-breaker, reading the clock",
-        || {
-            let breaker = Arc::clone(&breaker);
-            move |times| (0..times).for_each(|_| refuse(&breaker, origin.elapsed()))
-        },
-    );
-    let breaker = Arc::new(recloser());
-    (0..1000).for_each(|_| keep(breaker.call(|| Err::<u32, u32>(1))));
-    harness.cell_on(threads, workload, "recloser 1.4", || {
-        let breaker = Arc::clone(&breaker);
-        move |times| {
-            for _ in 0..times {
-                let result = breaker.call(|| black_box(Ok::<u32, u32>(1)));
-                assert!(black_box(result).is_err());
-            }
-        }
-    });
-    let breaker = Arc::new(failsafe());
-    (0..1000).for_each(|_| keep(breaker.call(|| Err::<u32, u32>(1))));
-    harness.cell_on(threads, workload, "failsafe 1.3", || {
-        let breaker = Arc::clone(&breaker);
-        move |times| {
-            for _ in 0..times {
-                let result = breaker.call(|| black_box(Ok::<u32, u32>(1)));
-                assert!(black_box(result).is_err());
-            }
-        }
-    });
+/// Ours with either clock.
+fn ours(subjects: &mut Subjects, threads: usize, case: Case, make: &dyn Fn() -> Breaker) {
+    let coarse = Ours(Arc::new(make()), clock::now);
+    case.measure(subjects, threads, "monitor-breaker, coarse clock", coarse);
+    let origin = Instant::now();
+    let exact = Ours(Arc::new(make()), move || origin.elapsed());
+    case.measure(subjects, threads, "monitor-breaker, Instant", exact);
 }
 
-fn floors(harness: &mut Harness, threads: usize, workload: &str) {
-    let shared = Arc::new(AtomicU64::new(0));
-    harness.cell_on(threads, workload, "one relaxed load", || {
-        let shared = Arc::clone(&shared);
-        move |times| (0..times).for_each(|_| keep(shared.load(Ordering::Relaxed)))
-    });
-    harness.cell_on(
-        threads,
-        workload,
-        "one fetch_add on a shared counter",
-        || {
-            let shared = Arc::clone(&shared);
-            move |times| (0..times).for_each(|_| keep(shared.fetch_add(1, Ordering::Relaxed)))
-        },
-    );
-    harness.cell_on(threads, workload, "one Instant::now", || {
-        |times| (0..times).for_each(|_| keep(Instant::now()))
-    });
-}
-
-fn ours() -> Breaker {
-    let config = Config::builder().open_duration(OPEN_FOR).build();
+fn consecutive() -> Breaker {
+    let config = Config::builder()
+        .failure_threshold(CONSECUTIVE)
+        .open_duration(OPEN_FOR)
+        .build();
     Breaker::new(config.expect("a valid configuration"))
 }
 
-fn succeed(breaker: &Breaker, now: Duration) {
-    let permit = breaker.try_acquire(now).expect("it is closed");
-    black_box(());
-    permit.success(now);
+/// Ours, with the clock that its user reads.
+#[derive(Clone)]
+struct Ours<C>(Arc<Breaker>, C);
+
+impl<C: Fn() -> Duration + Clone + Send + 'static> Caller for Ours<C> {
+    #[inline]
+    fn call(&mut self, well: bool) -> bool {
+        let Ok(permit) = self.0.try_acquire((self.1)()) else {
+            return false;
+        };
+        black_box(());
+        if well {
+            permit.success((self.1)());
+        } else {
+            permit.failure((self.1)());
+        }
+        true
+    }
 }
 
-fn refuse(breaker: &Breaker, now: Duration) {
-    assert!(black_box(breaker.try_acquire(now)).is_err());
+/// How many failures it takes to open a breaker that has seen many successes; at most as many.
+fn failures_to_open(mut breaker: impl Caller) -> f64 {
+    const CALLS: u32 = 10_000;
+    for _ in 0..CALLS {
+        assert!(breaker.call(true));
+    }
+    let failures = (0..=CALLS).find(|_| !breaker.call(false));
+    f64::from(failures.unwrap_or(CALLS))
 }
 
-/// A ring of 100 calls that opens at half of them.
-fn recloser() -> Recloser {
-    Recloser::custom()
-        .error_rate(0.5)
-        .closed_len(100)
-        .open_wait(OPEN_FOR)
-        .build()
-}
-
-/// Opens at five failures in a row, like ours.
-fn failsafe() -> impl CircuitBreaker + Send + Sync {
-    let policy =
-        failsafe::failure_policy::consecutive_failures(5, failsafe::backoff::constant(OPEN_FOR));
-    failsafe::Config::new().failure_policy(policy).build()
+fn floors(subjects: &mut Subjects, threads: usize) {
+    let shared = Arc::new(AtomicU64::new(0));
+    subjects.threads(threads, "one relaxed load", || {
+        let shared = Arc::clone(&shared);
+        move |times| (0..times).for_each(|_| keep(shared.load(Ordering::Relaxed)))
+    });
+    subjects.threads(threads, "one fetch_add on a shared word", || {
+        let shared = Arc::clone(&shared);
+        move |times| (0..times).for_each(|_| keep(shared.fetch_add(1, Ordering::Relaxed)))
+    });
 }

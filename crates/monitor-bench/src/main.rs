@@ -1,28 +1,33 @@
 //! Measures our crates, their peers and some floors; prints one JSON object for each row.
 //!
-//! `monitor-bench [GROUP]`, with the group `backoff`, `breaker` or `operation`.
+//! `monitor-bench [GROUP]`. Progress goes to standard error, a line at a time.
 
 #![allow(clippy::disallowed_methods, reason = "measuring needs the real clock")]
 
 mod allocations;
 mod backoff;
 mod breaker;
-mod harness;
+mod clock;
+mod noise;
 mod operation;
+mod plan;
+mod pool;
+mod threads;
 
 use std::env;
 use std::process::ExitCode;
 
-use harness::Harness;
+use plan::Plan;
 
-/// What measures a group.
-type Measure = fn(&mut Harness);
+/// What plans a group.
+type Group = fn(&mut Plan);
 
 /// The groups by name.
-const GROUPS: [(&str, Measure); 3] = [
-    ("backoff", backoff::measure),
-    ("breaker", breaker::measure),
-    ("operation", operation::measure),
+const GROUPS: [(&str, Group); 4] = [
+    ("backoff", backoff::plan),
+    ("breaker", breaker::plan),
+    ("operation", operation::plan),
+    ("pool", pool::plan),
 ];
 
 fn main() -> ExitCode {
@@ -34,10 +39,12 @@ fn main() -> ExitCode {
         eprintln!("error: no group {wanted:?}; there are {}", names.join(", "));
         return ExitCode::from(2);
     }
-    for (name, measure) in GROUPS {
+    let mut plan = Plan::default();
+    for (name, group) in GROUPS {
         if wanted.as_ref().is_none_or(|wanted| wanted == name) {
-            measure(&mut Harness::new(name));
+            group(plan.group(name));
         }
     }
+    plan.run();
     ExitCode::SUCCESS
 }

@@ -56,6 +56,14 @@ named! {
 }
 
 impl Category {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// The place in [`ALL`](Self::ALL).
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Returns the one of five coarse kinds that this category belongs to.
     ///
     /// `None` for what the coarse scheme has no word for: what the target answered (protocol,

@@ -63,7 +63,36 @@ impl Fault {
     /// ```
     #[must_use]
     pub fn classify(error: &(dyn Error + 'static), stage: Layer) -> Self {
-        classify::classify(error, stage)
+        classify::classify(error, stage, &|_| None)
+    }
+
+    /// Classifies `error` as [`classify`](Self::classify) does, with a rule of the caller's for
+    /// error types that this crate does not know.
+    ///
+    /// The rule sees every link of the chain, outermost first, and comes before the rules of this
+    /// crate; among the links the innermost finding still decides. A detail that it sets stands
+    /// for what the link says. A rule that makes the prober guilty of what a target sent breaks
+    /// INV-FAULT-1: go by types and codes there too.
+    ///
+    /// ```
+    /// use std::net::AddrParseError;
+    /// use monitor_fault::{Category, Fault, Layer, Reason};
+    ///
+    /// let error = "300.1.1.1".parse::<std::net::IpAddr>().unwrap_err();
+    /// let fault = Fault::classify_with(&error, Layer::Config, |link| {
+    ///     let is_address = link.is::<AddrParseError>();
+    ///     is_address.then(|| Fault::new(Layer::Config, Reason::Invalid))
+    /// });
+    /// assert_eq!(fault.category(), Category::Configuration);
+    /// assert_eq!(fault.detail(), Some("invalid IP address syntax"));
+    /// ```
+    #[must_use]
+    pub fn classify_with(
+        error: &(dyn Error + 'static),
+        stage: Layer,
+        rule: impl Fn(&(dyn Error + 'static)) -> Option<Self>,
+    ) -> Self {
+        classify::classify(error, stage, &rule)
     }
 
     /// Replaces the detail.

@@ -1,23 +1,34 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod blame;
 mod category;
 mod classify;
+mod escalation;
 mod fault;
 mod http;
 mod layer;
 mod name;
+mod policies;
 mod policy;
 mod reason;
 mod smtp;
+mod sqlstate;
 mod text;
 mod verdict;
+#[cfg(feature = "serde")]
+mod wire;
 
-pub use blame::Blame;
-pub use category::{Category, CoarseCategory};
-pub use fault::{Fault, MAX_DETAIL};
-pub use layer::Layer;
-pub use name::UnknownName;
-pub use policy::{CategoryPolicy, Then, policy_for};
-pub use reason::Reason;
+pub use crate::{
+    attempts::Attempts,
+    blame::Blame,
+    category::{Category, CoarseCategory},
+    escalation::{AlertChange, Escalation},
+    fault::{Fault, MAX_DETAIL},
+    layer::Layer,
+    name::UnknownName,
+    policies::{Policies, PolicyError},
+    policy::{AlertStep, CategoryPolicy, OnSwitch, Then, policy_for},
+    reason::Reason,
+};

@@ -69,6 +69,22 @@ macro_rules! named {
                 }
             }
         }
+
+        /// By its name.
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        /// By its name; an unknown one is an error that lists the known ones.
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_str($crate::wire::Named(std::marker::PhantomData))
+            }
+        }
     };
 }
 

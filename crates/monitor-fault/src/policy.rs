@@ -1,9 +1,11 @@
-//! What to do about each category, as data.
+//! What to do about a category, as data.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use monitor_backoff::Verdict;
 
+use crate::name::named;
 use crate::{Category, Fault};
 
 /// What follows the listed retries of a [`CategoryPolicy`].
@@ -18,7 +20,31 @@ pub enum Then {
     Suspend,
 }
 
+named! {
+    /// What becomes of a category's count of failures when another category fails.
+    ///
+    /// Default: [`Keep`](Self::Keep).
+    "switch rule", OnSwitch {
+        /// It stays until a success: two categories that alternate do not restart each other's
+        /// retries.
+        Keep = "keep",
+        /// It starts anew, and so do the retries.
+        Reset = "reset",
+    }
+}
+
+/// When an alert's level is reached: both must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertStep {
+    /// At least so many failures in a row, at least 1.
+    pub failures: u32,
+    /// At least so long since the first of them.
+    pub after: Duration,
+}
+
 /// How to go on after a failure of one category, as data.
+///
+/// A row of [`Policies`](crate::Policies), which checks what is put into it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,17 +56,19 @@ pub enum Then {
 /// assert_eq!(network.delay(9, minute), Some(minute));
 /// assert_eq!(policy_for(Category::Configuration).delay(1, minute), None);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CategoryPolicy {
     /// The category.
     pub category: Category,
-    /// The delays after the first, second ... failure in a row.
-    pub retries: &'static [Duration],
+    /// The delays after the first, second ... failure of this category in a row.
+    pub retries: Cow<'static, [Duration]>,
     /// What follows them.
     pub then: Then,
-    /// The failure in a row that is worth an alert; 1 is at once.
-    pub alert_after: u32,
+    /// What becomes of the count of failures when another category fails.
+    pub on_switch: OnSwitch,
+    /// When the alert's levels 1, 2 ... are reached. Nothing listed is never.
+    pub alerts: Cow<'static, [AlertStep]>,
     /// What a failure streak and a circuit breaker count: a failure that is the prober's own says
     /// nothing about the target.
     pub verdict: Verdict,
@@ -51,6 +79,9 @@ impl CategoryPolicy {
     ///
     /// A listed retry may come sooner than the normal `interval`. `None` means not at all, until
     /// the configuration changes or somebody asks. No failure (0) means the normal interval.
+    ///
+    /// There is no jitter in it: the next look comes at the latest of this, of the breaker's
+    /// `retry_after` and of the backoff policy's delay, which spreads the looks of many checks.
     #[must_use]
     pub fn delay(&self, failures: u32, interval: Duration) -> Option<Duration> {
         let Some(index) = failures.checked_sub(1) else {
@@ -79,51 +110,81 @@ impl CategoryPolicy {
         let delay = self.delay(failures, interval)?;
         Some(fault.retry_after().map_or(delay, |asked| asked.max(delay)))
     }
+
+    /// Returns the failure in a row that is worth an alert, if any ever is; 1 is at once.
+    #[must_use]
+    pub fn alert_after(&self) -> Option<u32> {
+        self.alerts.first().map(|step| step.failures)
+    }
+
+    /// Returns the alert's level after `failures` in a row over `lasted`: how many of the steps
+    /// are reached, one after the other.
+    #[must_use]
+    pub fn level(&self, failures: u32, lasted: Duration) -> usize {
+        let reached = |step: &&AlertStep| failures >= step.failures.max(1) && lasted >= step.after;
+        self.alerts.iter().take_while(reached).count()
+    }
 }
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+const fn step(failures: u32, after: Duration) -> AlertStep {
+    AlertStep { failures, after }
+}
+
+const HOUR: Duration = secs(3600);
+const DAY: Duration = secs(86_400);
+
 const NETWORK: &[Duration] = &[secs(2), secs(5), secs(10)];
 const DNS: &[Duration] = &[secs(30), secs(60), secs(120)];
-const RATE_LIMIT: &[Duration] = &[secs(60)];
-const AUTHENTICATION: &[Duration] = &[secs(60)];
+const MINUTE: &[Duration] = &[secs(60)];
 
-/// Returns the policy of `category`.
+/// It has to be seen three times: the listed retries confirm it.
+const CONFIRMED: &[AlertStep] = &[step(3, secs(0)), step(3, secs(900)), step(3, HOUR)];
+/// One failure is enough, the one retry confirms it: waiting makes it no better.
+const AT_ONCE: &[AlertStep] = &[step(1, secs(0)), step(2, secs(0)), step(2, HOUR)];
+/// One failure is enough, and there are days to act before anybody else has to know.
+const DAILY: &[AlertStep] = &[step(1, secs(0)), step(1, DAY), step(1, secs(3 * 86_400))];
+/// One failure is all there will be.
+const ONCE: &[AlertStep] = &[step(1, secs(0)), step(1, HOUR), step(1, DAY)];
+
+/// Returns the default policy of `category`.
 ///
-/// | Category | Retries after | Then | Alert |
+/// | Category | Retries after | Then | Alert levels 1, 2, 3 |
 /// |---|---|---|---|
-/// | network, tls, timeout | 2, 5, 10 s | interval | at the 3rd failure |
-/// | dns | 30, 60, 120 s | every 300 s | at the 3rd |
-/// | authentication | 60 s | every hour (a lock-out must not be provoked) | at once |
-/// | certificate | - | once a day | at once |
-/// | configuration | - | suspended | at once |
-/// | rate limit | 60 s | every 300 s | at the 3rd |
-/// | protocol, assertion, resource, internal | - | interval | at the 3rd |
+/// | network, tls, timeout | 2, 5, 10 s | interval | 3rd failure, 15 min, 1 h |
+/// | dns | 30, 60, 120 s | every 300 s | 3rd failure, 15 min, 1 h |
+/// | authentication | 60 s | every hour (a lock-out must not be provoked) | at once, 2nd failure, 1 h |
+/// | certificate | - | once a day | at once, 1 day, 3 days |
+/// | configuration | - | suspended | at once, 1 h, 1 day |
+/// | rate limit | 60 s | every 300 s | 3rd failure, 15 min, 1 h |
+/// | protocol, assertion, resource, internal | - | interval | 3rd failure, 15 min, 1 h |
 /// | cancelled | - | interval | never |
+///
+/// Everyone [keeps](OnSwitch::Keep) its count of failures when another category fails.
 #[must_use]
 pub const fn policy_for(category: Category) -> CategoryPolicy {
     use Category as C;
-    let (retries, then, alert_after): (&'static [Duration], _, _) = match category {
-        C::Network | C::Tls | C::Timeout => (NETWORK, Then::Interval, 3),
-        C::Dns => (DNS, Then::Every(secs(300)), 3),
-        C::Authentication => (AUTHENTICATION, Then::Every(secs(3600)), 1),
-        C::Certificate => (&[], Then::Every(secs(86_400)), 1),
-        C::Configuration => (&[], Then::Suspend, 1),
-        C::RateLimit => (RATE_LIMIT, Then::Every(secs(300)), 3),
-        C::Protocol | C::Assertion | C::Resource | C::Internal => (&[], Then::Interval, 3),
-        C::Cancelled => (&[], Then::Interval, u32::MAX),
-    };
-    let verdict = match category {
-        C::Configuration | C::Resource | C::Cancelled | C::Internal => Verdict::Ignore,
-        _ => Verdict::Failure,
+    type Row = (&'static [Duration], Then, &'static [AlertStep], Verdict);
+    let (retries, then, alerts, verdict): Row = match category {
+        C::Network | C::Tls | C::Timeout => (NETWORK, Then::Interval, CONFIRMED, Verdict::Failure),
+        C::Dns => (DNS, Then::Every(secs(300)), CONFIRMED, Verdict::Failure),
+        C::Authentication => (MINUTE, Then::Every(HOUR), AT_ONCE, Verdict::Failure),
+        C::Certificate => (&[], Then::Every(DAY), DAILY, Verdict::Failure),
+        C::RateLimit => (MINUTE, Then::Every(secs(300)), CONFIRMED, Verdict::Failure),
+        C::Protocol | C::Assertion => (&[], Then::Interval, CONFIRMED, Verdict::Failure),
+        C::Configuration => (&[], Then::Suspend, ONCE, Verdict::Ignore),
+        C::Resource | C::Internal => (&[], Then::Interval, CONFIRMED, Verdict::Ignore),
+        C::Cancelled => (&[], Then::Interval, &[], Verdict::Ignore),
     };
     CategoryPolicy {
         category,
-        retries,
+        retries: Cow::Borrowed(retries),
         then,
-        alert_after,
+        on_switch: OnSwitch::Keep,
+        alerts: Cow::Borrowed(alerts),
         verdict,
     }
 }

@@ -27,11 +27,11 @@ named! {
         CertExpired = "cert_expired",
         /// The certificate's first day is yet to come.
         CertNotYetValid = "cert_not_yet_valid",
-        /// No known authority has issued the certificate.
+        /// No known authority has issued the certificate: often it is self-signed.
         CertUntrusted = "cert_untrusted",
         /// The certificate has been revoked.
         CertRevoked = "cert_revoked",
-        /// The certificate is broken or not meant for this use.
+        /// The certificate is broken, or not one for a server but an authority's own.
         CertInvalid = "cert_invalid",
         /// The certificate is for other names.
         NameMismatch = "name_mismatch",
@@ -45,13 +45,13 @@ named! {
         TooLarge = "too_large",
         /// The answer's status is not an expected one.
         Status = "status",
-        /// The target says that it is itself failing (HTTP 5xx, SMTP 4yz).
+        /// The target says that it is itself failing (HTTP 5xx, SMTP 4yz, SQLSTATE 57P03).
         ServerError = "server_error",
-        /// The target wants credentials, or other ones (HTTP 401, 407).
+        /// The target wants credentials, or other ones (HTTP 401, SMTP 535, SQLSTATE 28P01).
         Unauthorized = "unauthorized",
-        /// The target knows the credentials and denies access (HTTP 403).
+        /// The target knows the credentials and denies access (HTTP 403, SQLSTATE 42501).
         Forbidden = "forbidden",
-        /// The target asks for fewer requests (HTTP 429).
+        /// The target asks for fewer requests or connections (HTTP 429, SMTP 421, SQLSTATE 53300).
         RateLimited = "rate_limited",
         /// The answer does not contain what the check expects.
         Mismatch = "mismatch",

@@ -1,35 +1,13 @@
 //! Lookups that really failed, at a name server on loopback.
 
+mod support;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use monitor_fault::{Blame, Category, Fault, Layer, Reason};
-use monitor_testkit::targets::{DnsReply, DnsServer};
-
-async fn lookup(reply: DnsReply) -> Result<usize, Fault> {
-    let server = DnsServer::start(reply).await.expect("a name server");
-    let mut config = NameServerConfig::udp(server.addr().ip());
-    for connection in &mut config.connections {
-        connection.port = server.addr().port();
-    }
-    let mut options = ResolverOpts::default();
-    options.timeout = Duration::from_millis(200);
-    options.attempts = 1;
-    let resolver = TokioResolver::builder_with_config(
-        ResolverConfig::from_name_servers(vec![config]),
-        TokioRuntimeProvider::default(),
-    )
-    .with_options(options)
-    .build()
-    .expect("a resolver");
-    match resolver.lookup_ip("name.test.").await {
-        Ok(found) => Ok(found.iter().count()),
-        Err(error) => Err(Fault::classify(&error, Layer::Dns)),
-    }
-}
+use monitor_fault::{Blame, Category, Layer, Reason};
+use monitor_testkit::targets::DnsReply;
+use support::lookup;
 
 /// ROB-54: the DNS rows of the table.
 #[tokio::test]

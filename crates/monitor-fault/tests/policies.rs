@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_fault::{Category, policy_for};
+use monitor_fault::{AlertStep, Category, CategoryPolicy, OnSwitch, Policies, Then, policy_for};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -33,7 +33,7 @@ fn network_is_retried_aggressively() {
 #[test]
 fn authentication_is_tried_twice_an_hour_at_most() {
     let policy = policy_for(Category::Authentication);
-    assert_eq!(policy.alert_after, 1);
+    assert_eq!(policy.alert_after(), Some(1));
     let mut tries = vec![Duration::ZERO];
     let mut now = Duration::ZERO;
     for failure in 1..=50 {
@@ -51,7 +51,7 @@ fn authentication_is_tried_twice_an_hour_at_most() {
 #[test]
 fn configuration_is_suspended() {
     assert_eq!(sequence(Category::Configuration, 3), [None, None, None]);
-    assert_eq!(policy_for(Category::Configuration).alert_after, 1);
+    assert_eq!(policy_for(Category::Configuration).alert_after(), Some(1));
 }
 
 /// ROB-61: names are asked for again at longer intervals, 30 s to 300 s.
@@ -86,6 +86,114 @@ fn every_sequence_settles() {
             late.is_none_or(|late| late >= secs(60)),
             "{category}: {late:?}"
         );
-        assert!(policy.alert_after >= 1, "{category}");
+        let never = *category == Category::Cancelled;
+        assert_eq!(policy.alert_after().is_none(), never, "{category}");
     }
+}
+
+/// ROB-63: thresholds are a map with defaults: what is set counts for its category, and all
+/// others keep theirs.
+#[test]
+fn thresholds_per_category() {
+    let mut policies = Policies::default();
+    for category in Category::ALL {
+        assert_eq!(*policies.get(*category), policy_for(*category));
+    }
+    let mut dns = policies.get(Category::Dns).clone();
+    dns.alerts = vec![AlertStep {
+        failures: 7,
+        after: Duration::ZERO,
+    }]
+    .into();
+    policies.set(dns).expect("a sound policy");
+    assert_eq!(policies.get(Category::Dns).alert_after(), Some(7));
+    let others = Category::ALL.iter().filter(|c| **c != Category::Dns);
+    for category in others {
+        assert_eq!(*policies.get(*category), policy_for(*category));
+    }
+    assert_eq!(policies.iter().count(), Category::ALL.len());
+}
+
+/// ROB-56: whoever is to blame stays so, whatever a policy says.
+#[test]
+fn the_verdict_is_not_configured() {
+    let mut policies = Policies::default();
+    let mut borrowed = policy_for(Category::Resource);
+    borrowed.category = Category::Network;
+    policies.set(borrowed).expect("a sound policy");
+    let network = policies.get(Category::Network);
+    assert_eq!(network.verdict, policy_for(Category::Network).verdict);
+}
+
+/// Bad input: every number out of its range is refused by an error that names field, value and
+/// range, and changes nothing.
+#[test]
+fn bad_numbers_are_refused() {
+    const ZERO: Duration = Duration::ZERO;
+    let step = |failures, after| AlertStep { failures, after };
+    type Change = Box<dyn Fn(&mut CategoryPolicy)>;
+    let table: [(Change, &str); 9] = [
+        (
+            Box::new(|p| p.retries = vec![secs(1), ZERO].into()),
+            "dns: retries[1] is 0ns, must be from 100ms to 30 days",
+        ),
+        (
+            Box::new(|p| p.retries = vec![Duration::MAX].into()),
+            "dns: retries[0] is 18446744073709551615.999999999s, must be from 100ms to 30 days",
+        ),
+        (
+            Box::new(|p| p.retries = vec![secs(1); 33].into()),
+            "dns: retries has 33 entries, may have 32 at most",
+        ),
+        (
+            Box::new(|p| p.then = Then::Every(ZERO)),
+            "dns: then.every is 0ns, must be from 100ms to 30 days",
+        ),
+        (
+            Box::new(move |p| p.alerts = vec![step(0, ZERO)].into()),
+            "dns: alerts[0].failures is 0, must be 1 at least",
+        ),
+        (
+            Box::new(move |p| p.alerts = vec![step(1, Duration::MAX)].into()),
+            "dns: alerts[0].after is 18446744073709551615.999999999s, must be 30 days at most",
+        ),
+        (
+            Box::new(move |p| p.alerts = vec![step(2, ZERO), step(1, ZERO)].into()),
+            "dns: alerts[1].failures is less than the one before, must never fall",
+        ),
+        (
+            Box::new(move |p| p.alerts = vec![step(1, secs(2)), step(1, secs(1))].into()),
+            "dns: alerts[1].after is less than the one before, must never fall",
+        ),
+        (
+            Box::new(move |p| p.alerts = vec![step(1, ZERO); 17].into()),
+            "dns: alerts has 17 entries, may have 16 at most",
+        ),
+    ];
+    let mut policies = Policies::default();
+    for (change, expected) in table {
+        let mut dns = policy_for(Category::Dns);
+        change(&mut dns);
+        let error = policies.set(dns).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.category(), Category::Dns);
+        assert_eq!(policies, Policies::default());
+    }
+}
+
+/// A policy past the check is odd, and still neither panics nor hangs.
+#[test]
+fn odd_policies_are_total() {
+    let mut odd = policy_for(Category::Dns);
+    odd.retries = vec![Duration::MAX].into();
+    odd.then = Then::Every(Duration::MAX);
+    odd.on_switch = OnSwitch::Reset;
+    odd.alerts = vec![AlertStep {
+        failures: 0,
+        after: Duration::MAX,
+    }]
+    .into();
+    assert_eq!(odd.delay(u32::MAX, Duration::MAX), Some(Duration::MAX));
+    assert_eq!(odd.level(0, Duration::MAX), 0, "no failure, no alert");
+    assert_eq!(odd.level(1, Duration::MAX), 1);
 }

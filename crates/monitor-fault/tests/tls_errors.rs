@@ -51,6 +51,8 @@ async fn certificates() {
         (Certificate::WrongHost, Reason::NameMismatch),
         (Certificate::Untrusted, Reason::CertUntrusted),
         (Certificate::Forged, Reason::CertUntrusted),
+        (Certificate::SelfSigned, Reason::CertUntrusted),
+        (Certificate::OwnAuthority, Reason::CertInvalid),
     ] {
         target
             .certificates()
@@ -68,6 +70,47 @@ async fn certificates() {
         assert_eq!(fault.category(), Category::Certificate, "{certificate:?}");
         assert_eq!(fault.blame(), Blame::Target);
         assert!(!fault.is_retryable());
+    }
+}
+
+/// What is wrong with a certificate is said in plain words, with its names and days.
+#[tokio::test]
+async fn plain_words() {
+    let target = Target::https(Certificate::Good).await.expect("a target");
+    let authority = target.certificates().authority_pem().to_owned();
+    for (certificate, words) in [
+        (
+            Certificate::Expired,
+            "the certificate expired on 2001-01-01, ",
+        ),
+        (
+            Certificate::NotYetValid,
+            "the certificate is valid from 2999-01-01 on, in ",
+        ),
+        (
+            Certificate::WrongHost,
+            "the certificate is for other.example, not for localhost",
+        ),
+        (
+            Certificate::Untrusted,
+            "no authority that is trusted here issued the certificate: it is self-signed, ",
+        ),
+        (
+            Certificate::Forged,
+            "the certificate claims an authority that is trusted here, but was signed with",
+        ),
+        (
+            Certificate::OwnAuthority,
+            "the certificate is an authority's own and not one for a server, as self-signed ",
+        ),
+    ] {
+        let shown = target.certificates().show(certificate);
+        shown.expect("a certificate");
+        let error = handshake(&target, &authority).await;
+        let fault = Fault::classify(&error.expect_err("a bad certificate"), Layer::Tls);
+        let detail = fault.detail().expect("words");
+        assert!(detail.starts_with(words), "{certificate:?}: {detail}");
+        assert!(!detail.contains("UnknownIssuer"), "{detail}");
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Cause, Epoch, generation::Generation};
+use tokio::sync::Notify;
+
+use crate::{
+    Cause, Epoch,
+    sync::{AtomicU8, Ordering},
+};
 
 /// The proof that a key has moved on to a new epoch.
 ///
@@ -13,8 +18,49 @@ pub struct Fence {
     pub(crate) epoch: Epoch,
     pub(crate) cause: Cause,
     pub(crate) open: usize,
-    /// The older epochs in which a commit was in progress.
-    pub(crate) draining: Vec<Arc<Generation>>,
+    /// INV-OPERATION-4: of every older epoch in which a commit was in progress.
+    pub(crate) draining: Vec<Arc<Drain>>,
+}
+
+/// The commits of one fenced epoch that were in progress: there until the last has ended.
+pub(crate) struct Drain {
+    /// 1 once the last commit has ended; with release, for those who take over from it.
+    closed: AtomicU8,
+    changed: Notify,
+}
+
+impl Drain {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            closed: AtomicU8::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(1, Ordering::Release);
+    }
+
+    /// Wakes those who wait for it. Never under a lock: a waker is not ours.
+    pub(crate) fn ring(&self) {
+        self.changed.notify_waiters();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) != 0
+    }
+
+    async fn wait(&self) {
+        loop {
+            // Enlisted before the look, or a change between the look and the wait would be missed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Fence {
@@ -39,9 +85,7 @@ impl Fence {
     /// Returns whether every commit of an older epoch has ended. Once true it stays so.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.draining
-            .iter()
-            .all(|generation| generation.gate.is_quiet())
+        self.draining.iter().all(|drain| drain.is_closed())
     }
 
     /// Waits until no commit of an older epoch is in progress.
@@ -54,10 +98,8 @@ impl Fence {
     ///
     /// Dropping the future loses the knowledge that the commits have ended; the fence stands.
     pub async fn settled(self) {
-        for generation in &self.draining {
-            generation
-                .until(|| generation.gate.is_quiet().then_some(()))
-                .await;
+        for drain in &self.draining {
+            drain.wait().await;
         }
     }
 }

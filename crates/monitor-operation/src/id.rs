@@ -6,10 +6,8 @@ use std::{
     hash::{BuildHasher, Hasher},
     num::NonZeroU128,
     str::FromStr,
-    sync::{Mutex, PoisonError},
 };
 
-use rand::{Rng, SeedableRng, rngs::SmallRng};
 use thiserror::Error;
 
 /// The id of one operation: 128 random bits that are not all zero.
@@ -94,35 +92,50 @@ impl FromStr for OperationId {
     }
 }
 
-/// Where candidate ids come from.
-pub(crate) enum IdSource {
-    Random(Mutex<SmallRng>),
-    Given(Box<dyn Fn() -> u128 + Send + Sync>),
+/// Makes ids without asking anybody: no two that it makes from different numbers are alike.
+///
+/// The lower half is the number, scrambled by a bijection; the upper half is noise from the same
+/// number. Both are keyed, so that no two processes make the same ids.
+#[derive(Clone, Copy)]
+pub(crate) struct IdMaker {
+    lower: u64,
+    upper: u64,
 }
 
-impl IdSource {
-    /// A source that no two processes share: the keys that the standard library hashes with come
+impl IdMaker {
+    /// A maker that no two processes share: the keys that the standard library hashes with come
     /// from the operating system, so a hash of nothing is 64 bits of its randomness.
     pub(crate) fn from_system() -> Self {
-        let mut seed = [0; 32];
-        for eight in seed.chunks_exact_mut(8) {
-            eight.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+        let random = || RandomState::new().build_hasher().finish();
+        Self {
+            lower: random(),
+            upper: random(),
         }
-        Self::Random(Mutex::new(SmallRng::from_seed(seed)))
     }
 
     pub(crate) fn from_seed(seed: u64) -> Self {
-        Self::Random(Mutex::new(SmallRng::seed_from_u64(seed)))
-    }
-
-    /// The next candidate, zero included.
-    pub(crate) fn next(&self) -> u128 {
-        match self {
-            Self::Random(rng) => {
-                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
-                u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
-            }
-            Self::Given(next) => next(),
+        Self {
+            lower: scramble(seed),
+            upper: scramble(!seed),
         }
     }
+
+    pub(crate) const fn make(self, number: u64) -> OperationId {
+        let lower = scramble(number ^ self.lower);
+        let upper = scramble(number.wrapping_add(self.upper));
+        match NonZeroU128::new((upper as u128) << 64 | lower as u128) {
+            Some(id) => OperationId(id),
+            // Of all pairs of halves this one is zero. Its number makes the id of one half more.
+            None => OperationId(NonZeroU128::MIN.saturating_add(1 << 64)),
+        }
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): a bijection of 64 bits in which every
+/// bit of the result depends on every bit of the number.
+const fn scramble(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }

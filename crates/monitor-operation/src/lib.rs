@@ -6,15 +6,16 @@ mod cause;
 mod epoch;
 mod error;
 mod fence;
-mod gate;
-mod generation;
 mod id;
+mod index;
+mod key;
+mod line;
 mod operation;
 mod operations;
-mod registry;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod word;
 
 pub use crate::{
     cancellation::{Cancellation, Canceller},
@@ -23,6 +24,7 @@ pub use crate::{
     error::{BeginError, CommitError, RegisterError},
     fence::Fence,
     id::{OperationId, ParseIdError},
+    key::Key,
     operation::{Committing, Operation},
     operations::{Operations, Record},
 };

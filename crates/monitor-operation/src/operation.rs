@@ -1,12 +1,16 @@
 //! One piece of work that may commit its result once, while its epoch is current.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     Cancellation, Canceller, Cause, CommitError, Epoch, OperationId,
-    operations::Shared,
-    registry::Body,
-    sync::{AtomicU8, Ordering, lock},
+    cancellation::Token,
+    key::Known,
+    sync::{AtomicU8, Ordering},
+    word::Tag,
 };
 
 /// The right to commit one result for a key, as long as the key stays in the epoch it was in when
@@ -16,53 +20,68 @@ use crate::{
 /// it can neither forge nor change it. Dropping it ends the operation: nothing of it stays behind.
 #[must_use = "dropping an operation ends it"]
 pub struct Operation<K> {
-    shared: Arc<Shared<K>>,
-    body: Arc<Body<K>>,
+    known: Arc<Known<K>>,
+    /// Drawn when somebody first asks for it: most operations end unasked.
+    id: OnceLock<OperationId>,
+    epoch: Epoch,
+    tag: Tag,
     /// INV-OPERATION-6: leaves `COMMITTED` never, so an operation commits at most once.
     state: AtomicU8,
+    /// Made when somebody first wants to hear of a cancellation, or to cancel.
+    token: OnceLock<Arc<Token>>,
 }
 
 const OPEN: u8 = 0;
 const COMMITTING: u8 = 1;
 const COMMITTED: u8 = 2;
+/// Committing for the last time: the commit ends with the operation.
+const FINISHING: u8 = 3;
 
 impl<K> Operation<K> {
-    pub(crate) fn new(shared: Arc<Shared<K>>, body: Arc<Body<K>>) -> Self {
+    pub(crate) fn new(known: Arc<Known<K>>, tag: Tag, epoch: Epoch) -> Self {
         Self {
-            shared,
-            body,
+            known,
+            id: OnceLock::new(),
+            epoch,
+            tag,
             state: AtomicU8::new(OPEN),
+            token: OnceLock::new(),
         }
+    }
+
+    /// Gives the operation an id from elsewhere, before anybody has seen it.
+    pub(crate) fn set_id(&mut self, id: OperationId) {
+        self.id = OnceLock::from(id);
     }
 
     /// Returns the id, for tracing.
     #[must_use]
     pub fn id(&self) -> OperationId {
-        self.body.id
+        *self.id.get_or_init(|| self.known.next_id())
     }
 
     /// Returns the key the operation works for.
     #[must_use]
     pub fn key(&self) -> &K {
-        &self.body.key
+        &self.known.key
     }
 
     /// Returns the epoch the operation began under: the one to compare with in a store.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.body.token.epoch()
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Returns a token on which the work can wait for its cancellation.
     #[must_use]
     pub fn cancellation(&self) -> Cancellation {
-        Cancellation(Arc::clone(&self.body.token))
+        Cancellation(Arc::clone(self.token()))
     }
 
     /// Returns what a deadline needs to cancel this operation and no other.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller(Arc::clone(&self.body.token))
+        Canceller(Arc::clone(self.token()))
     }
 
     /// Returns whether a commit would be accepted now, as far as the epoch is concerned.
@@ -71,7 +90,7 @@ impl<K> Operation<K> {
     /// decides.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.body.token.generation.is_current()
+        self.known.line.is_current(self.tag)
     }
 
     /// Cancels this operation alone. The first cause stands.
@@ -79,7 +98,18 @@ impl<K> Operation<K> {
     /// The epoch stays as it is: other operations of the key go on, and this one may still commit
     /// that it was cut short.
     pub fn cancel(&self, cause: Cause) {
-        self.body.token.cancel(cause);
+        self.token().cancel(cause);
+    }
+
+    /// The token, on the list of those whom a fence tells. Whoever has it hears of every fence
+    /// from now on, and of one that was made since the operation began.
+    pub(crate) fn token(&self) -> &Arc<Token> {
+        let token = self.token.get_or_init(|| Arc::new(Token::new()));
+        // Whoever made it may not have listed it yet.
+        if !token.is_listed() {
+            self.known.line.listen(self.tag, token);
+        }
+        token
     }
 
     /// Makes a change in memory, if the epoch is still current.
@@ -116,6 +146,25 @@ impl<K> Operation<K> {
         Ok(result)
     }
 
+    /// Makes a change in memory, if the epoch is still current, and ends the operation in the same
+    /// step in which the commit ends: what most work wants, and cheaper than
+    /// [`commit`](Self::commit) and a drop.
+    ///
+    /// `change` runs as there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Self::commit). The operation has ended in any case.
+    pub fn finish<R>(self, change: impl FnOnce() -> R) -> Result<R, CommitError> {
+        // Nobody else can see the operation any more.
+        if self.state.load(Ordering::Relaxed) != OPEN {
+            return Err(CommitError::AlreadyCommitted);
+        }
+        self.enter()?;
+        self.state.store(FINISHING, Ordering::Relaxed);
+        Ok(change())
+    }
+
     /// Opens the commit section, if the epoch is still current; it may be held across the await
     /// of a store.
     ///
@@ -135,37 +184,53 @@ impl<K> Operation<K> {
         self.state
             .compare_exchange(OPEN, COMMITTING, Ordering::AcqRel, Ordering::Relaxed)
             .map_err(|_| CommitError::AlreadyCommitted)?;
-        match self.body.token.generation.gate.enter() {
-            Ok(()) => Ok(Committing {
-                operation: self,
-                left_as: COMMITTED,
-            }),
-            Err(cause) => {
-                self.state.store(OPEN, Ordering::Release);
-                Err(CommitError::Fenced {
-                    epoch: self.epoch(),
-                    cause,
-                })
-            }
+        if let Err(fenced) = self.enter() {
+            self.state.store(OPEN, Ordering::Release);
+            return Err(fenced);
         }
+        Ok(Committing {
+            operation: self,
+            left_as: COMMITTED,
+        })
+    }
+
+    fn enter(&self) -> Result<(), CommitError> {
+        let entered = self.known.line.enter(self.tag);
+        entered.map_err(|cause| CommitError::Fenced {
+            epoch: self.epoch,
+            cause,
+        })
     }
 }
 
 impl<K> Drop for Operation<K> {
     fn drop(&mut self) {
-        let body = lock(&self.shared.registry).end(self.body.id);
-        // Here, not under the lock: the key may have a destructor.
-        drop(body);
+        let token = self.token.get();
+        if let Some(token) = token {
+            self.known.line.unlisten(self.tag, token);
+        }
+        if let (Some(index), Some(id)) = (&self.known.index, self.id.get()) {
+            index.leave(*id);
+        }
+        let fenced = if self.state.load(Ordering::Relaxed) == FINISHING {
+            self.known.line.leave_and_end(self.tag)
+        } else {
+            self.known.line.end(self.tag)
+        };
+        // Taken off the list just before the fence, it would not be told.
+        if let (Some(token), Some(cause)) = (token, fenced) {
+            token.fence(cause);
+        }
     }
 }
 
 impl<K: fmt::Debug> fmt::Debug for Operation<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation")
-            .field("id", &self.body.id)
-            .field("key", &self.body.key)
-            .field("epoch", &self.epoch())
-            .field("cause", &self.body.token.cause())
+            .field("id", &self.id())
+            .field("key", &self.known.key)
+            .field("epoch", &self.epoch)
+            .field("current", &self.is_current())
             .finish()
     }
 }
@@ -187,12 +252,9 @@ impl<K> Committing<'_, K> {
 
 impl<K> Drop for Committing<'_, K> {
     fn drop(&mut self) {
-        let generation = &self.operation.body.token.generation;
-        let last = generation.gate.leave();
+        // Before it is left: who finds the commits ended finds this one's state.
         self.operation.state.store(self.left_as, Ordering::Release);
-        if last {
-            generation.changed.notify_waiters();
-        }
+        self.operation.known.line.leave(self.operation.tag);
     }
 }
 

@@ -1,33 +1,52 @@
 //! The handle: keys, their epochs, and the operations begun under them.
 
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    fmt,
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
 
 use crate::{
-    BeginError, Cause, Epoch, Fence, Operation, OperationId, RegisterError,
-    generation::Generation,
-    id::IdSource,
-    registry::{Refusal, Registry},
-    sync::{Mutex, lock},
+    BeginError, Cause, Epoch, Fence, Key, Operation, OperationId, RegisterError,
+    id::IdMaker,
+    index::{self, Generator, Index},
+    key::Known,
+    sync::{AtomicU64, Mutex, Ordering, lock},
+    word::Word,
 };
 
 /// All keys of a process with their epochs and their open operations.
 ///
 /// Clones are handles to the same thing. Nothing is global: two registries share nothing.
 ///
-/// One lock guards the keys. `Hash` and `Eq` of a key run under it and must not call back;
-/// nothing else of the caller's does. Commits do not take it.
+/// Locks guard the table of keys. `Hash` and `Eq` of a key run under them and must not call back;
+/// nothing else of the caller's does. Commits do not take them, and with a [`Key`] at hand nothing
+/// else does.
 ///
 /// # Defaults
 ///
-/// Ids are random and at most [`DEFAULT_LIMIT`](Operations::DEFAULT_LIMIT) operations are open.
+/// Ids are made here, at most [`DEFAULT_LIMIT`](Operations::DEFAULT_LIMIT) operations of one key
+/// are open, and open operations are not kept: an operation costs no memory but its own.
 pub struct Operations<K> {
     shared: Arc<Shared<K>>,
 }
 
-pub(crate) struct Shared<K> {
-    pub(crate) registry: Mutex<Registry<K>>,
-    ids: IdSource,
+type Table<K> = HashMap<Arc<K>, Arc<Known<K>>>;
+
+struct Shared<K> {
+    /// By the hash of the key, so that threads with different keys rarely meet.
+    shards: [Mutex<Table<K>>; SHARDS],
+    hasher: RandomState,
+    keys: AtomicU64,
+    ids: IdMaker,
+    index: Option<Arc<Index<K>>>,
 }
+
+#[cfg(not(monitor_loom))]
+const SHARDS: usize = 16;
+#[cfg(monitor_loom)]
+const SHARDS: usize = 1;
 
 /// What is known of an open operation: a copy, through which nothing can be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,48 +63,56 @@ pub struct Record<K> {
 }
 
 impl<K> Operations<K> {
-    /// How many operations may be open at once, unless set otherwise: 2²⁰.
-    pub const DEFAULT_LIMIT: usize = 1 << 20;
+    /// How many operations of one key may be open at once: 2²⁰ - 1.
+    pub const DEFAULT_LIMIT: usize = Word::MAX_OPEN as usize;
 
-    /// How often the generator is asked for an id before `begin` gives up.
-    pub const ID_ATTEMPTS: u32 = 5;
+    /// How often a generator is asked for an id before `begin` gives up.
+    pub const ID_ATTEMPTS: u32 = index::ATTEMPTS;
 }
 
 impl<K: Clone + Eq + Hash> Operations<K> {
-    /// Makes an empty registry with random ids.
+    /// Makes an empty registry with ids that no other process has.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(IdSource::from_system(), Self::DEFAULT_LIMIT)
+        Self::with(IdMaker::from_system(), None)
     }
 
-    /// Makes an empty registry whose ids follow from `seed`: the same ones in every run.
+    /// Makes an empty registry whose ids follow from `seed`: the same ones in every run in which
+    /// each key begins as many operations.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
-        Self::with(IdSource::from_seed(seed), Self::DEFAULT_LIMIT)
+        Self::with(IdMaker::from_seed(seed), None)
     }
 
     /// Makes an empty registry that takes its ids from `generator`; zero, and the id of an open
-    /// operation, are refused and asked for again.
+    /// operation, are refused and asked for again. It keeps what is open for [`get`](Self::get).
     ///
     /// `generator` is called under no lock, by several threads at once.
     #[must_use]
     pub fn with_generator(generator: impl Fn() -> u128 + Send + Sync + 'static) -> Self {
-        Self::with(IdSource::Given(Box::new(generator)), Self::DEFAULT_LIMIT)
+        Self::keeping(usize::MAX, Some(Box::new(generator)))
     }
 
-    /// Makes an empty registry with random ids in which `limit` operations may be open at once,
-    /// at most `u32::MAX`.
+    /// Makes an empty registry in which `limit` operations of all keys together may be open at
+    /// once. It keeps what is open for [`get`](Self::get).
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
-        Self::with(IdSource::from_system(), limit)
+        Self::keeping(limit, None)
     }
 
-    fn with(ids: IdSource, limit: usize) -> Self {
-        let limit = limit.min(u32::MAX as usize);
+    fn keeping(limit: usize, generator: Option<Generator>) -> Self {
+        let index = Arc::new(Index::new(limit, generator));
+        Self::with(IdMaker::from_system(), Some(index))
+    }
+
+    fn with(ids: IdMaker, index: Option<Arc<Index<K>>>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                registry: Mutex::new(Registry::new(limit)),
+                shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+                hasher: RandomState::new(),
+                keys: AtomicU64::new(0),
                 ids,
+                index,
             }),
         }
     }
@@ -103,10 +130,42 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         if epoch > Epoch::MAX_REGISTERED {
             return Err(RegisterError::EpochTooLarge { epoch });
         }
-        let key = Arc::new(key);
-        let (epoch, fenced) = lock(&self.shared.registry).register(&key, epoch);
-        ring(fenced.as_deref());
-        Ok(epoch)
+        let known = self.known(&key).unwrap_or_else(|| self.add(key, epoch));
+        Ok(known.line.register(epoch))
+    }
+
+    /// Returns a key at hand, or none if it was never registered.
+    #[must_use]
+    pub fn key(&self, key: &K) -> Option<Key<K>> {
+        self.known(key).map(Key)
+    }
+
+    fn known(&self, key: &K) -> Option<Arc<Known<K>>> {
+        lock(self.shard(key)).get(key).cloned()
+    }
+
+    fn add(&self, key: K, epoch: Epoch) -> Arc<Known<K>> {
+        let shared = &*self.shared;
+        let (shard, key) = (self.shard(&key), Arc::new(key));
+        let number = shared.keys.fetch_add(1, Ordering::Relaxed);
+        let made = Known::new(
+            Arc::clone(&key),
+            epoch,
+            number,
+            shared.ids,
+            shared.index.clone(),
+        );
+        let made = Arc::new(made);
+        let mut keys = lock(shard);
+        // Somebody may have been faster; what was made in vain is dropped after the lock.
+        let known = Arc::clone(keys.entry(key).or_insert_with(|| Arc::clone(&made)));
+        drop(keys);
+        known
+    }
+
+    fn shard(&self, key: &K) -> &Mutex<Table<K>> {
+        let hash = self.shared.hasher.hash_one(key) as usize;
+        &self.shared.shards[hash % SHARDS]
     }
 
     /// Begins an operation for a key under its current epoch.
@@ -122,20 +181,8 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     /// - [`NoUniqueId`](BeginError::NoUniqueId): the generator gave no usable id in
     ///   [`ID_ATTEMPTS`](Operations::ID_ATTEMPTS) attempts.
     pub fn begin(&self, key: &K) -> Result<Operation<K>, BeginError> {
-        for _ in 0..Self::ID_ATTEMPTS {
-            let Some(id) = OperationId::new(self.shared.ids.next()) else {
-                continue;
-            };
-            let begun = lock(&self.shared.registry).begin(key, id);
-            match begun {
-                Ok(body) => return Ok(Operation::new(Arc::clone(&self.shared), body)),
-                Err(Refusal::IdTaken) => {}
-                Err(Refusal::Begin(error)) => return Err(error),
-            }
-        }
-        Err(BeginError::NoUniqueId {
-            attempts: Self::ID_ATTEMPTS,
-        })
+        let key = self.key(key).ok_or(BeginError::UnknownKey)?;
+        key.begin()
     }
 
     /// Moves a key to its next epoch and returns the fence, or none if the key is not known.
@@ -144,9 +191,7 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     /// are cancelled with `cause`. Commits that had begun go on: [`Fence::settled`] waits for
     /// them. Does not wait itself, and takes the same time however many operations are open.
     pub fn fence(&self, key: &K, cause: Cause) -> Option<Fence> {
-        let (fence, old) = lock(&self.shared.registry).fence(key, cause)?;
-        ring(Some(&old));
-        Some(fence)
+        self.key(key)?.fence(cause)
     }
 
     /// Fences every key and returns the fences.
@@ -157,11 +202,10 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         reason = "the fences stand whether looked at or not"
     )]
     pub fn fence_all(&self, cause: Cause) -> Vec<(K, Fence)> {
-        let keys: Vec<Arc<K>> = lock(&self.shared.registry).keys().cloned().collect();
-        keys.into_iter()
-            .filter_map(|key| {
-                let fence = self.fence(&key, cause)?;
-                Some((K::clone(&key), fence))
+        self.all()
+            .filter_map(|known| {
+                let fence = known.line.fence(cause, Epoch::default())?;
+                Some((K::clone(&known.key), fence))
             })
             .collect()
     }
@@ -173,40 +217,49 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     /// words per key, and goes on from there: a result from before the deletion can never be
     /// taken for one of the key's next life.
     pub fn forget(&self, key: &K) -> Option<Fence> {
-        let (fence, old) = lock(&self.shared.registry).forget(key)?;
-        ring(Some(&old));
-        Some(fence)
+        self.known(key)?.line.forget()
     }
 
     /// Returns the current epoch of a key, or none if it is not known.
     #[must_use]
     pub fn epoch(&self, key: &K) -> Option<Epoch> {
-        lock(&self.shared.registry).epoch(key)
-    }
-
-    /// Returns how many operations are open.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        lock(&self.shared.registry).open().len()
+        self.known(key)?.line.epoch()
     }
 
     /// Returns a copy of what is known of an open operation, or none if no such one is open.
+    ///
+    /// Always none unless the registry keeps what is open: one [with a limit](Self::with_limit) or
+    /// [with a generator](Self::with_generator) of ids does.
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<Record<K>> {
-        let body = lock(&self.shared.registry).open().get(&id).cloned()?;
+        let index = self.shared.index.as_ref()?;
+        let (key, epoch, cancelled) = index.find(id, |entered| {
+            let key = Arc::clone(&entered.key);
+            (key, entered.epoch, entered.token.cause())
+        })?;
         Some(Record {
-            id: body.id,
-            key: K::clone(&body.key),
-            epoch: body.token.epoch(),
-            cancelled: body.token.cause(),
+            id,
+            key: K::clone(&key),
+            epoch,
+            cancelled,
         })
     }
 }
 
-/// Wakes whoever waits for a change of the generation. Never under the lock: a waker is not ours.
-fn ring(generation: Option<&Generation>) {
-    if let Some(generation) = generation {
-        generation.changed.notify_waiters();
+impl<K> Operations<K> {
+    /// Returns how many operations are open: a sum over all keys, each as it was when it was
+    /// looked at.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.all().map(|known| known.line.open()).sum()
+    }
+
+    /// All keys that there were when their shard was looked at. No lock is held between two.
+    fn all(&self) -> impl Iterator<Item = Arc<Known<K>>> {
+        self.shared.shards.iter().flat_map(|shard| {
+            let keys = lock(shard);
+            keys.values().cloned().collect::<Vec<_>>()
+        })
     }
 }
 
@@ -226,10 +279,9 @@ impl<K: Clone + Eq + Hash> Default for Operations<K> {
 
 impl<K> fmt::Debug for Operations<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registry = lock(&self.shared.registry);
         f.debug_struct("Operations")
-            .field("keys", &registry.keys().count())
-            .field("open", &registry.open().len())
+            .field("keys", &self.shared.keys.load(Ordering::Relaxed))
+            .field("open", &self.open())
             .finish()
     }
 }

@@ -115,6 +115,28 @@ fn an_operation_commits_once_and_leaves_nothing() {
     assert_eq!(operations.open(), 0);
 }
 
+/// OPS-13: an operation that finishes commits and ends; fenced or committed before, it only ends. A
+/// change that panics leaves no commit under way.
+#[test]
+fn finishing_commits_and_ends() {
+    let operations = registry();
+    let begin = || operations.begin(&"a").unwrap();
+    assert_eq!(begin().finish(|| operations.open()), Ok(1));
+    let committed = begin();
+    committed.commit(|| ()).unwrap();
+    assert_eq!(committed.finish(|| ()), Err(CommitError::AlreadyCommitted));
+    let panics = begin();
+    let finish = || panics.finish(|| panic!("in the change")).unwrap();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).unwrap_err();
+    assert_eq!(operations.open(), 0);
+    let late = begin();
+    let heard = late.cancellation();
+    let fence = operations.fence(&"a", Cause::Paused).unwrap();
+    assert!(fence.is_settled());
+    assert_eq!(late.finish(|| ()), fenced(Cause::Paused));
+    assert_eq!((operations.open(), heard.cause()), (0, Some(Cause::Paused)));
+}
+
 /// A section that is given up lets the operation try again; one that is dropped does not, for the
 /// store may have done its part.
 #[test]
@@ -351,7 +373,8 @@ fn ids_are_parsed_strictly() {
 /// OPS-14: what is looked up is a copy that changes nothing, and is gone when the operation is.
 #[test]
 fn a_record_is_a_copy() {
-    let operations = registry();
+    let operations = Operations::with_limit(9);
+    operations.register("a", Epoch::default()).unwrap();
     let operation = operations.begin(&"a").unwrap();
     let mut record = operations.get(operation.id()).unwrap();
     assert_eq!(
@@ -383,6 +406,60 @@ fn the_number_of_open_operations_is_bounded() {
     );
     drop(first);
     assert!(operations.begin(&"a").is_ok());
+}
+
+/// OPS-48: without a limit of its own, a registry bounds the operations of each key: a million
+/// begins without an end are refused at some point, and cost it nothing.
+#[test]
+fn the_number_of_open_operations_of_one_key_is_bounded() {
+    let operations = registry();
+    let limit = Operations::<&str>::DEFAULT_LIMIT;
+    let open: Vec<_> = (0..limit)
+        .map(|_| operations.begin(&"a").unwrap())
+        .collect();
+    let refused = operations.begin(&"a").unwrap_err();
+    assert_eq!(refused, BeginError::TooManyOpen { limit });
+    assert!(operations.begin(&"b").is_ok());
+    let fence = operations.fence(&"a", Cause::Edited).unwrap();
+    assert_eq!(fence.open(), limit);
+    assert!(operations.begin(&"a").is_ok(), "the next epoch has room");
+    drop(open);
+    assert_eq!(operations.open(), 0);
+}
+
+/// OPS-31: a key at hand goes on through fences, and through a deletion and a new life.
+#[test]
+fn a_key_at_hand_stays_the_same_key() {
+    let operations = registry();
+    assert!(operations.key(&"c").is_none());
+    let key = operations.key(&"a").unwrap();
+    let old = key.begin().unwrap();
+    drop(operations.fence(&"a", Cause::Paused));
+    assert_eq!((key.epoch(), key.open()), (Some(Epoch::new(1)), 1));
+    let fence = operations.forget(&"a").unwrap();
+    assert_eq!(key.begin().unwrap_err(), BeginError::UnknownKey);
+    assert!(key.fence(Cause::Paused).is_none() && key.epoch().is_none());
+    let epoch = operations.register("a", Epoch::default()).unwrap();
+    assert_eq!(epoch, fence.epoch());
+    assert_eq!(key.begin().unwrap().commit(|| 1), Ok(1));
+    assert_eq!(old.commit(|| ()), fenced(Cause::Paused));
+}
+
+/// OPS-6: a cancellation that outlives its operation keeps what it knew; later fences of the key
+/// are about others.
+#[test]
+fn a_cancellation_may_outlive_its_operation() {
+    let operations = registry();
+    let fenced = operations.begin(&"a").unwrap();
+    let of_fenced = fenced.cancellation();
+    drop(operations.fence(&"a", Cause::Edited));
+    drop(fenced);
+    let ended = operations.begin(&"a").unwrap();
+    let of_ended = ended.cancellation();
+    drop(ended);
+    drop(operations.fence(&"a", Cause::Deleted));
+    assert_eq!(of_fenced.cause(), Some(Cause::Edited));
+    assert_eq!(of_ended.cause(), None);
 }
 
 /// OPS-29: a hundred thousand operations leave nothing behind.

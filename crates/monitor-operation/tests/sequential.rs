@@ -16,6 +16,7 @@ enum Call {
     Commit(usize),
     Abandon(usize),
     Drop(usize),
+    Finish(usize),
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -30,6 +31,7 @@ fn call() -> impl Strategy<Value = Call> {
         3 => any::<usize>().prop_map(Call::Commit),
         1 => any::<usize>().prop_map(Call::Abandon),
         2 => any::<usize>().prop_map(Call::Drop),
+        2 => any::<usize>().prop_map(Call::Finish),
     ]
 }
 
@@ -47,6 +49,20 @@ struct Entry {
     fenced: Option<Cause>,
     cancelled: bool,
     committed: bool,
+}
+
+impl Entry {
+    /// What a commit of it comes to.
+    fn expected(&self) -> Result<u8, CommitError> {
+        match (self.committed, self.fenced) {
+            (true, _) => Err(CommitError::AlreadyCommitted),
+            (false, Some(cause)) => Err(CommitError::Fenced {
+                epoch: Epoch::new(self.epoch),
+                cause,
+            }),
+            (false, None) => Ok(self.key),
+        }
+    }
 }
 
 impl Model {
@@ -129,7 +145,8 @@ impl Model {
             Call::Cancel(which)
             | Call::Commit(which)
             | Call::Abandon(which)
-            | Call::Drop(which) => {
+            | Call::Drop(which)
+            | Call::Finish(which) => {
                 if let Some(which) = which.checked_rem(self.open.len()) {
                     self.apply_to(which, &call);
                 }
@@ -144,16 +161,15 @@ impl Model {
                 self.open[which].operation.cancel(Cause::Deadline);
                 self.open[which].cancelled = true;
             }
+            Call::Finish(_) => {
+                let entry = self.open.swap_remove(which);
+                let expected = entry.expected();
+                let key = entry.key;
+                assert_eq!(entry.operation.finish(|| key), expected);
+            }
             Call::Commit(_) => {
                 let entry = &mut self.open[which];
-                let expected = match (entry.committed, entry.fenced) {
-                    (true, _) => Err(CommitError::AlreadyCommitted),
-                    (false, Some(cause)) => Err(CommitError::Fenced {
-                        epoch: Epoch::new(entry.epoch),
-                        cause,
-                    }),
-                    (false, None) => Ok(entry.key),
-                };
+                let expected = entry.expected();
                 entry.committed |= expected.is_ok();
                 let key = entry.key;
                 assert_eq!(entry.operation.commit(|| key), expected);

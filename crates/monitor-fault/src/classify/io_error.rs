@@ -2,13 +2,14 @@
 
 use std::io::{Error, ErrorKind};
 
+use super::Speaker;
 use crate::{Fault, Layer, Reason};
 
-pub(super) fn recognise(error: &Error, stage: Layer) -> Option<Fault> {
+pub(super) fn recognise(error: &Error, stage: Layer, speaker: Speaker) -> Option<Fault> {
     if let Some(fault) = error.raw_os_error().and_then(of_code) {
         return Some(fault);
     }
-    of_kind(error.kind(), stage).or_else(|| of_own_kind(error, stage))
+    of_kind(error.kind(), stage).or_else(|| of_own_kind(error, stage, speaker))
 }
 
 /// The prober's own limits, by the numbers that Linux shares over its architectures (MIPS and
@@ -99,13 +100,15 @@ fn of_kind(kind: ErrorKind, stage: Layer) -> Option<Fault> {
 ///
 /// INV-FAULT-1: they are believed only of the operating system, or while the target cannot have
 /// said anything yet. Parsers make errors of these kinds from what they read (hyper calls a bad
-/// chunk size "invalid input"), and no target may talk itself out of being down.
-fn of_own_kind(error: &Error, stage: Layer) -> Option<Fault> {
-    let trusted = error.raw_os_error().is_some()
-        || matches!(stage, Layer::Config | Layer::Local | Layer::Connect);
+/// chunk size "invalid input", tokio-postgres a bad message), and no target may talk itself out
+/// of being down.
+fn of_own_kind(error: &Error, stage: Layer, speaker: Speaker) -> Option<Fault> {
+    let unheard = matches!(stage, Layer::Config | Layer::Local | Layer::Connect);
+    let trusted = error.raw_os_error().is_some() || (unheard && speaker == Speaker::System);
     if !trusted {
         let malformed = error.kind() == ErrorKind::InvalidInput;
-        return malformed.then(|| Fault::new(stage, Reason::Malformed));
+        let layer = if unheard { Layer::Protocol } else { stage };
+        return malformed.then(|| Fault::new(layer, Reason::Malformed));
     }
     let fault = match error.kind() {
         ErrorKind::NetworkDown => Fault::new(Layer::Local, Reason::NetworkDown),

@@ -1,10 +1,12 @@
-//! rustls: the certificate's faults apart from all others of TLS.
+//! rustls: the certificate's faults apart from all others of TLS, and in plain words.
 
 use std::error::Error;
 
 use ::rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use crate::{Fault, Layer, Reason};
+
+mod words;
 
 pub(super) fn recognise(error: &(dyn Error + 'static)) -> Option<Fault> {
     let fault = match error.downcast_ref::<TlsError>()? {
@@ -40,7 +42,11 @@ fn of_certificate(error: &CertificateError) -> Fault {
         E::NotValidForName | E::NotValidForNameContext { .. } => Reason::NameMismatch,
         _ => Reason::CertInvalid,
     };
-    Fault::new(Layer::Tls, reason)
+    let fault = Fault::new(Layer::Tls, reason);
+    match words::of(error) {
+        Some(words) => fault.with_detail(words),
+        None => fault,
+    }
 }
 
 /// What the other side complains about. An alert about a certificate is about *ours*: the target

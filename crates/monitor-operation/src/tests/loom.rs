@@ -1,4 +1,4 @@
-//! Models of the real registry, gate and operations. Only the waking of futures is left out, which
+//! Models of the real line, keys and operations. Only the waking of futures is left out, which
 //! is tokio's: a model asks again instead of waiting.
 
 use std::sync::Arc;
@@ -38,8 +38,9 @@ fn take_over(fence: &Fence, row: &Row) {
 /// An operation that commits, a fence, a deadline and a second fence, in every order: no commit
 /// touches the row after a fence has settled, none is lost, and there is exactly one outcome.
 ///
-/// Breaks when `Gate::enter` does not look for the cause: make its update `Some(word + 1)`. Breaks
-/// as well when `Gate::leave` does not release: make its ordering `Relaxed`.
+/// Breaks when a commit enters whatever the tag: in `Line::enter`, make the second line
+/// `if self.update(self.load().tag(), Word::enter)`. Breaks as well when `Drain::close` does not
+/// release: make its ordering `Relaxed`.
 #[test]
 fn loom_inv_operation_1_2_commit_fence_deadline_fence() {
     loom::model(|| {
@@ -96,8 +97,8 @@ fn loom_inv_operation_1_2_commit_fence_deadline_fence() {
 
 /// A commit that a first fence left under way is waited for by a second one.
 ///
-/// Breaks when a fence knows of the epoch before it only: in `KeyState::retire`, put
-/// `self.draining.clear()` in front of the push.
+/// Breaks when a fence knows of the epoch before it only: in `Past::retire`, put
+/// `self.generations.iter_mut().for_each(|g| g.drain = None);` in front.
 #[test]
 fn loom_inv_operation_4_a_second_fence_waits_as_well() {
     loom::model(|| {
@@ -135,10 +136,32 @@ fn loom_inv_operation_6_commits_once() {
     });
 }
 
+/// The same with an operation that finishes: its commit is waited for, and ends with it.
+///
+/// Breaks when the two are not one: in `Line::leave_and_end`, leave out the second `leave`. Breaks as
+/// well when the commit does not enter: in `Operation::finish`, leave out `self.enter()?`.
+#[test]
+fn loom_inv_operation_1_2_finish_beside_a_fence() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let row = Row::new();
+        let finishes = {
+            let row = Arc::clone(&row);
+            thread::spawn(move || operation.finish(|| row.write()).is_ok())
+        };
+        let fence = operations.fence(&0, Cause::Paused).unwrap();
+        take_over(&fence, &row);
+        finishes.join().unwrap();
+        assert!(fence.is_settled(), "INV-OPERATION-2: a fence that hangs");
+        assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
+    });
+}
+
 /// A key that is forgotten and registered again while an operation of it commits: the old one
 /// cannot be taken for one of the new life.
 ///
-/// Breaks when a forgotten key starts anew: in `Registry::forget`, remove the key from the map.
+/// Breaks when a forgotten key starts anew: in `Line::register`, make the closed branch set
+/// `past.epoch = epoch`.
 #[test]
 fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
     loom::model(|| {
@@ -158,5 +181,91 @@ fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
         let (old, _) = commits.join().unwrap();
         assert!(epoch > old, "INV-OPERATION-3: {epoch} was used before");
         assert!(operations.begin(&0).unwrap().commit(|| ()).is_ok());
+    });
+}
+
+/// An operation that begins while its key is fenced is of the epoch before and commits nothing
+/// after, or of the new one and commits.
+///
+/// Breaks when `begin` does not look again: in `Line::begin`, return `Ok((tag, epoch))` right after
+/// the epoch was read. Breaks as well when a fence does not close the word first: in
+/// `Line::retire`, load the word in place of the swap. Breaks as well when the word is opened before
+/// the epoch is written: in `Line::fence`, swap the two stores.
+#[test]
+fn loom_inv_operation_1_3_begin_beside_a_fence() {
+    loom::model(|| {
+        let operations = Operations::with_seed(1);
+        operations.register(0, Epoch::default()).unwrap();
+        let row = Row::new();
+        let begins = {
+            let (operations, row) = (operations.clone(), Arc::clone(&row));
+            thread::spawn(move || {
+                let operation = operations.begin(&0).unwrap();
+                let epoch = operation.epoch();
+                match operation.commit(|| row.write()) {
+                    Ok(()) => {}
+                    Err(CommitError::Fenced { epoch: of, cause }) => {
+                        assert_eq!((epoch, of), (Epoch::default(), Epoch::default()));
+                        assert_eq!(cause, Cause::Edited);
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+                operation
+            })
+        };
+        let fence = operations.fence(&0, Cause::Edited).unwrap();
+        let open_before = fence.open();
+        let settled = fence.is_settled();
+        let operation = begins.join().unwrap();
+        let epoch = operation.epoch();
+        assert_eq!(
+            operation.is_current(),
+            epoch == fence.epoch(),
+            "INV-OPERATION-3: an operation of another epoch than its generation's"
+        );
+        assert!(open_before <= 1 && fence.is_settled());
+        drop(operation);
+        // The row of the old epoch is ours once it has settled without one of the new.
+        if settled && epoch == Epoch::default() {
+            row.write();
+        }
+        assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
+    });
+}
+
+/// Whoever asks to hear of a cancellation while the key is fenced hears of it.
+///
+/// Breaks when `Line::listen` does not look at the tag under the lock: push the token always.
+#[test]
+fn loom_inv_operation_7_who_listens_is_told() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let listens = thread::spawn(move || {
+            let cancellation = operation.cancellation();
+            (operation, cancellation)
+        });
+        drop(operations.fence(&0, Cause::Paused));
+        let (operation, cancellation) = listens.join().unwrap();
+        assert_eq!(cancellation.cause(), Some(Cause::Paused), "INV-OPERATION-7");
+        drop(operation);
+    });
+}
+
+/// An operation that ends while its key is fenced leaves no count behind, and its cancellation,
+/// which outlives it, knows of a fence that found it open.
+///
+/// Breaks when the end takes no notice of the fence: in `Operation::drop`, leave out the last
+/// statement.
+#[test]
+fn loom_inv_operation_7_an_end_beside_a_fence() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let cancellation = operation.cancellation();
+        let ends = thread::spawn(move || drop(operation));
+        let fence = operations.fence(&0, Cause::Paused).unwrap();
+        let found_open = fence.open() == 1;
+        ends.join().unwrap();
+        assert_eq!(cancellation.is_cancelled(), found_open, "INV-OPERATION-7");
+        assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
     });
 }

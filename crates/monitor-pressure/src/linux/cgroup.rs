@@ -252,3 +252,27 @@ fn unescape(field: &str) -> PathBuf {
     }
     PathBuf::from(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ROB-73: on this machine, whichever version it has, the own groups are found and can be read.
+    #[test]
+    fn the_groups_of_this_process() {
+        let root = Path::new("/");
+        let places = [
+            Place::find(root, Some("memory")).map(|place| (place, MEMORY.v1)),
+            Place::find(root, None).map(|place| (place, MEMORY.v2)),
+        ];
+        let mut places = places.into_iter().flatten();
+        let own = places.find(|(place, files)| place.own().join(files.used).exists());
+        let groups = Groups::find(root, MEMORY).groups;
+        assert_eq!(own.is_some(), !groups.is_empty());
+        for group in &groups {
+            let used = group.used.parse(&mut Vec::new(), "number", parse::number);
+            assert!(used.is_ok_and(|used| used > 0));
+            assert!(group.read(&mut Vec::new()).is_ok());
+        }
+    }
+}

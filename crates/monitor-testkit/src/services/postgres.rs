@@ -1,9 +1,9 @@
 //! A real PostgreSQL.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -83,6 +83,24 @@ impl Postgres {
     ///
     /// As for [`start`](Self::start); a mistake in `settings` is quoted as the server reports it.
     pub fn with_settings(settings: &str) -> Result<Self> {
+        Self::make(settings, &[])
+    }
+
+    /// Starts a server that takes encrypted connections too, with this certificate and this key,
+    /// both in PEM.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn with_certificate(certificate: &str, key: &str) -> Result<Self> {
+        let settings = "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'";
+        Self::make(
+            settings,
+            &[("server.crt", certificate), ("server.key", key)],
+        )
+    }
+
+    fn make(settings: &str, files: &[(&str, &str)]) -> Result<Self> {
         let program = Tool::Postgres.find()?;
         let user = if rustix::process::geteuid().is_root() {
             Some(User::find(&["postgres", "nobody"])?)
@@ -104,6 +122,9 @@ impl Postgres {
         config.push('\n');
         // Written over, not made anew: it stays its owner's.
         fs::write(data.join("postgresql.conf"), config)?;
+        for (name, text) in files {
+            write_private(&data.join(name), text, user)?;
+        }
         let mut postgres = Self {
             process: None,
             folder,
@@ -250,10 +271,7 @@ pub(super) fn reserve_port() -> Result<(OwnedFd, SocketAddr)> {
 /// Runs `initdb`, which lies next to the server.
 fn make_database(server: &Path, folder: &Path, user: Option<User>) -> Result<()> {
     let password = folder.join("password");
-    fs::write(&password, PASSWORD)?;
-    if let Some(user) = user {
-        chown(&password, Some(user.uid), Some(user.gid))?;
-    }
+    write_private(&password, PASSWORD, user)?;
     let mut command = Command::new(server.with_file_name("initdb"));
     command
         .arg("-D")
@@ -278,6 +296,16 @@ fn make_database(server: &Path, folder: &Path, user: Option<User>) -> Result<()>
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+    Ok(())
+}
+
+/// Writes a file that only the server may read, as it demands for its key.
+fn write_private(path: &Path, text: &str, user: Option<User>) -> Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    if let Some(user) = user {
+        chown(path, Some(user.uid), Some(user.gid))?;
     }
     Ok(())
 }

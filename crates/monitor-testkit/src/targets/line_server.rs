@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A longer line is taken for a broken frame.
-const MAX_LINE: u64 = 1 << 20;
+const MAX_LINE: usize = 1 << 20;
 
 /// What a [`LineServer`] has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,10 +129,12 @@ async fn serve(
     loop {
         line.clear();
         let length = (&mut stream)
-            .take(MAX_LINE)
+            .take(MAX_LINE as u64)
             .read_until(b'\n', &mut line)
             .await?;
-        if length == 0 {
+        let is_cut = length < MAX_LINE && line.last() != Some(&b'\n');
+        if is_cut {
+            // The end of the stream, between two lines or in one: nobody's frame got into it.
             return Ok(());
         }
         let Some((id, command)) = request(&line) else {

@@ -1,30 +1,15 @@
-//! Classification of errors that really happened, on loopback.
+//! I/O errors that really happened, on loopback.
 
-use std::error::Error;
-use std::future::pending;
+mod support;
+
 use std::io;
 use std::net::ToSocketAddrs;
-use std::sync::Arc;
-use std::time::Duration;
 
 use monitor_fault::{Blame, Category, Fault, Layer, Reason};
 use monitor_testkit::targets::{Refusing, Target};
+use support::row;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-/// Layer, reason, category, blame.
-type Row = (Layer, Reason, Category, Blame);
-
-fn row(error: &(dyn Error + 'static), stage: Layer) -> Row {
-    let fault = Fault::classify(error, stage);
-    (
-        fault.layer(),
-        fault.reason(),
-        fault.category(),
-        fault.blame(),
-    )
-}
 
 /// ROB-54: nobody listens on the port.
 #[tokio::test]
@@ -77,27 +62,6 @@ async fn closed() {
         Blame::Target,
     );
     assert_eq!(row(&error, Layer::Response), expected);
-}
-
-/// ROB-54: tokio's own timeout, as it is and inside an I/O error.
-#[tokio::test]
-async fn elapsed() {
-    let elapsed = timeout(Duration::ZERO, pending::<()>())
-        .await
-        .expect_err("never ready");
-    let expected = (
-        Layer::Response,
-        Reason::Timeout,
-        Category::Timeout,
-        Blame::Target,
-    );
-    assert_eq!(row(&elapsed, Layer::Response), expected);
-    let wrapped = io::Error::other(elapsed);
-    assert_eq!(row(&wrapped, Layer::Response), expected);
-    assert_eq!(
-        Fault::classify(&wrapped, Layer::Connect).blame(),
-        Blame::Path
-    );
 }
 
 /// ROB-54: `getaddrinfo` fails without any code that says so. It was once classified as network,
@@ -188,6 +152,22 @@ fn inv_fault_1_no_target_talks_itself_out() {
     );
 }
 
+/// ROB-54: there is no way to a broadcast address for a stream.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_way_there() {
+    let error = TcpStream::connect("255.255.255.255:9")
+        .await
+        .expect_err("no stream goes to everybody");
+    let expected = (
+        Layer::Connect,
+        Reason::Unreachable,
+        Category::Network,
+        Blame::Path,
+    );
+    assert_eq!(row(&error, Layer::Connect), expected);
+}
+
 /// ROB-54: codes of the way to the target.
 #[cfg(target_os = "linux")]
 #[test]
@@ -212,85 +192,4 @@ fn unreachable() {
         Blame::Path,
     );
     assert_eq!(row(&error, Layer::Connect), expected);
-}
-
-/// An error with a source, as libraries wrap them.
-#[derive(Debug)]
-struct Wrapped(Option<Box<dyn Error + Send + Sync>>);
-
-impl std::fmt::Display for Wrapped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("authentication failed, certificate expired")
-    }
-}
-
-impl Error for Wrapped {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.as_deref().map(|error| error as _)
-    }
-}
-
-/// ROB-53, ROB-54: the source chain is followed to the innermost error that is recognised, whose
-/// text is kept; an I/O error that merely wraps another does not hide it.
-#[test]
-fn the_most_specific_source_wins() {
-    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-    let error = Wrapped(Some(Box::new(io::Error::new(
-        io::ErrorKind::TimedOut,
-        refused,
-    ))));
-    let fault = Fault::classify(&error, Layer::Connect);
-    assert_eq!(
-        (fault.layer(), fault.reason()),
-        (Layer::Connect, Reason::Refused)
-    );
-    let detail = fault.detail().expect("the chain's text");
-    assert!(
-        detail.contains("authentication failed") && detail.contains("refused"),
-        "{detail}"
-    );
-
-    let unknown = Wrapped(Some(Box::new(Wrapped(None))));
-    let error = io::Error::new(io::ErrorKind::TimedOut, unknown);
-    assert_eq!(
-        Fault::classify(&error, Layer::Connect).reason(),
-        Reason::Timeout
-    );
-}
-
-/// ROB-55: a fault that travels inside another error arrives unchanged.
-#[test]
-fn a_fault_in_the_chain_is_taken_as_it_is() {
-    let fault = Fault::new(Layer::Protocol, Reason::TooLarge).with_detail("the head");
-    let wrapped = io::Error::other(Wrapped(Some(Box::new(fault.clone()))));
-    assert_eq!(Fault::classify(&wrapped, Layer::Connect), fault);
-    assert_eq!(
-        Fault::classify(&io::Error::other(fault.clone()), Layer::Tls),
-        fault
-    );
-}
-
-/// An error that is its own source.
-#[derive(Debug)]
-struct Endless;
-
-impl std::fmt::Display for Endless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("endless")
-    }
-}
-
-impl Error for Endless {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self)
-    }
-}
-
-#[test]
-fn an_endless_chain_ends() {
-    let fault = Fault::classify(&Arc::new(Endless), Layer::Connect);
-    assert_eq!(
-        fault,
-        Fault::new(Layer::Connect, Reason::Other).with_detail("endless")
-    );
 }

@@ -1,0 +1,2 @@
+//! Draws.
+fn main() {}

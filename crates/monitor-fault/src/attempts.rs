@@ -1,0 +1,75 @@
+//! Failures in a row, per category.
+
+use crate::{Category, OnSwitch, Policies};
+
+/// Counts the failures in a row of each category, which is what a policy's delay asks for.
+///
+/// A category's count starts anew with a success, and with a failure of another category where
+/// its policy says [`OnSwitch::Reset`]. A check that was called off changes nothing. Counters
+/// saturate.
+///
+/// ```
+/// use std::time::Duration;
+/// use monitor_fault::{Attempts, Category, Policies};
+///
+/// let (policies, minute) = (Policies::default(), Duration::from_secs(60));
+/// let mut attempts = Attempts::new();
+/// let mut delay = |category| {
+///     let failures = attempts.failure(category, &policies);
+///     policies.get(category).delay(failures, minute).map(|delay| delay.as_secs())
+/// };
+/// assert_eq!(delay(Category::Network), Some(2));
+/// assert_eq!(delay(Category::Timeout), Some(2));
+/// assert_eq!(delay(Category::Network), Some(5), "it goes on where it was");
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// In the order of `Category::ALL`.
+    in_a_row: [u32; Category::COUNT],
+    last: Option<Category>,
+}
+
+impl Attempts {
+    /// Returns a count that has seen nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            in_a_row: [0; Category::COUNT],
+            last: None,
+        }
+    }
+
+    /// Counts one failure and returns the failures in a row of its category, this one included.
+    pub fn failure(&mut self, category: Category, policies: &Policies) -> u32 {
+        if category == Category::Cancelled {
+            return 0;
+        }
+        if let Some(last) = self.last
+            && last != category
+            && policies.get(last).on_switch == OnSwitch::Reset
+        {
+            self.in_a_row[last.index()] = 0;
+        }
+        self.last = Some(category);
+        let count = &mut self.in_a_row[category.index()];
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// Ends every count.
+    pub const fn success(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Returns the failures in a row of `category`.
+    #[must_use]
+    pub const fn of(&self, category: Category) -> u32 {
+        self.in_a_row[category.index()]
+    }
+
+    /// Returns the category that failed last, if any did since the last success.
+    #[must_use]
+    pub const fn last(&self) -> Option<Category> {
+        self.last
+    }
+}

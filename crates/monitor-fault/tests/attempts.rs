@@ -1,0 +1,94 @@
+//! Failures in a row per category, and what a switch of category does to them.
+
+use std::time::Duration;
+
+use monitor_fault::{Attempts, Category, OnSwitch, Policies};
+use proptest::prelude::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn count(policies: &Policies, failures: &[Category]) -> Vec<u32> {
+    let mut attempts = Attempts::new();
+    let count = |category: &Category| attempts.failure(*category, policies);
+    failures.iter().map(count).collect()
+}
+
+/// ROB-97: a switch of category keeps the count or starts it anew, as its policy says.
+#[test]
+fn a_switch_keeps_or_resets() {
+    use Category::{Dns, Network, Timeout};
+    let failures = [Network, Network, Dns, Network, Timeout, Dns];
+    let mut policies = Policies::default();
+    assert_eq!(count(&policies, &failures), [1, 2, 1, 3, 1, 2]);
+
+    let mut network = policies.get(Network).clone();
+    network.on_switch = OnSwitch::Reset;
+    policies.set(network).expect("a sound policy");
+    assert_eq!(count(&policies, &failures), [1, 2, 1, 1, 1, 2]);
+}
+
+/// ROB-97, C9: a success ends all counts; a check that was called off is neither success nor
+/// failure.
+#[test]
+fn what_ends_a_count() {
+    let policies = Policies::default();
+    let mut attempts = Attempts::new();
+    attempts.failure(Category::Network, &policies);
+    attempts.failure(Category::Dns, &policies);
+    let before = attempts;
+    assert_eq!(attempts.failure(Category::Cancelled, &policies), 0);
+    assert_eq!(attempts, before);
+    assert_eq!(attempts.last(), Some(Category::Dns));
+    assert_eq!(attempts.of(Category::Network), 1);
+    attempts.success();
+    assert_eq!(attempts, Attempts::new());
+}
+
+fn category() -> impl Strategy<Value = Category> {
+    (0..Category::ALL.len()).prop_map(|index| Category::ALL[index])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// ROB-51, ROB-58: however the categories alternate, an outage has no more looks before their
+    /// time than retries are listed.
+    #[test]
+    fn alternating_categories_do_not_restart_the_retries(
+        failures in proptest::collection::vec(category(), 0..200),
+    ) {
+        let policies = Policies::default();
+        let mut attempts = Attempts::new();
+        let mut early = 0;
+        for category in failures {
+            let count = attempts.failure(category, &policies);
+            let delay = policies.get(category).delay(count, MINUTE);
+            early += usize::from(delay.is_some_and(|delay| delay < MINUTE));
+        }
+        let listed: usize = policies.iter().map(|policy| policy.retries.len()).sum();
+        prop_assert!(early <= listed, "{early} of {listed}");
+    }
+
+    /// ROB-59: however other failures come in between, credentials are refused twice in any hour
+    /// at most: a prober must not lock an account.
+    #[test]
+    fn an_account_is_not_locked_by_failures_in_between(
+        failures in proptest::collection::vec(category(), 0..200),
+    ) {
+        let policies = Policies::default();
+        let mut attempts = Attempts::new();
+        let mut now = Duration::ZERO;
+        let mut refused = Vec::new();
+        // A suspended check comes back when somebody acts, which may be at once.
+        for category in failures.into_iter().filter(|c| *c != Category::Configuration) {
+            if category == Category::Authentication {
+                refused.push(now);
+            }
+            let count = attempts.failure(category, &policies);
+            now += policies.get(category).delay(count, Duration::from_secs(1)).unwrap_or_default();
+        }
+        for hour in refused.windows(3) {
+            prop_assert!(hour[2] - hour[0] >= Duration::from_secs(3600), "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Acquire and release: what one round costs.
+
+fn main() {}

@@ -1,0 +1,204 @@
+//! The guard: a connection that is out, and comes back when the guard is dropped.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    thread,
+};
+
+use crate::{
+    CloseReason, ConnectionId, Event, Manager, OnPanic,
+    kernel::Fitness,
+    shared::{Carrier, Shared, quietly},
+};
+
+/// A connection in use. Dereferences to it; gives it back when dropped.
+///
+/// The connection is owned, not borrowed: while an `Object` is out, the pool has nothing to hand
+/// to anybody else, and nothing can be given back twice.
+///
+/// ```compile_fail
+/// # async fn twice<M: monitor_pool::Manager>(pool: monitor_pool::Pool<M>) {
+/// let connection = pool.acquire().await.unwrap();
+/// drop(connection);
+/// drop(connection); // use of moved value
+/// # }
+/// ```
+///
+/// Dropping it needs no runtime, never blocks on I/O and never fails. The connection is closed
+/// instead of coming back if it is in the middle of an operation ([`begin`](Object::begin),
+/// [`run`](Object::run)), if [`is_quiescent`](Manager::is_quiescent) denies, if the thread is
+/// panicking, or if the pool says so: closed, reset, shrunk, or the connection is too old or used
+/// up.
+pub struct Object<M: Manager> {
+    /// There until the end of its life.
+    carrier: Option<Box<Carrier<M>>>,
+    is_busy: bool,
+    shared: Arc<Shared<M>>,
+}
+
+/// Nothing but `drop`, `detach` and `discard` takes the connection out, and they end the object.
+const THERE: &str = "an object has its connection until it ends";
+
+impl<M: Manager> Object<M> {
+    #[inline]
+    pub(crate) fn new(shared: Arc<Shared<M>>, carrier: Box<Carrier<M>>) -> Self {
+        Self {
+            carrier: Some(carrier),
+            is_busy: false,
+            shared,
+        }
+    }
+
+    /// Returns the number of the connection.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.carrier().number)
+    }
+
+    /// Marks the connection as in the middle of an operation: from now to
+    /// [`finish`](Object::finish), dropping the object closes the connection.
+    pub fn begin(&mut self) {
+        self.is_busy = true;
+    }
+
+    /// Marks the operation as done, to the last byte of its reply.
+    pub fn finish(&mut self) {
+        self.is_busy = false;
+    }
+
+    /// Whether an operation is in progress.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Runs one operation, between [`begin`](Object::begin) and [`finish`](Object::finish).
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the connection will be closed: nobody will read what was not read. Also
+    /// if the operation panics.
+    pub async fn run<R>(&mut self, operation: impl AsyncFnOnce(&mut M::Connection) -> R) -> R {
+        self.begin();
+        let result = operation(self).await;
+        self.finish();
+        result
+    }
+
+    /// Takes the connection out of the pool, which may then make another one.
+    #[must_use]
+    pub fn detach(mut self) -> M::Connection {
+        let carrier = self.carrier.take().expect(THERE);
+        let now = self.shared.clock.coarse();
+        let Carrier {
+            connection,
+            slot,
+            number,
+        } = *carrier;
+        self.shared.step(now, |core, actions| {
+            core.kernel.detach(slot, number, now, actions);
+        });
+        connection
+    }
+
+    /// Has the connection closed.
+    pub fn discard(mut self) {
+        if let Some(carrier) = self.carrier.take() {
+            self.give_back(carrier, Err(CloseReason::Discarded));
+        }
+    }
+
+    fn carrier(&self) -> &Carrier<M> {
+        self.carrier.as_deref().expect(THERE)
+    }
+
+    /// Whether the connection may be used again, as far as can be seen from here.
+    #[inline]
+    fn fitness(&self, carrier: &mut Carrier<M>) -> Fitness {
+        if self.is_busy {
+            return Err(CloseReason::Tainted);
+        }
+        if thread::panicking() && self.shared.settings.on_panic == OnPanic::Close {
+            return Err(CloseReason::Panic);
+        }
+        let mut is_quiescent = false;
+        quietly("is_quiescent", || {
+            is_quiescent = self.shared.manager.is_quiescent(&mut carrier.connection);
+        });
+        if is_quiescent {
+            Ok(())
+        } else {
+            Err(CloseReason::Tainted)
+        }
+    }
+
+    #[inline(never)]
+    fn give_back(&self, carrier: Box<Carrier<M>>, fitness: Fitness) {
+        let now = self.shared.clock.coarse();
+        let (slot, number) = (carrier.slot, carrier.number);
+        let rogue = self.shared.step(now, |core, actions| {
+            core.kernel
+                .release(slot, number, carrier, fitness, now, actions)
+        });
+        if let Err(carrier) = rogue {
+            self.tell_race(carrier);
+        }
+    }
+
+    #[cold]
+    fn tell_race(&self, carrier: Box<Carrier<M>>) {
+        let connection = ConnectionId(carrier.number);
+        let pool = &self.shared.settings.name;
+        tracing::error!(%pool, %connection, "a connection came back that was not out");
+        self.shared.tell(&Event::Race { connection });
+        quietly("dropping a connection", || drop(carrier));
+    }
+}
+
+impl<M: Manager> Drop for Object<M> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(mut carrier) = self.carrier.take() else {
+            return;
+        };
+        let fitness = self.fitness(&mut carrier);
+        if fitness.is_ok() {
+            let (slot, number) = (carrier.slot, carrier.number);
+            let parked = self.shared.lock().kernel.try_park(slot, number, carrier);
+            match parked {
+                Ok(()) => return,
+                Err(back) => carrier = back,
+            }
+        }
+        self.give_back(carrier, fitness);
+    }
+}
+
+impl<M: Manager> Deref for Object<M> {
+    type Target = M::Connection;
+
+    #[inline]
+    fn deref(&self) -> &M::Connection {
+        &self.carrier().connection
+    }
+}
+
+impl<M: Manager> DerefMut for Object<M> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut M::Connection {
+        &mut self.carrier.as_deref_mut().expect(THERE).connection
+    }
+}
+
+impl<M: Manager> fmt::Debug for Object<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("pool", &self.shared.settings.name)
+            .field(
+                "connection",
+                &self.carrier.as_ref().map(|carrier| carrier.number),
+            )
+            .finish_non_exhaustive()
+    }
+}
