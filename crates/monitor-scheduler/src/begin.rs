@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use monitor_operation::{Operation, Operations};
+use monitor_operation::{BeginError, Operation};
 
 use crate::{
     kernel::{Confirmed, Core, Start, Tick},
@@ -11,7 +11,7 @@ use crate::{
 
 /// A run that goes on from here.
 pub(crate) struct Begun<K, H> {
-    pub(crate) start: Start<K, H>,
+    pub(crate) start: Start<H>,
     pub(crate) operation: Operation<K>,
     pub(crate) confirmed: Confirmed,
 }
@@ -26,34 +26,33 @@ pub(crate) struct Begun<K, H> {
 /// INV-SCHEDULER-6: after a pause, cancel or update has returned, no run of before may commit.
 pub(crate) fn begin<K, H>(
     core: &Mutex<Core<K, H>>,
-    operations: &Operations<K>,
-    starts: Vec<Start<K, H>>,
+    starts: Vec<Start<H>>,
+    open: impl Fn(&Start<H>) -> Result<Operation<K>, BeginError>,
     now: impl Fn() -> Tick,
 ) -> Vec<Begun<K, H>>
 where
-    K: Clone + Eq + Hash,
+    K: Eq + Hash,
     H: Clone,
 {
-    let open: Vec<_> = starts
-        .into_iter()
-        .map(|start| (operations.begin(&start.key), start))
-        .collect();
+    let starts = starts.into_iter().map(|start| (open(&start), start));
+    let opened: Vec<_> = starts.collect();
     let confirmed: Vec<_> = {
         let mut core = lock(core);
         let now = now();
-        let mut confirm = |begun: &Result<Operation<K>, _>, start: &Start<K, H>| match begun {
+        let mut confirm = |opened: &Result<Operation<K>, _>, start: &Start<H>| match opened {
             Ok(operation) => core.confirm(start.run, operation.epoch(), now),
             Err(_) => {
                 core.refuse(start.run, now);
                 None
             }
         };
-        open.iter()
-            .map(|(begun, start)| confirm(begun, start))
+        opened
+            .iter()
+            .map(|(opened, start)| confirm(opened, start))
             .collect()
     };
     // What is not wanted any more ends here, under no lock.
-    let begun = open.into_iter().zip(confirmed);
+    let begun = opened.into_iter().zip(confirmed);
     begun
         .filter_map(|((operation, start), confirmed)| match operation {
             Ok(operation) => Some(Begun {

@@ -74,7 +74,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        self.place(key, spec, erase(handler), false)
+        self.place(key, spec, handler, false)
     }
 
     /// Like [`schedule`](Scheduler::schedule), but the key is paused afterwards, also if it was
@@ -96,18 +96,28 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        self.place(key, spec, erase(handler), true)
+        self.place(key, spec, handler, true)
     }
 
-    fn place(
+    fn place<H, F>(
         &self,
         key: K,
         spec: Spec,
-        handler: Handler<K>,
+        handler: H,
         paused: bool,
-    ) -> Result<Scheduled, ScheduleError> {
+    ) -> Result<Scheduled, ScheduleError>
+    where
+        H: Fn(Run<K>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Completion>> + Send + 'static,
+    {
         let shared = self.shared();
         let epoch = shared.operations.register(key.clone(), Epoch::default())?;
+        #[expect(clippy::expect_used, reason = "a registry never loses a key")]
+        let at_hand = shared.operations.key(&key).expect("registered just now");
+        let handler: Handler<K> = Arc::new(Calls {
+            key: at_hand,
+            handler,
+        });
         let key = Arc::new(key);
         let placed =
             shared.change(|core, now| core.schedule(&key, spec, handler, epoch, paused, now));
@@ -353,15 +363,6 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     fn shared(&self) -> &Shared<K> {
         &self.handle.shared
     }
-}
-
-fn erase<K, H, F>(handler: H) -> Handler<K>
-where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    H: Fn(Run<K>) -> F + Send + Sync + 'static,
-    F: Future<Output: Into<Completion>> + Send + 'static,
-{
-    Arc::new(Calls(handler))
 }
 
 impl<K> Drop for Handle<K> {

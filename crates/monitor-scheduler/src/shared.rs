@@ -21,7 +21,7 @@ use crate::{
     task::Launch,
 };
 
-/// A handler of whatever type.
+/// A handler of whatever type, with the key at hand for which it runs.
 pub(crate) type Handler<K> = Arc<dyn Launch<K>>;
 
 /// The kernel and what is around it.
@@ -111,9 +111,9 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 
     /// Begins runs. Those that are not wanted any more do not come back.
-    pub(crate) fn begin(&self, starts: Vec<Start<K, Handler<K>>>) -> Vec<Begun<K, Handler<K>>> {
+    pub(crate) fn begin(&self, starts: Vec<Start<Handler<K>>>) -> Vec<Begun<K, Handler<K>>> {
         let now = || Tick::floor(self.now());
-        begin(&self.core, &self.operations, starts, now)
+        begin(&self.core, starts, |start| start.handler.key().begin(), now)
     }
 
     pub(crate) fn now(&self) -> Duration {

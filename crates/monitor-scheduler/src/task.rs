@@ -2,6 +2,7 @@
 
 use std::{hash::Hash, sync::Arc};
 
+use monitor_operation::Key;
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
@@ -10,21 +11,33 @@ use crate::{
     shared::Shared,
 };
 
-/// A handler of whatever type.
-pub(crate) trait Launch<K: Clone + Eq + Hash>: Send + Sync {
+/// What runs a handler of whatever type.
+pub(crate) trait Launch<K>: Send + Sync {
+    /// The key for which it runs.
+    fn key(&self) -> &Key<K>;
+
     /// Spawns the task of one run.
-    fn launch(self: Arc<Self>, run: Run<K>, report: Report<K>, on: &Handle) -> AbortHandle;
+    fn launch(self: Arc<Self>, run: Run<K>, report: Report<K>, on: &Handle) -> AbortHandle
+    where
+        K: Clone + Eq + Hash;
 }
 
 /// A handler of this type.
-pub(crate) struct Calls<H>(pub(crate) H);
+pub(crate) struct Calls<K, H> {
+    pub(crate) key: Key<K>,
+    pub(crate) handler: H,
+}
 
-impl<K, H, F> Launch<K> for Calls<H>
+impl<K, H, F> Launch<K> for Calls<K, H>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     H: Fn(Run<K>) -> F + Send + Sync + 'static,
     F: Future<Output: Into<Completion>> + Send + 'static,
 {
+    fn key(&self) -> &Key<K> {
+        &self.key
+    }
+
     fn launch(self: Arc<Self>, run: Run<K>, report: Report<K>, on: &Handle) -> AbortHandle {
         on.spawn(work(report, self, run)).abort_handle()
     }
@@ -32,13 +45,13 @@ where
 
 /// What a run's task does. The report is made before the task is, so that it tells of the end of
 /// a task that was never polled as well; and it is dropped last.
-async fn work<K, H, F>(mut report: Report<K>, handler: Arc<Calls<H>>, run: Run<K>)
+async fn work<K, H, F>(mut report: Report<K>, calls: Arc<Calls<K, H>>, run: Run<K>)
 where
     K: Clone + Eq + Hash,
     H: Fn(Run<K>) -> F,
     F: Future<Output: Into<Completion>>,
 {
-    let completion = (handler.0)(run).await.into();
+    let completion = (calls.handler)(run).await.into();
     report.end = End::Returned(completion);
 }
 

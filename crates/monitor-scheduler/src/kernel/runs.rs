@@ -235,9 +235,11 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }
         let entry = &mut self.entries[index];
         let Some(run) = entry.take_run() else { return };
-        self.runs -= 1;
         match entry.life {
-            Life::Removed => return self.free(index),
+            Life::Removed => {
+                self.over(run);
+                return self.free(index);
+            }
             Life::Paused => {}
             Life::Active => {
                 let again = entry.marks.take(AGAIN);
@@ -251,6 +253,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
                 }
             }
         }
+        self.over(run);
         self.check(index);
     }
 

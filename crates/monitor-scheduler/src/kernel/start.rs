@@ -1,6 +1,6 @@
 //! From a due time to a run: a permit, a place in the queue, or a report.
 
-use std::{hash::Hash, sync::Arc};
+use std::hash::Hash;
 
 use monitor_operation::Epoch;
 
@@ -137,7 +137,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let failing = entry.failures() > 0;
         let queued = matches!(entry.doing, Doing::Queue(_));
         entry.losses = 0;
-        entry.doing = Doing::Run(Box::new(Running {
+        let run = Running {
             serial,
             due,
             trigger,
@@ -151,12 +151,18 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             judged: false,
             handler_ended: false,
             claim_ended: false,
-        }));
+        };
+        entry.doing = Doing::Run(match self.spare.pop() {
+            Some(mut spare) => {
+                *spare = run;
+                spare
+            }
+            None => Box::new(run),
+        });
         self.runs += 1;
         self.urgent = true;
         self.effects.push(Effect::Start(Start {
             run: RunId { index, serial },
-            key: Arc::clone(&entry.key),
             handler: entry.handler.clone(),
             due: told,
             trigger,
@@ -234,20 +240,32 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if entry.stage() != Some(Stage::Starting) {
             return;
         }
-        let Some(run) = entry.take_run() else { return };
-        self.runs -= 1;
+        let Some(mut run) = entry.take_run() else {
+            return;
+        };
         let Running {
             due,
             queued,
             in_backoff,
-            permit,
+            ref mut permit,
             ..
         } = *run;
-        if let Some(permit) = permit {
+        if let Some(permit) = permit.take() {
             self.permits.give_back(permit);
         }
+        self.over(run);
         self.miss(index, due, 1, reason);
         self.miss_before(index, queued, in_backoff, reason);
+    }
+
+    /// A run is over, or was taken back.
+    pub(super) fn over(&mut self, run: Box<Running>) {
+        /// As many as may begin under one lock.
+        const SPARE: usize = 512;
+        self.runs -= 1;
+        if self.spare.len() < SPARE {
+            self.spare.push(run);
+        }
     }
 
     /// Reports the slots that passed while a run waited in the queue or for its driver. One that

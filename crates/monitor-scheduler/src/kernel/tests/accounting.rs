@@ -99,9 +99,9 @@ impl World {
                 paused,
             } => {
                 let spec = build(interval_ms, ratio, Duration::from_millis(interval_ms));
-                let _ = self
-                    .core
-                    .schedule(&Arc::new(key), spec, (), Epoch::default(), paused, now);
+                let _ =
+                    self.core
+                        .schedule(&Arc::new(key), spec, key, Epoch::default(), paused, now);
             }
             Op::Cancel(key) => drop(self.core.remove(&key, now)),
             Op::Pause(key) => drop(self.core.pause(&key, now)),

@@ -20,7 +20,7 @@ use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync:
 
 /// What the shell shares, without its clock: the steps are at fixed times.
 struct Model {
-    core: Mutex<Core<u8, ()>>,
+    core: Mutex<Core<u8, u8>>,
     operations: Operations<u8>,
     /// Handlers of key 0 that are running.
     inside: AtomicUsize,
@@ -39,7 +39,7 @@ impl Model {
             let placed = core.schedule(
                 &StdArc::new(key),
                 spec(),
-                (),
+                key,
                 Epoch::default(),
                 false,
                 Tick(0),
@@ -53,7 +53,7 @@ impl Model {
         })
     }
 
-    fn core<R>(&self, step: impl FnOnce(&mut Core<u8, ()>) -> R) -> R {
+    fn core<R>(&self, step: impl FnOnce(&mut Core<u8, u8>) -> R) -> R {
         step(&mut lock(&self.core))
     }
 
@@ -67,7 +67,12 @@ impl Model {
             Effect::Start(start) => Some(start),
             _ => None,
         });
-        let begun = begin(&self.core, &self.operations, starts.collect(), || Tick(now));
+        let begun = begin(
+            &self.core,
+            starts.collect(),
+            |start| self.operations.begin(&start.handler),
+            || Tick(now),
+        );
         let begun = begun
             .into_iter()
             .map(|begun| (begun.start.run, begun.operation));
@@ -191,7 +196,7 @@ fn loom_inv_scheduler_2_cancel_schedule_finish() {
                 drop(model.operations.fence(&0, Cause::Stopped));
                 let key = StdArc::new(0);
                 let placed = model
-                    .core(|core| core.schedule(&key, spec(), (), Epoch::new(1), false, Tick(1)));
+                    .core(|core| core.schedule(&key, spec(), 0, Epoch::new(1), false, Tick(1)));
                 assert_eq!(placed, Ok(true));
                 assert_ne!(
                     model.core(|core| core.trigger(&0, Tick(1))),
@@ -251,7 +256,7 @@ fn loom_inv_scheduler_4_5_permits() {
     });
 }
 
-impl Core<u8, ()> {
+impl Core<u8, u8> {
     /// What its timer does to a run when its grace is over.
     fn overdue(&mut self, run: RunId, now: Tick) {
         self.clock(now);

@@ -16,7 +16,7 @@ pub(super) const SECOND: u64 = 1000;
 pub(super) const MINUTE: u64 = 60_000;
 
 pub(super) struct World {
-    pub(super) core: Core<u8, ()>,
+    pub(super) core: Core<u8, u8>,
     pub(super) now: Tick,
     /// Runs that the kernel wants and nobody has confirmed yet.
     pub(super) starting: Vec<RunId>,
@@ -90,7 +90,7 @@ impl World {
     pub(super) fn schedule(&mut self, key: u8, spec: Spec) -> bool {
         let placed =
             self.core
-                .schedule(&Arc::new(key), spec, (), Epoch::default(), false, self.now);
+                .schedule(&Arc::new(key), spec, key, Epoch::default(), false, self.now);
         self.after();
         placed.unwrap()
     }
@@ -129,8 +129,8 @@ impl World {
             let effects = self.core.take_effects();
             for effect in effects {
                 match effect {
-                    Effect::Start(Start { run, key, .. }) => {
-                        self.keys.insert(run, *key);
+                    Effect::Start(Start { run, handler, .. }) => {
+                        self.keys.insert(run, handler);
                         self.starting.push(run);
                     }
                     Effect::Missed(missed) => self.missed.push(missed),
