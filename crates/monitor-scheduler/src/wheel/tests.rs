@@ -40,7 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// PRB-2: exactly the timers that are due fire, in the order of their ticks; and the time
+    /// Exactly the timers that are due fire, in the order of their ticks; and the time
     /// until which a driver may sleep is never after the first timer.
     #[test]
     fn fires_what_a_sorted_map_would(ops in prop::collection::vec(op(), 1..200)) {

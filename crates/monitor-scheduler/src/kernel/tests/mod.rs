@@ -3,11 +3,17 @@
 #[cfg(not(monitor_loom))]
 mod accounting;
 #[cfg(not(monitor_loom))]
+mod classes;
+#[cfg(not(monitor_loom))]
 mod coverage;
 #[cfg(not(monitor_loom))]
 mod grid;
 #[cfg(monitor_loom)]
 mod loom;
+#[cfg(not(monitor_loom))]
+mod pace;
+#[cfg(not(monitor_loom))]
+mod presets;
 #[cfg(not(monitor_loom))]
 mod rules;
 #[cfg(not(monitor_loom))]
@@ -48,6 +54,7 @@ impl<K: Clone + Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Lets all that is due by `now` happen.
+    #[cfg(not(monitor_loom))]
     fn advance_all(&mut self, now: Tick) {
         self.advance(now);
         while self.next().is_some_and(|next| next <= now) {
