@@ -328,18 +328,18 @@ fn loom_inv_scheduler_4_5_the_tree_of_permits() {
     });
 }
 
-/// A driver that goes to sleep while a key is triggered: whoever changes something for it calls it,
-/// and exactly one of two who do.
+/// A driver that goes to sleep until the next millisecond while a key is triggered: whoever changes
+/// something for it calls it, and exactly one of two who do.
 ///
 /// Breaks when the driver's sleep is noted in a step of its own, before it looks: in `sleeps`
-/// below, move the call of `driver_sleeps` before that of `advance`, with the lock let go between.
-/// And when a call is made only for timers: in `calls_driver`, leave out the case of `urgent`.
+/// below, note it before the look, and let the lock go between.
+/// And when a start can wait for the timer: in `calls_driver`, leave out the case of `urgent`.
 #[test]
 fn loom_inv_scheduler_8_a_sleeping_driver_is_called() {
     /// One look of the driver: what there is to do, or sleep.
     fn sleeps(model: &Model) -> bool {
         model.core(|core| {
-            core.advance(Tick(1));
+            core.advance(Tick(99));
             let idle = core.take_effects().is_empty();
             if idle {
                 core.driver_sleeps();
@@ -359,8 +359,8 @@ fn loom_inv_scheduler_8_a_sleeping_driver_is_called() {
                 for step in [0, 1] {
                     let called = model.core(|core| {
                         match step {
-                            0 => drop(core.trigger(&0, Tick(1))),
-                            _ => core.set_limit(2, Tick(1)),
+                            0 => drop(core.trigger(&0, Tick(99))),
+                            _ => core.set_limit(2, Tick(99)),
                         }
                         core.calls_driver()
                     });

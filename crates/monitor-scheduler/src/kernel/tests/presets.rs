@@ -251,6 +251,16 @@ fn a_key_is_found_without_a_search() {
     }
 }
 
+/// What a key takes besides its id and its handler: 72 bytes of schedule, 72 of history. With the
+/// timer (see the wheel) and the index that is what the README says.
+#[test]
+fn a_key_is_small() {
+    use super::super::entry::{Entry, Past};
+    let (id, handler) = (8, 16);
+    assert_eq!(size_of::<Past>(), 72);
+    assert_eq!(size_of::<Entry<u8, [usize; 2]>>(), id + handler + 72 + 72);
+}
+
 /// PRB-28: failures are counted past any number that matters, and the wait stays what it is.
 #[test]
 fn a_hundred_thousand_failures_are_counted() {
