@@ -45,6 +45,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     core.define(Definition {
         monitor,
         probe: Arc::new(Disk),
+        pool: None,
         settings,
     })
     .await?;

@@ -28,6 +28,9 @@ pub(crate) const FOLDER: &str = "crates/monitor-bench";
 pub(crate) struct Wanted {
     /// Only this group
     group: Option<String>,
+    /// Only workloads with this in their name
+    #[arg(requires = "group", conflicts_with = "markdown")]
+    workload: Option<String>,
     /// Compare with the targets; a target that is missed is a failure
     #[arg(long)]
     check: bool,
@@ -47,13 +50,16 @@ pub(crate) struct Wanted {
 pub(crate) fn run(workspace: &Workspace, wanted: &Wanted) -> Result<bool> {
     let rows = match &wanted.from {
         Some(path) => rows::read(path)?,
-        None => match measure(workspace, wanted.group.as_deref())? {
+        None => match measure(workspace, wanted)? {
             Some(printed) => rows::parse(&printed)?,
             None => return Ok(false),
         },
     };
     print!("{}", tables::plain(&rows));
-    let verdicts = targets::judge(&rows);
+    let mut verdicts = targets::judge(&rows);
+    if wanted.workload.is_some() {
+        verdicts.retain(|verdict| rows.iter().any(|row| row.workload == verdict.workload));
+    }
     if wanted.check {
         print!("{}", tables::verdicts(&verdicts));
     }
@@ -72,14 +78,15 @@ pub(crate) fn run(workspace: &Workspace, wanted: &Wanted) -> Result<bool> {
 }
 
 /// What the program prints, or nothing when it could not be built or run.
-fn measure(workspace: &Workspace, group: Option<&str>) -> Result<Option<String>> {
+fn measure(workspace: &Workspace, wanted: &Wanted) -> Result<Option<String>> {
     let manifest = Path::new(FOLDER).join("Cargo.toml");
     let manifest = manifest.to_string_lossy();
     let arguments = ["--manifest-path", &manifest, "--locked", "--release"];
     let mut build = cargo(workspace, &["build"]);
     build.args(arguments);
     let mut measure = cargo(workspace, &["run", "--quiet"]);
-    measure.args(arguments).arg("--").args(group);
+    measure.args(arguments).arg("--");
+    measure.args(&wanted.group).args(&wanted.workload);
     for command in [&mut build, &mut measure] {
         // Another lock file, other features: a folder of its own keeps both builds.
         command.env("CARGO_TARGET_DIR", workspace.target().join("bench"));

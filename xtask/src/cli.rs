@@ -81,6 +81,7 @@ own. All groups take about four minutes, once everything is built.
 Examples:
   cargo xtask bench
   cargo xtask bench breaker --json target/breaker.json
+  cargo xtask bench pool uncontended
   cargo xtask bench --check --markdown docs/benchmarks.md
   cargo xtask bench --from target/breaker.json --check    rows that were measured before")]
     Bench(bench::Wanted),
@@ -119,11 +120,16 @@ Examples:
         #[arg(long)]
         install: bool,
     },
-    /// Kill the daemon at random instants under load, many times
+    /// Kill the daemon under load, many times; then chaos for the connection pool
+    #[command(after_help = "\
+Environment: MONITOR_KILL_SEED and MONITOR_CHAOS_SEED repeat the choices of a run that has failed.")]
     Soak {
-        /// How many times
+        /// How many times the daemon is killed
         #[arg(long, default_value = "100")]
         rounds: NonZeroU32,
+        /// How long each chaos lasts
+        #[arg(long, default_value = "30")]
+        seconds: u64,
     },
     /// Take the pictures of the status page in docs/images
     Page {
@@ -191,7 +197,7 @@ impl Cli {
             Verb::Services { check: true, .. } => Ok(crate::tools::report()),
             Verb::Services { install: true, .. } => crate::tools::ensure(true).map(|_| true),
             Verb::Services { .. } => services::run(),
-            Verb::Soak { rounds } => live(soak::steps(workspace, rounds)),
+            Verb::Soak { rounds, seconds } => live(soak::steps(workspace, rounds, seconds)),
             Verb::Page { after } => live(page::steps(workspace, Duration::from_secs(after))),
         }
     }

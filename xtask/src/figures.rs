@@ -17,7 +17,8 @@ pub(crate) fn steps(workspace: &Workspace, check: bool) -> Vec<Step<'_>> {
         let mut command = cargo(workspace, &[verb, "--quiet", "--manifest-path"]);
         command
             .arg(format!("{FOLDER}/Cargo.toml"))
-            .args(["--locked", "--no-default-features", "--bin", "figures"])
+            .args(["--locked", "--release"])
+            .args(["--no-default-features", "--bin", "figures"])
             .env("CARGO_TARGET_DIR", workspace.target().join("bench"));
         command
     };

@@ -1,29 +1,35 @@
-//! `soak`: the crash test of the daemon, for longer than `test` runs it.
+//! `soak`: crashes and chaos, for longer than `test` runs them.
 
 use std::num::NonZeroU32;
+use std::process::Command;
 
 use crate::run::cargo;
 use crate::steps::Step;
 use crate::workspace::Workspace;
 
-/// One step: `rounds` times killed under load, restarted and compared.
-pub(crate) fn steps(workspace: &Workspace, rounds: NonZeroU32) -> Vec<Step<'_>> {
-    let mut command = cargo(
-        workspace,
-        &[
-            "test",
-            "--release",
-            "--package",
-            "monitord",
-            "--test",
-            "crash",
-            "--",
-        ],
-    );
-    command.args(["--nocapture", "--test-threads=1"]);
-    command.env("MONITOR_KILL_ROUNDS", rounds.to_string());
-    vec![Step::command(
-        format!("crash test, {rounds} rounds"),
-        command,
-    )]
+/// The daemon `rounds` times killed under load, restarted and compared; then 64 callers of a pool
+/// against servers behind a bad network, for `seconds` each.
+pub(crate) fn steps(workspace: &Workspace, rounds: NonZeroU32, seconds: u64) -> Vec<Step<'_>> {
+    let mut crashes = tests(workspace, "monitord", &["crash"]);
+    crashes.env("MONITOR_KILL_ROUNDS", rounds.to_string());
+    let mut chaos = tests(workspace, "monitor-pool", &["real_chaos", "real_line"]);
+    chaos
+        .env("MONITOR_CHAOS_TASKS", "64")
+        .env("MONITOR_CHAOS_SECONDS", seconds.to_string())
+        .env("MONITOR_LINE_FRAMES", "10000");
+    vec![
+        Step::command(format!("crash test, {rounds} rounds"), crashes),
+        Step::command(format!("pool under chaos, 64 x {seconds} s"), chaos),
+    ]
+}
+
+/// The optimised tests of some files of a package, one after the other, with all they print.
+fn tests(workspace: &Workspace, package: &str, files: &[&str]) -> Command {
+    let mut command = cargo(workspace, &["test", "--release", "--all-features"]);
+    command.args(["--package", package]);
+    for file in files {
+        command.args(["--test", file]);
+    }
+    command.args(["--", "--nocapture", "--test-threads=1"]);
+    command
 }

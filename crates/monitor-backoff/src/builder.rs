@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::{
     BackoffError, Base, Cap, ExponentOrigin, Floor, Jitter, JitterKind, Policy, Schedule, Steps,
-    nanos::nanos,
+    nanos::{min, nanos},
 };
 
 /// The growth factors a policy accepts. Below, rounding would hide the growth.
@@ -81,7 +81,7 @@ impl Builder {
         Builder {
             schedule: policy.schedule,
             origin: policy.origin,
-            exponent_cap: policy.exponent_cap,
+            exponent_cap: policy.exponent_cap(),
             min_delay: policy.min_delay(),
             floor: policy.floor,
             cap: policy.cap(),
@@ -158,15 +158,18 @@ impl Builder {
             cap: nanos(self.cap.duration()),
             cap_yields_to_interval: matches!(self.cap, Cap::IntervalOr(_)),
             origin: self.origin,
-            exponent_cap: self.exponent_cap,
+            exponent_cap: match self.exponent_cap {
+                Some(limit) => limit,
+                None => u32::MAX,
+            },
             settled_from: u64::MAX,
             settled: (0, 0),
         };
-        let ignores_interval = self.schedule.ignores_interval()
-            && matches!(self.floor, Floor::Absolute)
-            && matches!(self.cap, Cap::Fixed(_));
-        if ignores_interval {
-            settle(&mut policy);
+        let ignores_interval =
+            matches!(self.floor, Floor::Absolute) && matches!(self.cap, Cap::Fixed(_));
+        if ignores_interval && let Some(failures) = settles_from(&policy) {
+            policy.settled_from = failures as u64;
+            policy.settled = policy.window_at(failures, 0);
         }
         Ok(policy)
     }
@@ -201,22 +204,19 @@ impl Builder {
     }
 }
 
-/// Works out from how many failures on the policy's window stays what it is.
-///
-/// Waits never fall, so it is settled where it is what it is after the most failures there can be.
-/// A table is within [`Steps::MAX`]; growth that takes longer than this is worked out every time.
-const fn settle(policy: &mut Policy) {
-    const LONGEST_SEARCH: u32 = 64;
-    let last = policy.window_at(u32::MAX, 0);
-    let mut failures = 1;
-    while failures <= LONGEST_SEARCH {
-        let window = policy.window_at(failures, 0);
-        if window.0 == last.0 && window.1 == last.1 {
-            policy.settled_from = failures as u64;
-            policy.settled = last;
-            return;
-        }
-        failures += 1;
+/// Returns from how many failures on the policy's window stays what it is, if that is known.
+const fn settles_from(policy: &Policy) -> Option<u32> {
+    match policy.schedule {
+        Schedule::Fixed(_) => Some(1),
+        // A table that is valid is short.
+        Schedule::Steps(steps) => Some(steps.given() as u32),
+        _ => match policy.schedule.reaches(policy.cap) {
+            Some(exponent) => {
+                let exponent = min(exponent as u64, policy.exponent_cap as u64) as u32;
+                Some(exponent.saturating_add(1))
+            }
+            None => None,
+        },
     }
 }
 

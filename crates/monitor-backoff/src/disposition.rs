@@ -54,6 +54,7 @@ impl Class {
     }
 
     /// Returns the place of the class in tables.
+    #[cfg(feature = "std")]
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

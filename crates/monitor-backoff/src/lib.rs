@@ -8,9 +8,13 @@ mod budget;
 mod builder;
 #[cfg(feature = "std")]
 mod clock;
+#[cfg(feature = "serde")]
+pub mod config;
 mod delays;
 mod disposition;
 mod error;
+#[cfg(feature = "tokio")]
+mod hedge;
 mod jitter;
 mod nanos;
 mod policy;
@@ -22,6 +26,8 @@ mod steps;
 mod streak;
 #[cfg(feature = "std")]
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod verdict;
 
 pub use crate::{
@@ -46,3 +52,6 @@ pub use crate::{
         RetryConfigError, RetryError, RetryEvent, RetryStats, Stop,
     },
 };
+
+#[cfg(feature = "tokio")]
+pub use crate::hedge::{Hedge, HedgeBuilder};

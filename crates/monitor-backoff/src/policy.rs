@@ -55,7 +55,8 @@ pub struct Policy {
     pub(crate) cap: u64,
     pub(crate) cap_yields_to_interval: bool,
     pub(crate) origin: ExponentOrigin,
-    pub(crate) exponent_cap: Option<u32>,
+    /// `u32::MAX` where there is none, which no exponent exceeds.
+    pub(crate) exponent_cap: u32,
     /// From this many failures on the window is always `settled`, worked out once. Above every
     /// number of failures where that is not known without the interval.
     pub(crate) settled_from: u64,
@@ -184,7 +185,10 @@ impl Policy {
     /// Returns the largest exponent, if there is a limit.
     #[must_use]
     pub const fn exponent_cap(&self) -> Option<u32> {
-        self.exponent_cap
+        match self.exponent_cap {
+            u32::MAX => None,
+            limit => Some(limit),
+        }
     }
 
     /// Returns the shortest wait after a failure.
@@ -267,9 +271,11 @@ impl Policy {
             0
         };
         let cap = max(max(self.cap, yields), floor);
-        let exponent = match self.exponent_cap {
-            Some(limit) => min(self.origin.exponent(failures) as u64, limit as u64) as u32,
-            None => self.origin.exponent(failures),
+        let exponent = self.origin.exponent(failures);
+        let exponent = if exponent < self.exponent_cap {
+            exponent
+        } else {
+            self.exponent_cap
         };
         let wait = self.schedule.wait(failures, exponent, interval);
         Wait {
@@ -322,6 +328,7 @@ fn uniform(span: u64, random: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Base;
 
     #[test]
     fn uniform_reaches_both_ends_and_nothing_else() {
@@ -329,5 +336,36 @@ mod tests {
         assert_eq!(uniform(9, u64::MAX), 9);
         assert_eq!(uniform(u64::MAX, u64::MAX), u64::MAX);
         assert_eq!(uniform(0, u64::MAX), 0);
+    }
+
+    /// What was worked out once is what would be worked out every time.
+    #[test]
+    fn a_settled_window_is_the_window() {
+        let (second, base) = (
+            Duration::from_secs(1),
+            Base::Fixed(Duration::from_millis(7)),
+        );
+        let growing = |factor| Schedule::Exponential { base, factor };
+        let mut schedules = [1.02, 1.5, 2.0, 3.0, 4.0, 64.0, 100.0]
+            .map(growing)
+            .to_vec();
+        schedules.push(Schedule::Decorrelated { base, factor: 3.0 });
+        schedules.push(Schedule::Linear { base, step: second });
+        schedules.push(Schedule::Fixed(second));
+        schedules.push(Schedule::Steps([1, 2, 30].map(Duration::from_secs).into()));
+        for schedule in schedules {
+            for origin in [ExponentOrigin::Failures, ExponentOrigin::FailuresMinusOne] {
+                for (limit, jitter) in [(None, Jitter::FULL), (Some(3), Jitter::symmetric(0.3))] {
+                    let builder = Policy::exponential(second, Duration::from_secs(11));
+                    let builder = builder.schedule(schedule).exponent_origin(origin);
+                    let policy = builder.exponent_cap(limit).jitter(jitter).build();
+                    let policy = policy.expect("valid");
+                    for failures in 0..300 {
+                        let at = policy.window_at(failures, 5);
+                        assert_eq!(policy.window(failures, 5), at, "{policy:?} {failures}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -56,9 +56,9 @@ pub enum Base {
 pub enum ExponentOrigin {
     /// The exponent is the number of failures: the first wait has already grown once.
     #[default]
-    Failures,
+    Failures = 0,
     /// The exponent is one less: the first wait is the base itself.
-    FailuresMinusOne,
+    FailuresMinusOne = 1,
 }
 
 impl Base {
@@ -76,10 +76,7 @@ impl ExponentOrigin {
     /// Returns the exponent that belongs to the given number of failures, which is at least 1.
     #[inline]
     pub(crate) const fn exponent(self, failures: u32) -> u32 {
-        match self {
-            ExponentOrigin::Failures => failures,
-            ExponentOrigin::FailuresMinusOne => failures.saturating_sub(1),
-        }
+        failures.saturating_sub(self as u32)
     }
 }
 
@@ -101,33 +98,61 @@ impl Schedule {
         }
     }
 
-    /// Returns whether the wait is the same for every interval.
-    pub(crate) const fn ignores_interval(&self) -> bool {
+    /// Returns an exponent from which on the wait is at least `cap`, which is at least the base;
+    /// `None` where that depends on the interval, or is so far off that it is not worth knowing.
+    pub(crate) const fn reaches(&self, cap: u64) -> Option<u32> {
+        const FAR: u32 = 64;
         match *self {
-            Schedule::Steps(_) | Schedule::Fixed(_) => true,
-            Schedule::Linear { base, .. }
-            | Schedule::Exponential { base, .. }
-            | Schedule::Decorrelated { base, .. } => matches!(base, Base::Fixed(_)),
+            Schedule::Exponential {
+                base: Base::Fixed(base),
+                factor,
+            }
+            | Schedule::Decorrelated {
+                base: Base::Fixed(base),
+                factor,
+            } => {
+                let base = nanos(base);
+                let mut exponent = match doublings(factor) {
+                    // One of the two has at least the bits of the cap.
+                    Some(each) => base.leading_zeros().abs_diff(cap.leading_zeros()) / each,
+                    None => 0,
+                };
+                while grow(base, factor, exponent) < cap {
+                    exponent += 1;
+                    if exponent > FAR {
+                        return None;
+                    }
+                }
+                Some(exponent)
+            }
+            _ => None,
         }
+    }
+}
+
+/// Returns the logarithm of a factor that is a power of two, 1 to 6 as factors are 1.01 to 100.
+#[inline]
+const fn doublings(factor: f64) -> Option<u32> {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = factor.to_bits();
+    if bits & MANTISSA == 0 {
+        Some((((bits >> 52) & 0x7ff) as u32).saturating_sub(1023))
+    } else {
+        None
     }
 }
 
 /// `base * factor ^ exponent`, rounded to the nearest nanosecond and saturating.
 #[inline]
 pub(crate) const fn grow(base: u64, factor: f64, exponent: u32) -> u64 {
-    const MANTISSA: u64 = (1 << 52) - 1;
-    let bits = factor.to_bits();
-    if bits & MANTISSA != 0 {
+    let Some(doublings) = doublings(factor) else {
         if exponent == 0 {
             // Exact, where a float has too few digits for the base.
             return base;
         }
         return scale(base, power(factor, exponent));
-    }
-    // A power of two: the factor is 1.01 to 100, so its logarithm is 1 to 6.
-    let shift = (((bits >> 52) & 0x7ff) as u32)
-        .saturating_sub(1023)
-        .saturating_mul(exponent);
+    };
+    let shift = doublings.saturating_mul(exponent);
     if shift < 64 && shift <= base.leading_zeros() {
         base << shift
     } else if base == 0 {
@@ -203,5 +228,21 @@ mod tests {
         assert_eq!(grow(1_000_000_000, 1.5, 3), 3_375_000_000);
         assert_eq!(grow(10, 1.16, 1), 12);
         assert_eq!(grow((1 << 60) + 1, 1.5, 0), (1 << 60) + 1);
+    }
+
+    #[test]
+    fn the_exponent_that_reaches_the_cap_is_found() {
+        let reaches = |base, factor, cap| {
+            let base = Base::Fixed(Duration::from_nanos(base));
+            Schedule::Exponential { base, factor }.reaches(cap)
+        };
+        assert_eq!(reaches(100, 2.0, 100), Some(0));
+        assert_eq!(reaches(100, 2.0, 101), Some(1));
+        assert_eq!(reaches(100, 2.0, 10_000), Some(7));
+        assert_eq!(reaches(100, 2.0, 12_800), Some(7));
+        assert_eq!(reaches(100, 2.0, 12_801), Some(8));
+        assert_eq!(reaches(1, 64.0, u64::MAX - 1), Some(11));
+        assert_eq!(reaches(100, 1.5, 10_000), Some(12));
+        assert_eq!(reaches(1, 1.01, u64::MAX), None, "far off");
     }
 }

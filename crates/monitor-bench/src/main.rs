@@ -1,13 +1,13 @@
 //! Measures our crates, their peers and some floors; prints one JSON object for each row.
 //!
-//! `monitor-bench [GROUP]`. Progress goes to standard error, a line at a time.
+//! `monitor-bench [GROUP [WORKLOAD [SUBJECT]]]`: only workloads and subjects with this in their
+//! names. Progress goes to standard error, a line at a time.
 
 #![allow(clippy::disallowed_methods, reason = "measuring needs the real clock")]
 
 mod allocations;
 mod backoff;
 mod breaker;
-mod clock;
 mod noise;
 mod operation;
 mod plan;
@@ -31,7 +31,8 @@ const GROUPS: [(&str, Group); 4] = [
 ];
 
 fn main() -> ExitCode {
-    let wanted = env::args().nth(1);
+    let mut arguments = env::args().skip(1);
+    let wanted = arguments.next();
     let names = GROUPS.map(|(name, _)| name);
     if let Some(wanted) = &wanted
         && !names.contains(&wanted.as_str())
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
             group(plan.group(name));
         }
     }
-    plan.run();
-    ExitCode::SUCCESS
+    let [workload, subject] = [arguments.next(), arguments.next()].map(Option::unwrap_or_default);
+    if plan.run(&workload, &subject) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: no workload has {workload:?} in its name");
+    ExitCode::from(2)
 }

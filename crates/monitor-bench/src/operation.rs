@@ -157,7 +157,9 @@ fn seed(subjects: &mut Subjects, open: u64, threads: usize) {
                         }
                     })
                 };
-                let current = lock(&table).get(&id).is_some_and(|(_, cancelled)| !cancelled);
+                let current = lock(&table)
+                    .get(&id)
+                    .is_some_and(|(_, cancelled)| !cancelled);
                 assert!(black_box(current));
                 timeout.abort();
                 lock(&table).remove(&id);
@@ -197,7 +199,11 @@ fn woken(listeners: Vec<Listener>) {
 }
 
 /// Measures `stop` alone; what it is done to is prepared before and looked at after it.
-fn sample<T>(mut prepare: impl FnMut() -> T, mut stop: impl FnMut(&T), mut end: impl FnMut(T)) -> Sample {
+fn sample<T>(
+    mut prepare: impl FnMut() -> T,
+    mut stop: impl FnMut(&T),
+    mut end: impl FnMut(T),
+) -> Sample {
     let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..STOPS {
         let prepared = prepare();
@@ -223,7 +229,9 @@ impl StopOurs {
     fn new(open: u64) -> Self {
         let operations = Operations::with_seed(1);
         let _others = others(&operations, open);
-        operations.register(KEYS, Epoch::new(1)).expect("room above");
+        operations
+            .register(KEYS, Epoch::new(1))
+            .expect("room above");
         let key = operations.key(&KEYS).expect("registered just now");
         Self { key, _others }
     }
@@ -251,7 +259,11 @@ impl StopOurs {
 
 impl Subject for StopOurs {
     fn sample(&mut self) -> Sample {
-        sample(|| self.prepare(), |_| self.stop(), |(_, listeners)| woken(listeners))
+        sample(
+            || self.prepare(),
+            |_| self.stop(),
+            |(_, listeners)| woken(listeners),
+        )
     }
 
     fn observe(&mut self) -> Vec<(&'static str, f64)> {
@@ -295,7 +307,11 @@ impl StopTokens {
 
 impl Subject for StopTokens {
     fn sample(&mut self) -> Sample {
-        sample(Self::prepare, |(parent, _)| parent.cancel(), |(_, listeners)| woken(listeners))
+        sample(
+            Self::prepare,
+            |(parent, _)| parent.cancel(),
+            |(_, listeners)| woken(listeners),
+        )
     }
 
     fn observe(&mut self) -> Vec<(&'static str, f64)> {

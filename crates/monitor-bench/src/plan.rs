@@ -76,8 +76,11 @@ impl Plan {
         });
     }
 
-    /// Measures, and prints a row of JSON for each subject of each workload.
-    pub(crate) fn run(self) {
+    /// Measures, and prints a row of JSON for each subject of each workload; only those with these
+    /// words in their names. `false` when there is no such workload.
+    pub(crate) fn run(mut self, workload: &str, subject: &str) -> bool {
+        self.workloads
+            .retain(|wanted| wanted.name.contains(workload));
         let total = self.workloads.len();
         for (index, workload) in self.workloads.into_iter().enumerate() {
             let title = format!("{}: {}", workload.group, workload.name);
@@ -88,8 +91,10 @@ impl Plan {
             progress(0);
             let mut subjects = Subjects::default();
             (workload.fill)(&mut subjects);
+            subjects.entries.retain(|(name, _)| name.contains(subject));
             subjects.measure(workload.group, &workload.name, progress);
         }
+        total > 0
     }
 }
 

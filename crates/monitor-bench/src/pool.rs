@@ -5,6 +5,7 @@
 
 mod contention;
 mod histogram;
+mod ours;
 mod peers;
 mod plain;
 mod starvation;
@@ -16,6 +17,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
@@ -65,6 +67,7 @@ trait Visit {
 
 /// All pools, in the order of their rows.
 fn each(visit: &mut impl Visit) {
+    visit.pool::<ours::Ours>();
     visit.pool::<peers::DeadpoolManaged>();
     visit.pool::<peers::DeadpoolUnmanaged>();
     visit.pool::<peers::Bb8>();
@@ -74,18 +77,28 @@ fn each(visit: &mut impl Visit) {
     visit.pool::<plain::SemaphoreAndMutex>();
 }
 
+/// Then no cache line travels: what is left is the work of the pool itself, on a busy machine too.
+const ON_ONE_CPU: &str = ", both workers on one CPU";
+
 pub(crate) fn plan(plan: &mut Plan) {
     plan.workload("uncontended, 1 thread, size 16", |subjects| {
         each(&mut Uncontended(subjects));
         floors(subjects);
     });
-    for (tasks, size) in [(2, 16), (64, 8), (1000, 4)] {
-        let workload = format!("{tasks} tasks, size {size}");
+    for (tasks, size, place) in [
+        (2, 16, ""),
+        (64, 8, ""),
+        (1000, 4, ""),
+        (64, 8, ON_ONE_CPU),
+        (1000, 4, ON_ONE_CPU),
+    ] {
+        let workload = format!("{tasks} tasks, size {size}{place}");
         plan.workload(workload, move |subjects| {
             let mut contended = Contended {
                 subjects,
                 tasks,
                 size,
+                pinned: place == ON_ONE_CPU,
             };
             each(&mut contended);
             contended.pool::<plain::NoPool>();
@@ -108,12 +121,17 @@ async fn filled<P: Pool>(size: usize) -> &'static P {
     pool
 }
 
-fn multi_thread() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("two threads can be started")
+fn multi_thread(pinned: bool) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    if pinned {
+        builder.on_thread_start(|| {
+            let mut first = CpuSet::new();
+            first.set(0);
+            sched_setaffinity(None, &first).expect("the first processor may be used");
+        });
+    }
+    let runtime = builder.worker_threads(2).enable_time().build();
+    runtime.expect("two threads can be started")
 }
 
 struct Uncontended<'a>(&'a mut Subjects);
@@ -143,12 +161,13 @@ struct Contended<'a> {
     subjects: &'a mut Subjects,
     tasks: usize,
     size: usize,
+    pinned: bool,
 }
 
 impl Visit for Contended<'_> {
     fn pool<P: Pool>(&mut self) {
         let subject = Contention::<P> {
-            runtime: multi_thread(),
+            runtime: multi_thread(self.pinned),
             tasks: self.tasks,
             size: self.size,
             pool: PhantomData,
@@ -161,7 +180,7 @@ struct Starved<'a>(&'a mut Subjects);
 
 impl Visit for Starved<'_> {
     fn pool<P: Pool>(&mut self) {
-        let runtime = multi_thread();
+        let runtime = multi_thread(false);
         let holds = (0..7).map(|_| runtime.block_on(starvation::holds::<P>()));
         let most = holds.max().unwrap_or(0);
         self.0.fact(P::NAME, "holds", most as f64);

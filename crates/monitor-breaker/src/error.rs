@@ -8,17 +8,29 @@ use crate::State;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A number that must be at least 1.
-    #[error("{field} is 0; it must be at least 1")]
-    ZeroCount {
+    /// A setting that is outside of its range.
+    #[error("{field} is {value}; it must be {range}")]
+    OutOfRange {
         /// The setting's name.
         field: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it must be, both ends included.
+        range: &'static str,
     },
-    /// A time that must be longer than zero.
-    #[error("{field} is 0 s; it must be longer")]
-    ZeroDuration {
-        /// The setting's name.
+    /// Two settings that cannot both hold.
+    #[error("{field} is {value} and {other} is {other_value}; {rule}")]
+    Contradiction {
+        /// One setting's name.
         field: &'static str,
+        /// What it was set to.
+        value: String,
+        /// The other setting's name.
+        other: &'static str,
+        /// What that was set to.
+        other_value: String,
+        /// How they must relate.
+        rule: &'static str,
     },
 }
 
@@ -27,9 +39,10 @@ pub enum ConfigError {
 #[error("circuit {state}: no call is admitted for another {retry_after:?}")]
 #[non_exhaustive]
 pub struct Rejected {
-    /// Open, or half-open with every trial taken.
+    /// Open, half-open with every trial taken, or recovering.
     pub state: State,
     /// After this long a call has a chance again: the open interval is over, or the oldest trial
-    /// overdue. A trial that ends sooner makes room sooner.
+    /// overdue. A trial that ends sooner makes room sooner. Zero while recovering: the very next
+    /// call may be admitted.
     pub retry_after: Duration,
 }

@@ -4,7 +4,10 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use monitor_backoff::Verdict;
 
-use crate::{Breaker, machine::Ticket};
+use crate::{
+    Breaker,
+    machine::{Ending, Ticket},
+};
 
 /// The breaker's clock never runs backwards, so zero stands for the latest time it was told.
 const LATEST: Duration = Duration::ZERO;
@@ -21,10 +24,10 @@ pub type OwnedPermit = PermitOf<Arc<Breaker>>;
 /// has changed its state since, the verdict is dropped: it says nothing about the present.
 ///
 /// # Cancel safety
-/// Dropping a permit without a verdict loses nothing: a trial's place is free again, and nothing is
-/// counted. Dropped by a thread that panics it counts as a failure, dated by the latest time that
-/// the breaker was told, because a drop is told none. A permit that is leaked keeps its trial's
-/// place until the trial deadline.
+/// A permit that is dropped without a verdict was abandoned: see [`abandon`](PermitOf::abandon).
+/// Dropped by a thread that panics it counts as a failure. A drop is told no time, so it goes by
+/// the latest that the breaker was told; [`Caller`](crate::Caller) reads its clock instead. A
+/// permit that is leaked keeps its trial's place until the trial deadline.
 #[must_use = "a permit dropped without a verdict counts nothing"]
 pub struct PermitOf<B: Deref<Target = Breaker>> {
     breaker: B,
@@ -58,17 +61,31 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
     }
 
     /// The call says nothing about the target: it counts as neither, and a trial's place is free
-    /// again. The same as dropping the permit, but on purpose and never as a panic.
+    /// again. As dropping the permit, but on purpose and never as a panic.
     #[inline]
     pub fn ignore(self) {
         self.record(Verdict::Ignore, LATEST);
     }
 
+    /// The call was never made, because something on this side refused it: a limiter, a full pool,
+    /// another breaker. Never counts, however long that took.
+    #[inline]
+    pub fn local_reject(self) {
+        self.ignore();
+    }
+
+    /// The caller gave up before there was an answer. A failure if that took at least the
+    /// slow-call threshold, which is how a timeout looks from here; otherwise it counts as
+    /// nothing, and a trial's place is free again.
+    #[inline]
+    pub fn abandon(mut self, now: Duration) {
+        self.settle_abandoned(|| now);
+    }
+
     /// Brings the verdict of the call, which ended at `now`.
     #[inline]
     pub fn record(mut self, verdict: Verdict, now: Duration) {
-        self.settled = true;
-        self.breaker.settle(self.ticket, verdict, now);
+        self.settle(verdict, || now);
     }
 
     /// Returns the epoch that admitted the call.
@@ -88,6 +105,50 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
     pub fn is_trial(&self) -> bool {
         self.ticket.trial.is_some()
     }
+
+    /// Returns whether the verdict will count at all: not if the breaker is disabled, or is a
+    /// shadow that would have refused the call.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.ticket != Ticket::UNCOUNTED
+    }
+
+    /// As [`record`](PermitOf::record), reading the clock only if the time matters.
+    #[inline]
+    pub(crate) fn settle(&mut self, verdict: Verdict, now: impl Fn() -> Duration) {
+        self.settled = true;
+        if verdict == Verdict::Success && self.breaker.is_clean_in(self.ticket.epoch) {
+            return;
+        }
+        self.settle_slowly(verdict, now());
+    }
+
+    #[inline]
+    pub(crate) fn settle_abandoned(&mut self, now: impl Fn() -> Duration) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        if std::thread::panicking() {
+            return self.settle_slowly(Verdict::Failure, now());
+        }
+        let verdict = match self.breaker.slow_after() {
+            Some(slow) if now().saturating_sub(self.admitted_at) >= slow => Verdict::Failure,
+            None if !self.is_trial() => return,
+            _ => Verdict::Ignore,
+        };
+        self.settle_slowly(verdict, now());
+    }
+
+    fn settle_slowly(&self, verdict: Verdict, now: Duration) {
+        let elapsed = now.saturating_sub(self.admitted_at);
+        let slow = self
+            .breaker
+            .slow_after()
+            .is_some_and(|slow| elapsed >= slow);
+        self.breaker
+            .settle(self.ticket, Ending { verdict, slow }, now);
+    }
 }
 
 impl<B: Deref<Target = Breaker>> Drop for PermitOf<B> {
@@ -96,13 +157,13 @@ impl<B: Deref<Target = Breaker>> Drop for PermitOf<B> {
         if self.settled {
             return;
         }
-        let panicking = std::thread::panicking();
-        let verdict = if panicking {
-            Verdict::Failure
+        let needs_time = self.breaker.slow_after().is_some() || std::thread::panicking();
+        let now = if needs_time {
+            self.breaker.latest_time().max(self.admitted_at)
         } else {
-            Verdict::Ignore
+            LATEST
         };
-        self.breaker.settle(self.ticket, verdict, LATEST);
+        self.settle_abandoned(|| now);
     }
 }
 

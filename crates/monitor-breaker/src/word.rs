@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The breaker's state as its fast paths see it, published by whoever changed it.
 ///
-/// Two bits of phase below 62 bits of epoch. At a transition per microsecond the epoch lasts for
-/// 146 000 years, so no permit ever meets its epoch again.
+/// From the top: 60 bits of epoch, one bit for shadow mode, three bits of phase. At a transition
+/// per microsecond the epoch lasts for 36 000 years, so no permit ever meets its epoch again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(u64);
 
@@ -14,15 +14,25 @@ pub(crate) struct Word(u64);
 pub(crate) enum Bits {
     /// Closed, and a success would change nothing.
     Clean = 0,
-    /// Closed, and the next success has something to reset.
-    Failing = 1,
+    /// Closed, and a success has something to record or to reset.
+    Counting = 1,
     Open = 2,
     HalfOpen = 3,
+    Recovering = 4,
+    /// Every call is admitted and none is counted.
+    Disabled = 5,
 }
+
+const SHADOW: u64 = 1 << 3;
+const EPOCH_SHIFT: u32 = 4;
 
 impl Word {
     pub(crate) const fn new(epoch: u64, bits: Bits) -> Word {
-        Word(epoch << 2 | bits as u64)
+        Word(epoch << EPOCH_SHIFT | bits as u64)
+    }
+
+    pub(crate) const fn in_shadow(self, shadow: bool) -> Word {
+        Word(self.0 & !SHADOW | if shadow { SHADOW } else { 0 })
     }
 
     pub(crate) const fn from_raw(raw: u64) -> Word {
@@ -34,23 +44,34 @@ impl Word {
     }
 
     pub(crate) const fn epoch(self) -> u64 {
-        self.0 >> 2
+        self.0 >> EPOCH_SHIFT
+    }
+
+    pub(crate) const fn is_shadow(self) -> bool {
+        self.0 & SHADOW != 0
     }
 
     pub(crate) const fn bits(self) -> Bits {
-        match self.0 & 3 {
+        match self.0 & (SHADOW - 1) {
             0 => Bits::Clean,
-            1 => Bits::Failing,
+            1 => Bits::Counting,
             2 => Bits::Open,
-            _ => Bits::HalfOpen,
+            3 => Bits::HalfOpen,
+            4 => Bits::Recovering,
+            _ => Bits::Disabled,
         }
+    }
+
+    /// Returns whether it is `epoch`, closed, and a success there changes nothing: one comparison.
+    pub(crate) const fn is_clean_in(self, epoch: u64) -> bool {
+        self.0 & !SHADOW == epoch << EPOCH_SHIFT
     }
 }
 
 /// Returns `time` in whole nanoseconds; above 584 years it saturates.
-pub(crate) fn nanos(time: Duration) -> u64 {
+pub(crate) const fn nanos(time: Duration) -> u64 {
     let whole = time.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(u64::from(time.subsec_nanos()))
+    whole.saturating_add(time.subsec_nanos() as u64)
 }
 
 #[cfg(test)]
@@ -58,11 +79,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_keeps_its_epoch_and_its_phase() {
-        for epoch in [0, 1, 5, (1 << 62) - 1] {
-            for bits in [Bits::Clean, Bits::Failing, Bits::Open, Bits::HalfOpen] {
-                let word = Word::from_raw(Word::new(epoch, bits).raw());
-                assert_eq!((word.epoch(), word.bits()), (epoch, bits));
+    fn a_word_keeps_its_epoch_its_mode_and_its_phase() {
+        let phases = [
+            Bits::Clean,
+            Bits::Counting,
+            Bits::Open,
+            Bits::HalfOpen,
+            Bits::Recovering,
+            Bits::Disabled,
+        ];
+        for epoch in [0, 1, 5, (1 << 60) - 1] {
+            for bits in phases {
+                for shadow in [false, true] {
+                    let word = Word::from_raw(Word::new(epoch, bits).in_shadow(shadow).raw());
+                    let parts = (word.epoch(), word.bits(), word.is_shadow());
+                    assert_eq!(parts, (epoch, bits, shadow));
+                    assert_eq!(word.is_clean_in(epoch), bits == Bits::Clean);
+                    assert!(!word.is_clean_in(epoch ^ 2));
+                }
             }
         }
     }

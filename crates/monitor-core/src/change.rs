@@ -13,6 +13,8 @@ use crate::entry::{Defined, Definition, Entry};
 use crate::error::CoreError;
 use crate::run;
 use crate::shared::Shared;
+#[cfg(feature = "pool")]
+use crate::shared::own_pool_name;
 
 pub(crate) async fn define(
     shared: &Arc<Shared>,
@@ -225,6 +227,10 @@ fn install(shared: &Arc<Shared>, entry: &Arc<Entry>, first: First) -> Result<(),
         source,
     };
     let spec = spec.build().map_err(settings)?;
+    #[cfg(feature = "pool")]
+    if let Some(own) = &entry.definition.pool {
+        own.changes.attach(&own_pool_name(&id), &shared.hub);
+    }
     let handler = run::handler(Arc::downgrade(shared), Arc::downgrade(entry));
     shared.entries().insert(id.clone(), Arc::clone(entry));
     let scheduled = match entry.status().lifecycle {

@@ -155,6 +155,25 @@ impl Core {
         &self.shared.store
     }
 
+    /// All pools of connections, ordered by name: the named ones, and those that monitors keep for
+    /// themselves, as `monitor:` and the id.
+    #[cfg(feature = "pool")]
+    #[must_use]
+    pub fn pool_views(&self) -> Vec<crate::pools::PoolView> {
+        let own = self.shared.own_pools().into_iter();
+        let mut views = self.shared.pools.views();
+        views.extend(own.map(|(name, pool)| pool.view(name)));
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// The named pools of connections, which probes share.
+    #[cfg(feature = "pool")]
+    #[must_use]
+    pub fn pools(&self) -> &crate::pools::Pools {
+        &self.shared.pools
+    }
+
     /// Whether the store took the last write.
     ///
     /// # Errors

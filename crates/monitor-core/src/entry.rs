@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
+use monitor_fault::{CategoryStreaks, Policies};
 use monitor_model::{Lifecycle, Monitor, MonitorId, Probe, Status};
 use monitor_operation::Epoch;
 use monitor_scheduler::{ProbeStatus, Spec, SpecBuilder};
@@ -26,6 +27,9 @@ pub struct Settings {
     pub breaker: Option<monitor_breaker::Config>,
     /// Whether a check by hand ends the backoff.
     pub trigger_resets_backoff: bool,
+    /// What to wait for after a failure of each category: the next check comes at the latest of
+    /// this, of the backoff and of the breaker. `None`: whatever failed, the backoff says.
+    pub by_category: Option<Policies>,
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
             backoff: Policy::hardened(),
             breaker: Some(monitor_breaker::Config::hardened()),
             trigger_resets_backoff: true,
+            by_category: None,
         }
     }
 }
@@ -52,7 +57,7 @@ impl Settings {
     pub(crate) fn spec(&self) -> SpecBuilder {
         Spec::builder(self.interval)
             .timeout(self.effective_timeout())
-            .backoff(self.backoff.clone())
+            .backoff(self.backoff)
             .trigger_resets_backoff(self.trigger_resets_backoff)
     }
 }
@@ -67,7 +72,18 @@ pub struct Definition {
     pub probe: Arc<dyn Probe>,
     /// When and how patiently.
     pub settings: Settings,
+    /// The pool of connections that the probe keeps for itself, if it does: to be shown, and to be
+    /// closed with the core.
+    pub pool: Option<OwnPool>,
 }
+
+#[cfg(feature = "pool")]
+use crate::pools::OwnPool;
+
+/// A pool that a monitor brings along. There is none without the feature `pool`.
+#[cfg(not(feature = "pool"))]
+#[derive(Debug, Clone)]
+pub struct OwnPool(std::convert::Infallible);
 
 impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +131,8 @@ pub(crate) struct Entry {
     pub(crate) definition: Definition,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) fenced: AtomicU64,
+    /// Failures in a row, where the settings tell categories apart.
+    pub(crate) streaks: Mutex<CategoryStreaks>,
     /// INV-CORE-5: held from the question to the store until its answer is taken over and told,
     /// so that status and events follow the order in which the store wrote. Whoever changes the
     /// monitor has fenced it before he waits here.
@@ -143,6 +161,7 @@ impl Entry {
             definition,
             breaker,
             fenced: AtomicU64::new(0),
+            streaks: Mutex::default(),
             row: tokio::sync::Mutex::new(Row { is_behind }),
             outbox: Mutex::default(),
             status: Mutex::new(status),

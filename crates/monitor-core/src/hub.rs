@@ -12,6 +12,14 @@ pub trait Sink: Send + Sync + 'static {
     /// Called for each event by one task, outside any lock. Must not block. A panic costs the sink
     /// this event and nobody anything else.
     fn event(&self, event: &Event);
+
+    /// Called for each event of a named pool, on the thread where it happened, outside any lock:
+    /// for metrics, which count what is too much to be told. Must not block. Does nothing unless
+    /// it is overridden.
+    #[cfg(feature = "pool")]
+    fn pool(&self, pool: &str, event: &monitor_pool::Event<'_>) {
+        let _ = (pool, event);
+    }
 }
 
 /// How many events a slow subscriber may lie behind before it misses some.
@@ -24,10 +32,15 @@ enum Message {
 }
 
 /// The way from the runs to sinks and subscribers: one queue, one task, hence one order.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Hub {
     queue: mpsc::UnboundedSender<Message>,
     subscribers: broadcast::Sender<Arc<Event>>,
+    #[cfg_attr(
+        not(feature = "pool"),
+        expect(dead_code, reason = "pools tell sinks directly")
+    )]
+    sinks: Arc<[Arc<dyn Sink>]>,
 }
 
 impl Hub {
@@ -35,8 +48,21 @@ impl Hub {
     pub(crate) fn start(sinks: Vec<Arc<dyn Sink>>) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
-        tokio::spawn(hand_on(messages, sinks, subscribers.clone()));
-        Self { queue, subscribers }
+        let sinks: Arc<[_]> = sinks.into();
+        tokio::spawn(hand_on(messages, Arc::clone(&sinks), subscribers.clone()));
+        Self {
+            queue,
+            subscribers,
+            sinks,
+        }
+    }
+
+    /// Tells the sinks of an event of a pool. Its own caller catches panics.
+    #[cfg(feature = "pool")]
+    pub(crate) fn pool(&self, pool: &str, event: &monitor_pool::Event<'_>) {
+        for sink in &*self.sinks {
+            sink.pool(pool, event);
+        }
     }
 
     pub(crate) fn publish(&self, kind: EventKind) {
@@ -59,7 +85,7 @@ impl Hub {
 
 async fn hand_on(
     mut messages: mpsc::UnboundedReceiver<Message>,
-    sinks: Vec<Arc<dyn Sink>>,
+    sinks: Arc<[Arc<dyn Sink>]>,
     subscribers: broadcast::Sender<Arc<Event>>,
 ) {
     let mut sequence = 0;
@@ -68,7 +94,7 @@ async fn hand_on(
             Message::Event(kind) => {
                 sequence += 1;
                 let event = Arc::new(Event { sequence, kind });
-                for sink in &sinks {
+                for sink in &*sinks {
                     // Somebody else's code: a panic in it must not end the events.
                     let told = catch_unwind(AssertUnwindSafe(|| sink.event(&event)));
                     if told.is_err() {

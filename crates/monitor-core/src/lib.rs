@@ -8,15 +8,21 @@ mod delivery;
 mod entry;
 mod error;
 mod hub;
+#[cfg(feature = "pool")]
+mod pools;
 mod run;
 mod shared;
 mod shutdown;
 
 pub use crate::builder::Builder;
 pub use crate::core::Core;
+#[cfg(not(feature = "pool"))]
+pub use crate::entry::OwnPool;
 pub use crate::entry::{Defined, Definition, Settings, View};
 pub use crate::error::CoreError;
 pub use crate::hub::Sink;
+#[cfg(feature = "pool")]
+pub use crate::pools::{Changes, OpenPoolError, OwnPool, PoolView, Pools};
 pub use crate::shutdown::ShutdownReport;
 
 #[doc(no_inline)]
@@ -29,5 +35,8 @@ pub use monitor_fault as fault;
 pub use monitor_model as model;
 #[doc(no_inline)]
 pub use monitor_operation as operation;
+#[cfg(feature = "pool")]
+#[doc(no_inline)]
+pub use monitor_pool as pool;
 #[doc(no_inline)]
 pub use monitor_scheduler as scheduler;

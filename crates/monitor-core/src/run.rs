@@ -1,11 +1,11 @@
 //! One run: breaker, probe, verdict, commit. The way of a check through the code starts here.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use monitor_backoff::Verdict;
-use monitor_breaker::{Breaker, OwnedPermit};
+use monitor_breaker::OwnedPermit;
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{
     EventKind, Finding, MonitorId, Observation, ProbeContext, Progress, Record, Trigger, Unobserved,
@@ -89,14 +89,14 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
     record.took = Some(took);
     record.trigger = trigger(&run);
     record.operation = Some(run.operation.id());
-    let fault = record.fault().map(ToString::to_string);
+    let fault = record.fault().cloned();
     if commit(shared, entry, run, record).await == Committed::Fenced {
         // A fenced result is nobody's verdict: dropping the permit gives a trial slot back.
         return Completion::from(Verdict::Ignore);
     }
-    let completion = conclude(shared, entry.breaker.as_ref(), permit, verdict);
+    let completion = conclude(shared, entry, permit, verdict, fault.as_ref());
     match fault {
-        Some(fault) => completion.error(fault),
+        Some(fault) => completion.error(fault.to_string()),
         None => completion,
     }
 }
@@ -286,20 +286,46 @@ fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {
     shared.hub.publish(EventKind::Fenced { monitor, cause });
 }
 
-/// Tells breaker and scheduler the verdict; an open breaker holds the next check back.
+/// Tells breaker and scheduler the verdict. The next check comes no sooner than an open breaker
+/// lets it, and than what failed is worth another look.
 fn conclude(
     shared: &Shared,
-    breaker: Option<&Arc<Breaker>>,
+    entry: &Entry,
     permit: Option<OwnedPermit>,
     verdict: Verdict,
+    fault: Option<&Fault>,
 ) -> Completion {
     let now = shared.scheduler.now();
     if let Some(permit) = permit {
         permit.record(verdict, now);
     }
-    let completion = Completion::new(verdict);
-    match breaker.and_then(|breaker| breaker.retry_after(now)) {
-        Some(wait) => completion.not_before(now.saturating_add(wait)),
-        None => completion,
+    let breaker = entry.breaker.as_ref().and_then(|b| b.retry_after(now));
+    let category = wait_for_category(entry, verdict, fault);
+    match breaker.max(category) {
+        Some(wait) => Completion::new(verdict).not_before(now.saturating_add(wait)),
+        None => Completion::new(verdict),
     }
+}
+
+/// The wait that a category asks for which is not to be tried again at all, until its monitor is
+/// changed or somebody asks for a check.
+const SUSPENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long the category of `fault` asks to wait, where the settings tell categories apart.
+fn wait_for_category(entry: &Entry, verdict: Verdict, fault: Option<&Fault>) -> Option<Duration> {
+    let settings = &entry.definition.settings;
+    let policies = settings.by_category.as_ref()?;
+    let mut streaks = entry.streaks.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(fault) = fault.filter(|_| verdict != Verdict::Success) else {
+        // Called off, it says nothing; up or degraded, it ends every streak.
+        if verdict == Verdict::Success {
+            streaks.success();
+        }
+        return None;
+    };
+    let category = fault.category();
+    let failures = streaks.failure(category, policies);
+    let policy = policies.get(category);
+    let wait = policy.delay_after(fault, failures, settings.interval);
+    Some(wait.unwrap_or(SUSPENDED))
 }

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// What probes share.
     pub(crate) resources: Resources,
+    #[cfg(feature = "pool")]
+    pub(crate) pools: crate::pools::Pools,
     /// Wall time at the scheduler's origin.
     pub(crate) origin_unix: Duration,
     entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
@@ -57,12 +59,15 @@ impl Shared {
             .into_iter()
             .map(|stored| (stored.monitor.id.clone(), stored))
             .collect();
+        let resources = Resources::default();
         Self {
             store,
             operations,
             scheduler,
+            #[cfg(feature = "pool")]
+            pools: crate::pools::Pools::new(hub.clone(), resources.clone()),
             hub,
-            resources: Resources::default(),
+            resources,
             origin_unix,
             entries: Mutex::default(),
             loaded: Mutex::new(loaded),
@@ -82,6 +87,17 @@ impl Shared {
 
     pub(crate) fn entry(&self, id: &MonitorId) -> Option<Arc<Entry>> {
         self.entries().get(id).cloned()
+    }
+
+    /// The pools that monitors keep for themselves.
+    #[cfg(feature = "pool")]
+    pub(crate) fn own_pools(&self) -> Vec<(String, Arc<dyn crate::pools::Erased>)> {
+        let entries = self.entries();
+        let own = entries.iter().filter_map(|(id, entry)| {
+            let own = entry.definition.pool.as_ref()?;
+            Some((own_pool_name(id), Arc::clone(&own.pool)))
+        });
+        own.collect()
     }
 
     pub(crate) fn loaded(&self) -> MutexGuard<'_, BTreeMap<MonitorId, Stored>> {
@@ -138,4 +154,10 @@ impl Shared {
 
 pub(crate) fn unix_ms(unix: Duration) -> i64 {
     i64::try_from(unix.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Under which name the pool that a monitor keeps for itself is told of.
+#[cfg(feature = "pool")]
+pub(crate) fn own_pool_name(monitor: &MonitorId) -> String {
+    format!("monitor:{monitor}")
 }

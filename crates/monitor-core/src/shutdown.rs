@@ -22,6 +22,9 @@ pub struct ShutdownReport {
     pub abandoned: Vec<MonitorId>,
     /// Records that the store did not take before the deadline. They are lost.
     pub uncommitted: u64,
+    /// What became of each named pool: who still held its connections.
+    #[cfg(feature = "pool")]
+    pub pools: Vec<(String, monitor_pool::CloseReport)>,
     /// Why the store could not be closed in good order.
     pub store_error: Option<String>,
 }
@@ -48,6 +51,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
     };
     let mut undelivered = shared.undelivered.subscribe();
     let _ = tokio::time::timeout_at(deadline, undelivered.wait_for(|count| *count == 0)).await;
+    // After the last check, before the store: half of what is left, so that the store has its own.
+    #[cfg(feature = "pool")]
+    let pools = shared.pools.close(shared.own_pools(), left() / 2).await;
     let uncommitted = *shared.undelivered.borrow();
     shared.is_over.store(true, Release);
     shared.hub.flush(left()).await;
@@ -61,6 +67,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
         cancelled,
         abandoned: ended.aborted,
         uncommitted,
+        #[cfg(feature = "pool")]
+        pools,
         store_error,
     }
 }

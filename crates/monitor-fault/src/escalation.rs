@@ -19,6 +19,10 @@ use crate::{Category, Policies};
 /// between two checks are told by [`tick`](Self::tick), which is due at
 /// [`next_at`](Self::next_at).
 ///
+/// With the feature `serde` it can be written down and read again. If `now` is then counted from
+/// an instant that outlives the process, such as the beginning of 1970, a restart tells nothing
+/// twice.
+///
 /// ```
 /// use std::time::Duration;
 /// use monitor_fault::{AlertChange, Category, Escalation, Policies};
@@ -36,6 +40,7 @@ use crate::{Category, Policies};
 /// assert!(matches!(alert.success(17 * minute), Some(AlertChange::Resolved { level: 2, .. })));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Escalation {
     /// The target's trouble and the prober's own.
     troubles: [Option<Trouble>; 2],
@@ -48,6 +53,7 @@ pub struct Escalation {
 
 /// Failures in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Trouble {
     /// Of the last failure.
     category: Category,

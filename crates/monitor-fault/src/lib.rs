@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod attempts;
 mod blame;
 mod category;
 mod classify;
@@ -15,13 +14,13 @@ mod policy;
 mod reason;
 mod smtp;
 mod sqlstate;
+mod streaks;
 mod text;
 mod verdict;
 #[cfg(feature = "serde")]
 mod wire;
 
 pub use crate::{
-    attempts::Attempts,
     blame::Blame,
     category::{Category, CoarseCategory},
     escalation::{AlertChange, Escalation},
@@ -31,4 +30,5 @@ pub use crate::{
     policies::{Policies, PolicyError},
     policy::{AlertStep, CategoryPolicy, OnSwitch, Then, policy_for},
     reason::Reason,
+    streaks::CategoryStreaks,
 };

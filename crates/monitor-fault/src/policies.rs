@@ -154,6 +154,12 @@ fn check(policy: &CategoryPolicy) -> Result<(), Problem> {
     if let Then::Every(every) = policy.then {
         delay(&|| "then.every".into(), every)?;
     }
+    if policy.asked_at_most > MAX_DELAY {
+        return Err(Problem::TooLate {
+            field: "asked_at_most".into(),
+            given: policy.asked_at_most,
+        });
+    }
     at_most("alerts", policy.alerts.len(), MAX_LEVELS)?;
     let mut before = (1, Duration::ZERO);
     for (index, step) in policy.alerts.iter().enumerate() {

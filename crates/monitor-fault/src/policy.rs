@@ -65,6 +65,9 @@ pub struct CategoryPolicy {
     pub retries: Cow<'static, [Duration]>,
     /// What follows them.
     pub then: Then,
+    /// The most that the other side may ask to wait; what exceeds it is cut. However long a
+    /// negative TTL is, no answer puts off its own check for good.
+    pub asked_at_most: Duration,
     /// What becomes of the count of failures when another category fails.
     pub on_switch: OnSwitch,
     /// When the alert's levels 1, 2 ... are reached. Nothing listed is never.
@@ -99,7 +102,8 @@ impl CategoryPolicy {
     }
 
     /// Returns the [`delay`](Self::delay) after `fault`, but no less than what the other side
-    /// asks for: a negative TTL of DNS, an HTTP `Retry-After`.
+    /// asks for (a negative TTL of DNS, an HTTP `Retry-After`), as far as
+    /// [`asked_at_most`](Self::asked_at_most) allows.
     #[must_use]
     pub fn delay_after(
         &self,
@@ -108,7 +112,8 @@ impl CategoryPolicy {
         interval: Duration,
     ) -> Option<Duration> {
         let delay = self.delay(failures, interval)?;
-        Some(fault.retry_after().map_or(delay, |asked| asked.max(delay)))
+        let asked = fault.retry_after().unwrap_or_default();
+        Some(asked.min(self.asked_at_most).max(delay))
     }
 
     /// Returns the failure in a row that is worth an alert, if any ever is; 1 is at once.
@@ -163,7 +168,8 @@ const ONCE: &[AlertStep] = &[step(1, secs(0)), step(1, HOUR), step(1, DAY)];
 /// | protocol, assertion, resource, internal | - | interval | 3rd failure, 15 min, 1 h |
 /// | cancelled | - | interval | never |
 ///
-/// Everyone [keeps](OnSwitch::Keep) its count of failures when another category fails.
+/// Every category [keeps](OnSwitch::Keep) its count of failures when another one fails, and lets the
+/// other side ask for an hour at most.
 #[must_use]
 pub const fn policy_for(category: Category) -> CategoryPolicy {
     use Category as C;
@@ -183,6 +189,7 @@ pub const fn policy_for(category: Category) -> CategoryPolicy {
         category,
         retries: Cow::Borrowed(retries),
         then,
+        asked_at_most: HOUR,
         on_switch: OnSwitch::Keep,
         alerts: Cow::Borrowed(alerts),
         verdict,

@@ -1,4 +1,4 @@
-//! serde: names as text, faults as their two names, policies in whole milliseconds.
+//! serde: names as text, faults as their two names, policies in whole milliseconds, counts by name.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertStep, Category, CategoryPolicy, Fault, Layer, OnSwitch, Policies, Reason, Then,
-    UnknownName,
+    AlertStep, Category, CategoryPolicy, CategoryStreaks, Fault, Layer, OnSwitch, Policies, Reason,
+    Then, UnknownName,
 };
 
 /// Reads a value by its name, for the enums that `named!` defines.
@@ -76,6 +76,7 @@ impl<'de> Deserialize<'de> for Fault {
 struct PolicyRow {
     retries_ms: Option<Vec<u64>>,
     then: Option<ThenRow>,
+    asked_at_most_ms: Option<u64>,
     on_switch: Option<OnSwitch>,
     alerts: Option<Vec<StepRow>>,
 }
@@ -130,6 +131,7 @@ impl PolicyRow {
                 Then::Every(delay) => ThenRow::EveryMs(millis(delay)),
                 Then::Suspend => ThenRow::Suspend,
             }),
+            asked_at_most_ms: Some(millis(policy.asked_at_most)),
             on_switch: Some(policy.on_switch),
             alerts: Some(policy.alerts.iter().map(step).collect()),
         }
@@ -146,6 +148,9 @@ impl PolicyRow {
                 ThenRow::Suspend => Then::Suspend,
             };
         }
+        if let Some(most) = self.asked_at_most_ms {
+            policy.asked_at_most = Duration::from_millis(most);
+        }
         if let Some(on_switch) = self.on_switch {
             policy.on_switch = on_switch;
         }
@@ -157,6 +162,41 @@ impl PolicyRow {
             policy.alerts = alerts.into_iter().map(step).collect();
         }
         policy
+    }
+}
+
+/// Counts as they are written down: by name, so that a new category makes no old ones unreadable.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreaksRow {
+    failures: BTreeMap<Category, u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<Category>,
+}
+
+/// `{"failures":{"network":2},"last":"network"}`.
+impl Serialize for CategoryStreaks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let count = |category: &Category| (*category, self.of(*category));
+        let all = Category::ALL.iter().map(count);
+        let row = StreaksRow {
+            failures: all.filter(|(_, failures)| *failures > 0).collect(),
+            last: self.last,
+        };
+        row.serialize(serializer)
+    }
+}
+
+/// A category that is not there has not failed.
+impl<'de> Deserialize<'de> for CategoryStreaks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let row = StreaksRow::deserialize(deserializer)?;
+        let mut streaks = Self::new();
+        for (category, failures) in row.failures {
+            streaks.in_a_row[category.index()] = failures;
+        }
+        streaks.last = row.last;
+        Ok(streaks)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use monitor_fault::{AlertStep, Category, CategoryPolicy, OnSwitch, Policies, Then, policy_for};
+use monitor_fault::{
+    AlertStep, Category, CategoryPolicy, Fault, Layer, OnSwitch, Policies, Reason, Then, policy_for,
+};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -125,6 +127,24 @@ fn the_verdict_is_not_configured() {
     assert_eq!(network.verdict, policy_for(Category::Network).verdict);
 }
 
+/// ROB-61, INV-FAULT-1: whoever answers for a name cannot put its check off for good: the longest
+/// negative TTL of DNS is 136 years.
+#[test]
+fn no_answer_puts_its_own_check_off() {
+    let missing = Fault::new(Layer::Dns, Reason::Nxdomain);
+    let forever = missing.with_retry_after(Some(secs(u64::from(u32::MAX))));
+    let mut policies = Policies::default();
+    let delay = |policies: &Policies| {
+        let policy = policies.get(Category::Dns);
+        policy.delay_after(&forever, 1, secs(60))
+    };
+    assert_eq!(delay(&policies), Some(secs(3600)));
+    let mut dns = policies.get(Category::Dns).clone();
+    dns.asked_at_most = Duration::ZERO;
+    policies.set(dns).expect("a sound policy");
+    assert_eq!(delay(&policies), Some(secs(30)), "its own retry");
+}
+
 /// Bad input: every number out of its range is refused by an error that names field, value and
 /// range, and changes nothing.
 #[test]
@@ -132,7 +152,7 @@ fn bad_numbers_are_refused() {
     const ZERO: Duration = Duration::ZERO;
     let step = |failures, after| AlertStep { failures, after };
     type Change = Box<dyn Fn(&mut CategoryPolicy)>;
-    let table: [(Change, &str); 9] = [
+    let table: [(Change, &str); 10] = [
         (
             Box::new(|p| p.retries = vec![secs(1), ZERO].into()),
             "dns: retries[1] is 0ns, must be from 100ms to 30 days",
@@ -148,6 +168,10 @@ fn bad_numbers_are_refused() {
         (
             Box::new(|p| p.then = Then::Every(ZERO)),
             "dns: then.every is 0ns, must be from 100ms to 30 days",
+        ),
+        (
+            Box::new(|p| p.asked_at_most = Duration::from_secs(31 * 86_400)),
+            "dns: asked_at_most is 2678400s, must be 30 days at most",
         ),
         (
             Box::new(move |p| p.alerts = vec![step(0, ZERO)].into()),

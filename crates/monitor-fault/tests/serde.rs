@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use monitor_fault::{
-    AlertStep, Blame, Category, Fault, Layer, MAX_DETAIL, OnSwitch, Policies, Reason, Then,
+    AlertChange, AlertStep, Blame, Category, CategoryStreaks, Escalation, Fault, Layer, MAX_DETAIL,
+    OnSwitch, Policies, Reason, Then,
 };
 use proptest::prelude::*;
 
@@ -66,6 +67,7 @@ fn policies_from_a_file() {
         [network]
         retries_ms = [500, 1000]
         on_switch = "reset"
+        asked_at_most_ms = 60000
 
         [certificate]
         then = { every_ms = 3600000 }
@@ -79,6 +81,7 @@ fn policies_from_a_file() {
     let mut network = expected.get(Category::Network).clone();
     network.retries = vec![Duration::from_millis(500), Duration::from_secs(1)].into();
     network.on_switch = OnSwitch::Reset;
+    network.asked_at_most = Duration::from_secs(60);
     expected.set(network).expect("sound");
     let mut certificate = expected.get(Category::Certificate).clone();
     certificate.then = Then::Every(Duration::from_secs(3600));
@@ -143,6 +146,48 @@ fn bad_policies() {
             .to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+/// ROB-65: an alert that was told is not told again after a restart, and goes on from there.
+#[test]
+fn an_alert_over_a_restart() {
+    let policies = Policies::default();
+    let at = |minutes: u64| Duration::from_secs(1_800_000_000 + 60 * minutes);
+    let mut alert = Escalation::new();
+    let told = alert.failure(at(0), Category::Certificate, &policies);
+    assert!(matches!(told, Some(AlertChange::Raised { level: 1, .. })));
+    alert.silence(at(10));
+    let json = serde_json::to_string(&alert).expect("an alert");
+    let mut read: Escalation = serde_json::from_str(&json).expect("what was written");
+    assert_eq!(read, alert);
+    assert_eq!(read.failure(at(20), Category::Certificate, &policies), None);
+    assert_eq!(read.next_at(&policies), Some(at(24 * 60)));
+    let over = read.success(at(30));
+    assert!(matches!(over, Some(AlertChange::Resolved { level: 1, .. })));
+}
+
+/// ROB-59: nor is a password tried as if for the first time.
+#[test]
+fn counts_over_a_restart() {
+    let policies = Policies::default();
+    let mut streaks = CategoryStreaks::new();
+    streaks.failure(Category::Authentication, &policies);
+    streaks.failure(Category::Authentication, &policies);
+    streaks.failure(Category::Timeout, &policies);
+    let json = serde_json::to_string(&streaks).expect("counts");
+    let expected = r#"{"failures":{"authentication":2,"timeout":1},"last":"timeout"}"#;
+    assert_eq!(json, expected);
+    let mut read: CategoryStreaks = serde_json::from_str(&json).expect("what was written");
+    assert_eq!(read, streaks);
+    assert_eq!(read.failure(Category::Authentication, &policies), 3);
+    let full = r#"{"failures":{"dns":4294967295},"last":"dns"}"#;
+    let mut full: CategoryStreaks = serde_json::from_str(full).expect("counts");
+    assert_eq!(
+        full.failure(Category::Dns, &policies),
+        u32::MAX,
+        "it saturates"
+    );
+    assert!(serde_json::from_str::<CategoryStreaks>(r#"{"failures":{"dns":-1}}"#).is_err());
 }
 
 proptest! {

@@ -4,7 +4,6 @@ mod support;
 
 use std::time::Duration;
 
-use lettre::Address;
 use lettre::address::Envelope;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -12,6 +11,7 @@ use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate as Authority, CertificateStore, TlsParameters,
 };
 use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use monitor_fault::{Blame, Category, Fault, Layer, Reason};
 use monitor_testkit::services::Mail;
 use monitor_testkit::targets::{Certificate, Certificates, Refusing, Stuck, Target};
@@ -208,4 +208,23 @@ async fn too_many_connections() {
     assert_eq!(row_of(&fault), expected, "{fault}");
     assert!(fault.is_retryable());
     drop(first);
+}
+
+/// ROB-54: a transport that was shut down on this side says nothing about the server.
+#[tokio::test]
+async fn shut_down_on_this_side() {
+    let mail = Mail::start().expect("a mail server");
+    let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1")
+        .port(mail.smtp().port())
+        .build();
+    transport.shutdown().await;
+    let sent = transport.send_raw(&message_to(mail.user()), b"x").await;
+    let expected = (
+        Layer::Local,
+        Reason::Cancelled,
+        Category::Cancelled,
+        Blame::Prober,
+    );
+    let error = sent.map(drop).expect_err("it is shut down");
+    assert_eq!(row(&error, Layer::Connect), expected);
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use monitor_backoff::Verdict;
+use monitor_backoff::{Class, Disposition, Verdict};
 use monitor_fault::{
     Blame, Category, CoarseCategory, Fault, Layer, MAX_DETAIL, Reason, policy_for,
 };
@@ -168,6 +168,35 @@ fn policy_and_fault_agree_on_the_verdict() {
     }
 }
 
+/// ROB-97: what a retry makes of a fault: refused for good, sent to the right budget, or delayed
+/// as the other side asks.
+#[test]
+fn dispositions() {
+    for fault in every_fault() {
+        let is_permanent = fault.disposition() == Disposition::Permanent;
+        assert_eq!(is_permanent, !fault.is_retryable(), "{fault}");
+    }
+    let table = [
+        (Layer::Connect, Reason::Refused, Class::Connect),
+        (Layer::Dns, Reason::Servfail, Class::Connect),
+        (Layer::Connect, Reason::Timeout, Class::Connect),
+        (Layer::Response, Reason::Timeout, Class::Transient),
+        (Layer::Response, Reason::Reset, Class::Transient),
+        (Layer::Response, Reason::ServerError, Class::Transient),
+        (Layer::Response, Reason::RateLimited, Class::Throttled),
+        (Layer::Local, Reason::DescriptorLimit, Class::Local),
+        (Layer::Process, Reason::Panicked, Class::Transient),
+    ];
+    let asked = Duration::from_secs(7);
+    for (layer, reason, class) in table {
+        let fault = Fault::new(layer, reason);
+        assert_eq!(fault.disposition(), Disposition::Retry(class), "{fault}");
+        let fault = fault.with_retry_after(Some(asked));
+        let after = Disposition::RetryAfter(class, asked);
+        assert_eq!(fault.disposition(), after, "{fault}");
+    }
+}
+
 /// ROB-54: the HTTP rows of the table.
 #[test]
 fn http_status_to_fault() {
@@ -288,7 +317,7 @@ proptest! {
         }
     }
 
-    /// ROB-61: a negative TTL lengthens the delay and never shortens it.
+    /// ROB-61: a negative TTL lengthens the delay, by an hour at most, and never shortens it.
     #[test]
     fn asked_waits_are_honoured(
         category in 0..Category::ALL.len(),
@@ -301,7 +330,8 @@ proptest! {
         let asked = asked.map(Duration::from_secs);
         let fault = Fault::new(Layer::Dns, Reason::Nxdomain).with_retry_after(asked);
         let own = policy.delay(failures, interval);
-        let expected = own.map(|own| own.max(asked.unwrap_or_default()));
+        let asked = asked.unwrap_or_default().min(Duration::from_secs(3600));
+        let expected = own.map(|own| own.max(asked));
         prop_assert_eq!(policy.delay_after(&fault, failures, interval), expected);
     }
 }

@@ -4,7 +4,8 @@ use monitor_operation::{Cause, Epoch};
 
 use crate::{Lifecycle, MonitorId, Outcome, Record, Status};
 
-/// Something that happened to a monitor, told after it was committed and never before.
+/// Something that happened. What happened to a monitor is told after it was committed and never
+/// before.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Rises by one with every event of this process. A gap means that events were lost on the
@@ -55,18 +56,82 @@ pub enum EventKind {
         /// Which.
         monitor: MonitorId,
     },
+    /// Something changed about a pool of connections that probes share.
+    Pool {
+        /// Its name.
+        pool: String,
+        /// What.
+        change: PoolChange,
+    },
+    /// The process is harder pressed than before, or less.
+    Pressure {
+        /// What by: a resource, or `process` for all of them together.
+        source: String,
+        /// The level it comes from, as in metrics.
+        from: &'static str,
+        /// The level it is at now.
+        to: &'static str,
+    },
+}
+
+/// What changed about a pool of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolChange {
+    /// Connecting fails; it worked before, or was not tried.
+    Unreachable {
+        /// Why, as its error says.
+        error: String,
+    },
+    /// Connecting works again.
+    Reachable,
+    /// A connection has been out for longer than is usual.
+    Leaked {
+        /// Who holds it, since when.
+        holder: String,
+    },
+    /// It was closed.
+    Closed {
+        /// Connections that were still out or not yet closed.
+        left: usize,
+    },
+}
+
+impl PoolChange {
+    /// The name in JSON and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Reachable => "reachable",
+            Self::Leaked { .. } => "leaked",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
+    /// What there is to say beyond the name.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { error } => Some(error.clone()),
+            Self::Leaked { holder } => Some(holder.clone()),
+            Self::Closed { left } if *left > 0 => Some(format!("{left} connections were left")),
+            Self::Reachable | Self::Closed { .. } => None,
+        }
+    }
 }
 
 impl EventKind {
-    /// The monitor it happened to.
+    /// The monitor it happened to, if it was one.
     #[must_use]
-    pub const fn monitor(&self) -> &MonitorId {
+    pub const fn monitor(&self) -> Option<&MonitorId> {
         match self {
-            Self::Committed { record, .. } => &record.monitor,
+            Self::Committed { record, .. } => Some(&record.monitor),
             Self::Fenced { monitor, .. }
             | Self::Defined { monitor, .. }
             | Self::Lifecycle { monitor, .. }
-            | Self::Deleted { monitor } => monitor,
+            | Self::Deleted { monitor } => Some(monitor),
+            Self::Pool { .. } | Self::Pressure { .. } => None,
         }
     }
 }

@@ -14,7 +14,7 @@ mod resources;
 mod status;
 mod store;
 
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, PoolChange};
 pub use health::{Health, Rating, majority};
 pub use id::{InvalidId, MonitorId};
 pub use memory::MemoryStore;

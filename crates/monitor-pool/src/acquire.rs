@@ -13,8 +13,9 @@ use crate::{
     AcquireError, ConnectionId, Event, Manager, Object,
     caller::Caller,
     driver,
+    gate::Locked,
     kernel::{self, Acquired, Actions, Failure, Span, Tick, WaiterId},
-    shared::{Carrier, Cause, Core, Shared},
+    shared::{Carrier, Cause, Shared},
 };
 
 /// Waits for a connection. Made by [`Pool::acquire`](crate::Pool::acquire).
@@ -59,7 +60,6 @@ impl<'a, M: Manager> Acquire<'a, M> {
     #[inline(never)]
     fn begin(
         &mut self,
-        now: Tick,
         caller: Caller,
         waker: Waker,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
@@ -71,6 +71,9 @@ impl<'a, M: Manager> Acquire<'a, M> {
             };
             return Poll::Ready(self.refused(refusal, Span(0)));
         }
+        // Read anew: to find a driver may have been to find that tokio's clock is paused, and a
+        // deadline by the one clock would mean nothing to the other.
+        let now = self.shared.clock.coarse();
         let deadline = self.deadline(now);
         let answer = self.shared.step_in_runtime(now, |core, actions| {
             core.kernel.acquire(now, deadline, caller, waker, actions)
@@ -84,20 +87,25 @@ impl<'a, M: Manager> Acquire<'a, M> {
         now: Tick,
         caller: Caller,
         waker: Waker,
-        mut core: crate::sync::MutexGuard<'_, Core<M>>,
+        mut core: Locked<M>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         let mut actions = Actions::default();
         let deadline = self.deadline(now);
         let answer = core
             .kernel
             .acquire(now, deadline, caller, waker, &mut actions);
-        let orders = core.kernel.take_orders(now);
+        let orders = core
+            .kernel
+            .has_orders(now)
+            .then(|| core.kernel.take_orders(now));
         if actions.wake_driver {
             core.drivers.take_wakers(&mut actions.wakes);
         }
         drop(core);
         self.shared.act(actions, Vec::new());
-        self.shared.start(orders);
+        if let Some(orders) = orders {
+            self.shared.start(orders);
+        }
         self.answered(now, answer)
     }
 
@@ -110,7 +118,10 @@ impl<'a, M: Manager> Acquire<'a, M> {
             Acquired::Hit(carrier) => Poll::Ready(Ok(self.acquired(carrier, Span(0)))),
             Acquired::Waits(id) => {
                 self.state = State::Waiting(id);
-                self.shared.busy.store(true, Ordering::Relaxed);
+                // Not written where it is so already: all workers read it.
+                if !self.shared.busy.load(Ordering::Relaxed) {
+                    self.shared.busy.store(true, Ordering::Relaxed);
+                }
                 Poll::Pending
             }
             Acquired::Failed(failure) => {
@@ -127,6 +138,9 @@ impl<'a, M: Manager> Acquire<'a, M> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         let now = self.shared.clock.coarse();
+        if let Some((carrier, since)) = self.shared.lock().kernel.try_accept(id, now) {
+            return Poll::Ready(Ok(self.acquired(carrier, now.since(since))));
+        }
         let waker = cx.waker().clone();
         let (since, answer) = self.shared.step_in_runtime(now, |core, actions| {
             let since = core.kernel.waiting_since(id);
@@ -160,7 +174,7 @@ impl<'a, M: Manager> Acquire<'a, M> {
                 waited: waited.duration(),
             });
         }
-        Object::new(Arc::clone(self.shared), carrier)
+        Object::new(carrier)
     }
 
     #[cold]
@@ -222,13 +236,13 @@ impl<M: Manager> Future for Acquire<'_, M> {
         let waker = is_busy.then(|| cx.waker().clone());
         let mut core = shared.lock();
         if let Some(carrier) = core.kernel.try_hit(now, caller) {
-            let is_tended = !core.drivers.is_empty();
+            let is_tended = !core.drivers.is_empty() && !core.kernel.wants_refill(now);
             drop(core);
             if is_busy {
                 shared.busy.store(false, Ordering::Relaxed);
             }
             if !is_tended {
-                driver::ensure(shared);
+                tend(shared, now);
             }
             return Poll::Ready(Ok(self.acquired(carrier, Span(0))));
         }
@@ -237,10 +251,17 @@ impl<M: Manager> Future for Acquire<'_, M> {
             waker => {
                 drop(core);
                 let waker = waker.unwrap_or_else(|| cx.waker().clone());
-                self.begin(now, caller, waker)
+                self.begin(caller, waker)
             }
         }
     }
+}
+
+/// Sees to it that there is a driver, and that it refills the pool.
+#[cold]
+fn tend<M: Manager>(shared: &Arc<Shared<M>>, now: Tick) {
+    driver::ensure(shared);
+    shared.step(now, |_, _| ());
 }
 
 impl<M: Manager> Drop for Acquire<'_, M> {

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     Manager, Phase,
-    kernel::{Actions, Few, Tick},
+    kernel::{Few, Tick},
     shared::{Core, Shared},
 };
 
@@ -150,7 +150,7 @@ impl<M: Manager> Future for Driver<M> {
             let now = shared.clock.exact();
             let (id, waker) = (self.id, cx.waker().clone());
             let (due, old) = shared.step_in_runtime(now, |core, actions| {
-                look(core, now, actions);
+                core.kernel.tick(now, actions);
                 let old = core.drivers.set_waker(id, waker);
                 (due(core, now), old)
             });
@@ -173,13 +173,9 @@ impl<M: Manager> Future for Driver<M> {
     }
 }
 
-fn look<M: Manager>(core: &mut Core<M>, now: Tick, actions: &mut Actions<crate::shared::Cause<M>>) {
-    core.kernel.tick(now, actions);
-}
-
 /// When to look again; `None` if never.
 fn due<M: Manager>(core: &mut Core<M>, now: Tick) -> Option<Tick> {
-    let is_over = core.kernel.phase() == Phase::Closed && core.kernel.waiting() == 0;
+    let is_over = core.kernel.phase() == Phase::Closed;
     (!is_over).then(|| core.kernel.arm(now))
 }
 

@@ -12,6 +12,7 @@ mod config;
 mod driver;
 mod error;
 mod event;
+mod gate;
 mod kernel;
 mod manager;
 pub mod managers;
@@ -33,3 +34,6 @@ pub use self::{
     pool::Pool,
     status::{CloseReport, Holder, Phase, Status, Totals},
 };
+
+#[doc(no_inline)]
+pub use monitor_backoff as backoff;

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     CloseReason, ConnectionId, Event, Manager, OnPanic,
+    gate::Locked,
     kernel::Fitness,
     shared::{Carrier, Shared, quietly},
 };
@@ -35,7 +36,6 @@ pub struct Object<M: Manager> {
     /// There until the end of its life.
     carrier: Option<Box<Carrier<M>>>,
     is_busy: bool,
-    shared: Arc<Shared<M>>,
 }
 
 /// Nothing but `drop`, `detach` and `discard` takes the connection out, and they end the object.
@@ -43,11 +43,10 @@ const THERE: &str = "an object has its connection until it ends";
 
 impl<M: Manager> Object<M> {
     #[inline]
-    pub(crate) fn new(shared: Arc<Shared<M>>, carrier: Box<Carrier<M>>) -> Self {
+    pub(crate) fn new(carrier: Box<Carrier<M>>) -> Self {
         Self {
             carrier: Some(carrier),
             is_busy: false,
-            shared,
         }
     }
 
@@ -89,14 +88,14 @@ impl<M: Manager> Object<M> {
     /// Takes the connection out of the pool, which may then make another one.
     #[must_use]
     pub fn detach(mut self) -> M::Connection {
-        let carrier = self.carrier.take().expect(THERE);
-        let now = self.shared.clock.coarse();
         let Carrier {
             connection,
+            shared,
             slot,
             number,
-        } = *carrier;
-        self.shared.step(now, |core, actions| {
+        } = *self.carrier.take().expect(THERE);
+        let now = shared.clock.coarse();
+        shared.step(now, |core, actions| {
             core.kernel.detach(slot, number, now, actions);
         });
         connection
@@ -105,7 +104,11 @@ impl<M: Manager> Object<M> {
     /// Has the connection closed.
     pub fn discard(mut self) {
         if let Some(carrier) = self.carrier.take() {
-            self.give_back(carrier, Err(CloseReason::Discarded));
+            give_back(
+                carrier.shared.gate.lock(),
+                carrier,
+                Err(CloseReason::Discarded),
+            );
         }
     }
 
@@ -119,12 +122,15 @@ impl<M: Manager> Object<M> {
         if self.is_busy {
             return Err(CloseReason::Tainted);
         }
-        if thread::panicking() && self.shared.settings.on_panic == OnPanic::Close {
+        let Carrier {
+            connection, shared, ..
+        } = carrier;
+        if thread::panicking() && shared.settings.on_panic == OnPanic::Close {
             return Err(CloseReason::Panic);
         }
         let mut is_quiescent = false;
         quietly("is_quiescent", || {
-            is_quiescent = self.shared.manager.is_quiescent(&mut carrier.connection);
+            is_quiescent = shared.manager.is_quiescent(connection);
         });
         if is_quiescent {
             Ok(())
@@ -132,28 +138,24 @@ impl<M: Manager> Object<M> {
             Err(CloseReason::Tainted)
         }
     }
+}
 
-    #[inline(never)]
-    fn give_back(&self, carrier: Box<Carrier<M>>, fitness: Fitness) {
-        let now = self.shared.clock.coarse();
-        let (slot, number) = (carrier.slot, carrier.number);
-        let rogue = self.shared.step(now, |core, actions| {
-            core.kernel
-                .release(slot, number, carrier, fitness, now, actions)
-        });
-        if let Err(carrier) = rogue {
-            self.tell_race(carrier);
-        }
+/// Gives a connection back where there is more to it than to be idle again.
+#[inline(never)]
+fn give_back<M: Manager>(core: Locked<M>, carrier: Box<Carrier<M>>, fitness: Fitness) {
+    if let Err(carrier) = Shared::take_back(core, carrier, fitness) {
+        tell_race(carrier);
     }
+}
 
-    #[cold]
-    fn tell_race(&self, carrier: Box<Carrier<M>>) {
-        let connection = ConnectionId(carrier.number);
-        let pool = &self.shared.settings.name;
-        tracing::error!(%pool, %connection, "a connection came back that was not out");
-        self.shared.tell(&Event::Race { connection });
-        quietly("dropping a connection", || drop(carrier));
-    }
+#[cold]
+fn tell_race<M: Manager>(carrier: Box<Carrier<M>>) {
+    let shared = Arc::clone(&carrier.shared);
+    let connection = ConnectionId(carrier.number);
+    let pool = &shared.settings.name;
+    tracing::error!(%pool, %connection, "a connection came back that was not out");
+    shared.tell(&Event::Race { connection });
+    quietly("dropping a connection", || drop(carrier));
 }
 
 impl<M: Manager> Drop for Object<M> {
@@ -163,15 +165,16 @@ impl<M: Manager> Drop for Object<M> {
             return;
         };
         let fitness = self.fitness(&mut carrier);
+        // The gate is copied out: the carrier goes behind the lock that it is the way to.
+        let (gate, slot, number) = (carrier.shared.gate, carrier.slot, carrier.number);
+        let mut core = gate.lock();
         if fitness.is_ok() {
-            let (slot, number) = (carrier.slot, carrier.number);
-            let parked = self.shared.lock().kernel.try_park(slot, number, carrier);
-            match parked {
+            match core.kernel.try_park(slot, number, carrier) {
                 Ok(()) => return,
                 Err(back) => carrier = back,
             }
         }
-        self.give_back(carrier, fitness);
+        give_back(core, carrier, fitness);
     }
 }
 
@@ -193,12 +196,61 @@ impl<M: Manager> DerefMut for Object<M> {
 
 impl<M: Manager> fmt::Debug for Object<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let carrier = self.carrier();
         f.debug_struct("Object")
-            .field("pool", &self.shared.settings.name)
-            .field(
-                "connection",
-                &self.carrier.as_ref().map(|carrier| carrier.number),
-            )
+            .field("pool", &carrier.shared.settings.name)
+            .field("connection", &carrier.number)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(monitor_loom)))]
+mod tests {
+    use std::convert::Infallible;
+
+    use crate::{Manager, Pool, sync::LOCKS};
+
+    struct Units;
+
+    impl Manager for Units {
+        type Connection = ();
+        type Error = Infallible;
+
+        async fn connect(&self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    /// STB-33, STB-36: an idle hit and its return lock once each, whatever the machine.
+    #[tokio::test]
+    async fn a_round_takes_two_locks() {
+        let pool = Pool::builder(Units).build().unwrap();
+        drop(pool.acquire().await.unwrap());
+        let before = LOCKS.get();
+        for _ in 0..100 {
+            drop(pool.acquire().await.unwrap());
+        }
+        assert_eq!(LOCKS.get() - before, 200);
+    }
+
+    /// INV-POOL-8: what is behind the lock goes with the pool; the manager, too.
+    #[tokio::test]
+    async fn inv_pool_8_nothing_but_the_lock_outlives_the_pool() {
+        let pool = Pool::builder(Units).build().unwrap();
+        let object = pool.acquire().await.unwrap();
+        drop(pool.acquire().await.unwrap());
+        let shared = std::sync::Arc::downgrade(&pool.shared);
+        let gate = pool.shared.gate;
+        drop(pool);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(shared.upgrade().is_some(), "the object is still out");
+        drop(object);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(shared.upgrade().is_none(), "somebody still holds the pool");
+        assert!(gate.clear().is_none(), "the core is still there");
     }
 }

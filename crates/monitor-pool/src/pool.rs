@@ -20,7 +20,7 @@ use crate::{
 
 /// A pool of connections. A handle: clones are the same pool, which closes with the last one.
 pub struct Pool<M: Manager> {
-    shared: Arc<Shared<M>>,
+    pub(crate) shared: Arc<Shared<M>>,
 }
 
 impl<M: Manager> Pool<M> {
@@ -31,7 +31,7 @@ impl<M: Manager> Pool<M> {
 
     pub(crate) fn new(manager: M, settings: &Settings) -> Self {
         Self {
-            shared: Arc::new(Shared::new(manager, settings)),
+            shared: Shared::new(manager, settings),
         }
     }
 
@@ -72,7 +72,7 @@ impl<M: Manager> Pool<M> {
         let mut core = self.shared.lock();
         if let Some(carrier) = core.kernel.try_hit(now, caller) {
             drop(core);
-            return Ok(Object::new(Arc::clone(&self.shared), carrier));
+            return Ok(Object::new(carrier));
         }
         Err(match core.kernel.phase() {
             Phase::Open if core.kernel.has_idle() => TryAcquireError::Unchecked,

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize},
     },
 };
@@ -18,17 +18,19 @@ use crate::{
     clock::Clock,
     config::Settings,
     driver::Drivers,
-    kernel::{Actions, Few, Kernel, Orders, Rules, SlotId, Tick},
-    sync::{Mutex, MutexGuard, lock},
+    gate::{Gate, Locked},
+    kernel::{Actions, Few, Fitness, Kernel, Orders, Rules, SlotId, Tick},
     tasks,
 };
 
 /// The error of an attempt to connect, as the kernel keeps it.
 pub(crate) type Cause<M> = ConnectError<<M as Manager>::Error>;
 
-/// What lies in a slot of the kernel. Boxed, so that it moves as one word.
+/// What lies in a slot of the kernel. Boxed, so that it moves as one word; and with its reference
+/// to the pool, so that to hand it out counts none up or down.
 pub(crate) struct Carrier<M: Manager> {
     pub(crate) connection: M::Connection,
+    pub(crate) shared: Arc<Shared<M>>,
     pub(crate) slot: SlotId,
     pub(crate) number: u64,
 }
@@ -38,11 +40,12 @@ pub(crate) struct Core<M: Manager> {
     pub(crate) kernel: Kernel<Box<Carrier<M>>, Cause<M>>,
     pub(crate) rng: SmallRng,
     pub(crate) drivers: Drivers,
+    /// For a step that began with nothing but the gate.
+    shared: Weak<Shared<M>>,
 }
 
 pub(crate) struct Shared<M: Manager> {
-    /// First, next to the reference count: one cache line for both.
-    core: Mutex<Core<M>>,
+    pub(crate) gate: &'static Gate<M>,
     /// Whether the last caller had to wait: a hint to have a waker ready before locking.
     pub(crate) busy: AtomicBool,
     pub(crate) clock: Clock,
@@ -57,12 +60,16 @@ pub(crate) struct Shared<M: Manager> {
 }
 
 impl<M: Manager> Shared<M> {
-    pub(crate) fn new(manager: M, settings: &Settings) -> Self {
+    pub(crate) fn new(manager: M, settings: &Settings) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self::around(manager, settings, Weak::clone(shared)))
+    }
+
+    fn around(manager: M, settings: &Settings, shared: Weak<Self>) -> Self {
         // The standard library's hash keys are random: that is enough to spread waits.
         let seed = || RandomState::new().hash_one(0);
         let rng = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(seed));
         Self {
-            core: Mutex::new(Core {
+            gate: Gate::new(Core {
                 kernel: Kernel::new(
                     Rules::new(settings),
                     settings.max_size,
@@ -71,6 +78,7 @@ impl<M: Manager> Shared<M> {
                 ),
                 rng,
                 drivers: Drivers::default(),
+                shared,
             }),
             busy: AtomicBool::new(false),
             clock: Clock::new(),
@@ -83,8 +91,8 @@ impl<M: Manager> Shared<M> {
     }
 
     #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Core<M>> {
-        lock(&self.core)
+    pub(crate) fn lock(&self) -> Locked<M> {
+        self.gate.lock()
     }
 
     /// One step from anywhere, within a runtime or not: lock, decide, unlock, act.
@@ -103,6 +111,40 @@ impl<M: Manager> Shared<M> {
         drop(core);
         self.act(actions, leaks);
         self.drop_in_place(dropped, now);
+        result
+    }
+
+    /// Takes a connection back. Begins with the lock alone: the connection, and with it the only
+    /// reference to the pool that is at hand, goes behind it.
+    ///
+    /// # Errors
+    /// Gives it back if it was not out.
+    pub(crate) fn take_back(
+        mut core: Locked<M>,
+        carrier: Box<Carrier<M>>,
+        fitness: Fitness,
+    ) -> Result<(), Box<Carrier<M>>> {
+        let (slot, number, now) = (carrier.slot, carrier.number, carrier.shared.clock.coarse());
+        let mut actions = Actions::default();
+        let result = core
+            .kernel
+            .release(slot, number, carrier, fitness, now, &mut actions);
+        let dropped = core.leave_to_driver(now, &mut actions);
+        let is_plain = dropped.is_empty() && actions.is_plain();
+        let shared = if is_plain {
+            None
+        } else {
+            core.shared.upgrade()
+        };
+        drop(core);
+        if let Some(shared) = shared {
+            shared.act(actions, Vec::new());
+            shared.drop_in_place(dropped, now);
+        } else {
+            for waker in actions.wakes {
+                quietly("a waker", || waker.wake());
+            }
+        }
         result
     }
 
@@ -144,10 +186,10 @@ impl<M: Manager> Shared<M> {
             tokio::spawn(tasks::connect(Arc::clone(self), ticket));
         }
         for (_, carrier) in orders.checks {
-            tokio::spawn(tasks::check(Arc::clone(self), carrier));
+            tokio::spawn(tasks::check(carrier));
         }
         for (_, carrier, reason) in orders.closes {
-            tokio::spawn(tasks::close(Arc::clone(self), carrier, reason));
+            tokio::spawn(tasks::close(carrier, reason));
         }
     }
 
@@ -202,6 +244,13 @@ impl<M: Manager> Shared<M> {
         let mut stop = self.stop.subscribe();
         // An error says that the sender is gone, and `self` keeps it.
         let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+impl<M: Manager> Drop for Shared<M> {
+    fn drop(&mut self) {
+        let core = self.gate.clear();
+        drop(core);
     }
 }
 

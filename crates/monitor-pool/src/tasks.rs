@@ -52,11 +52,8 @@ pub(crate) fn connect<M: Manager>(
 }
 
 /// Checks an idle connection, and hands it to whoever has waited longest.
-pub(crate) fn check<M: Manager>(
-    shared: Arc<Shared<M>>,
-    carrier: Box<Carrier<M>>,
-) -> impl Future<Output = ()> + Send {
-    let mut guard = Guard::new(shared, carrier, Purpose::Check);
+pub(crate) fn check<M: Manager>(carrier: Box<Carrier<M>>) -> impl Future<Output = ()> + Send {
+    let mut guard = Guard::new(carrier, Purpose::Check);
     async move {
         let shared = Arc::clone(&guard.shared);
         let Some(connection) = guard.connection.take() else {
@@ -74,11 +71,10 @@ pub(crate) fn check<M: Manager>(
 
 /// Says goodbye to a connection; only then its slot is free.
 pub(crate) fn close<M: Manager>(
-    shared: Arc<Shared<M>>,
     carrier: Box<Carrier<M>>,
     reason: CloseReason,
 ) -> impl Future<Output = ()> + Send {
-    let mut guard = Guard::new(shared, carrier, Purpose::Close);
+    let mut guard = Guard::new(carrier, Purpose::Close);
     async move {
         let shared = Arc::clone(&guard.shared);
         let Some(connection) = guard.connection.take() else {
@@ -116,6 +112,7 @@ impl<M: Manager> ConnectGuard<M> {
         });
         let carrier = Box::new(Carrier {
             connection,
+            shared: Arc::clone(shared),
             slot: ticket.slot,
             number: ticket.number,
         });
@@ -186,9 +183,10 @@ struct Guard<M: Manager> {
 }
 
 impl<M: Manager> Guard<M> {
-    fn new(shared: Arc<Shared<M>>, carrier: Box<Carrier<M>>, purpose: Purpose) -> Self {
+    fn new(carrier: Box<Carrier<M>>, purpose: Purpose) -> Self {
         let Carrier {
             connection,
+            shared,
             slot,
             number,
         } = *carrier;
@@ -205,6 +203,7 @@ impl<M: Manager> Guard<M> {
         self.purpose = None;
         let carrier = Box::new(Carrier {
             connection,
+            shared: Arc::clone(&self.shared),
             slot: self.slot,
             number: self.number,
         });

@@ -154,15 +154,16 @@ async fn a_row_stream_read_half_way_takes_its_session_with_it() {
 async fn a_copy_comes_back_only_when_it_is_finished() {
     let server = Postgres::start().unwrap();
     let pool = pool_of(1, &server);
+    // Kept, since closing it would be one more answer to come.
+    let mut kept = None;
     let finished = async |c: &mut <PostgresManager as Manager>::Connection| {
         c.batch_execute("CREATE TABLE numbers (n int)")
             .await
             .unwrap();
-        let sink = c
-            .copy_in::<_, &[u8]>("COPY numbers FROM STDIN")
-            .await
-            .unwrap();
+        let statement = c.prepare("COPY numbers FROM STDIN").await.unwrap();
+        let sink = c.copy_in::<_, &[u8]>(&statement).await.unwrap();
         assert_eq!(pin!(sink).finish().await.unwrap(), 0);
+        kept = Some(statement);
     };
     assert!(comes_back(&pool, finished).await);
     let unfinished = async |c: &mut <PostgresManager as Manager>::Connection| {
@@ -173,6 +174,7 @@ async fn a_copy_comes_back_only_when_it_is_finished() {
         drop(sink);
     };
     assert!(!comes_back(&pool, unfinished).await);
+    drop(kept);
 }
 
 /// STB-30: a session that the server has ended is not handed out, with a check of each one.

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use ::http::header::CONNECTION;
 use ::http::{HeaderMap, HeaderValue, Request};
 use async_trait::async_trait;
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};
+use monitor_pool::Pool;
 use tokio::time::Instant;
 use url::Url;
 
@@ -15,18 +17,24 @@ use crate::lap::Lap;
 mod builder;
 mod dialer;
 mod exchange;
+mod kept;
 mod status_set;
 mod watch;
 
 pub use builder::{BuildError, HttpProbeBuilder, Method};
 use dialer::Dialer;
 use exchange::Exchange;
+pub use kept::{HttpConnections, KeptConnection};
 pub use status_set::{InvalidStatusSet, StatusSet};
 
 /// Checks an `http` or `https` URL over HTTP/1.1.
 ///
 /// Every check opens a connection of its own and times five phases: resolve, connect, TLS, first
 /// byte, transfer. Redirects are answers like any other and are not followed.
+///
+/// A probe may [keep connections](HttpProbeBuilder::keep_connections) instead: then a check sees
+/// what a visitor sees who has been there before, and only the first one and those after a failure
+/// resolve, connect and shake hands.
 ///
 /// A fault that is the prober's own makes the finding
 /// [`Unknown`](monitor_model::Finding::Unknown), any other makes it
@@ -37,7 +45,8 @@ pub use status_set::{InvalidStatusSet, StatusSet};
 /// # Cancel safety
 ///
 /// Dropping the check's future closes its connection at once. The HTTP connection is driven
-/// inside the check: no task survives it.
+/// inside the check: no task survives it. With kept connections, an attempt to connect belongs to
+/// the pool: it goes on, and its connection waits for the next check.
 ///
 /// # Defaults
 ///
@@ -59,6 +68,8 @@ pub use status_set::{InvalidStatusSet, StatusSet};
 pub struct HttpProbe {
     url: Url,
     dialer: Dialer,
+    /// Where connections are kept, in a probe that keeps them.
+    pool: Option<Pool<HttpConnections>>,
     method: Method,
     headers: HeaderMap,
     expect_status: StatusSet,
@@ -73,9 +84,54 @@ impl HttpProbe {
         HttpProbeBuilder::new(url)
     }
 
-    async fn run(&self, progress: &Progress) -> Result<String, Fault> {
-        let mut exchange = self.dialer.open(progress).await?;
-        self.ask(&mut exchange, progress).await
+    /// The pool that keeps the connections, in a probe that [keeps
+    /// them](HttpProbeBuilder::keep_connections).
+    #[must_use]
+    pub const fn pool(&self) -> Option<&Pool<HttpConnections>> {
+        self.pool.as_ref()
+    }
+
+    async fn run(&self, context: &ProbeContext) -> Result<String, Fault> {
+        let progress = &context.progress;
+        match &self.pool {
+            None => {
+                let mut exchange = self.dialer.open(progress).await?;
+                self.ask(&mut exchange, progress).await
+            }
+            Some(pool) => self.ask_again(pool, context).await,
+        }
+    }
+
+    /// Asks over a kept connection, or over a new one that is kept.
+    async fn ask_again(
+        &self,
+        pool: &Pool<HttpConnections>,
+        context: &ProbeContext,
+    ) -> Result<String, Fault> {
+        let progress = &context.progress;
+        loop {
+            pool.manager().report_to(progress);
+            let connection = pool.acquire_timeout(context.timeout).await;
+            let mut connection = connection.map_err(|error| kept::no_connection(&error))?;
+            let earlier = connection.0.requests();
+            connection.begin();
+            match self.ask(&mut connection.0, progress).await {
+                Ok(note) => {
+                    connection.finish();
+                    return Ok(match earlier {
+                        0 => note,
+                        _ => format!("{note}, request {} of its connection", earlier + 1),
+                    });
+                }
+                // Closed by the target while it was idle, as the target may: that says nothing
+                // about it. The next turn has one connection less to try, and then a new one.
+                Err(fault)
+                    if earlier > 0
+                        && connection.0.first_byte().is_none()
+                        && kept::was_stale(&fault) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
     }
 
     /// Sends the request and judges the answer.
@@ -113,6 +169,9 @@ impl HttpProbe {
         let mut request = Request::builder().method(self.method.as_str()).uri(target);
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&self.headers);
+            if self.pool.is_none() {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
         }
         request.body(exchange::NoBody::new()).map_err(|error| {
             Fault::new(Layer::Config, Reason::Invalid).with_detail(error.to_string())
@@ -153,7 +212,7 @@ impl Probe for HttpProbe {
 
     async fn check(&self, context: &ProbeContext) -> Observation {
         let began = Instant::now();
-        let note = match self.run(&context.progress).await {
+        let note = match self.run(context).await {
             Ok(note) => note,
             Err(fault) => return Observation::fault(fault),
         };

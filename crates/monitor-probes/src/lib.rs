@@ -16,7 +16,10 @@ mod tcp;
 mod tls;
 
 #[cfg(feature = "http")]
-pub use http::{BuildError, HttpProbe, HttpProbeBuilder, InvalidStatusSet, Method, StatusSet};
+pub use http::{
+    BuildError, HttpConnections, HttpProbe, HttpProbeBuilder, InvalidStatusSet, KeptConnection,
+    Method, StatusSet,
+};
 #[cfg(any(feature = "http", feature = "tcp"))]
 pub use resolve::Resolver;
 pub use target::{Target, TargetError, parse_target};

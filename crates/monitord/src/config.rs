@@ -28,6 +28,6 @@ pub(crate) use file::read_listen;
 pub use file::{Config, Overrides, StoreConfig};
 pub use layers::{Layer, Setting};
 pub use monitor::MonitorSpec;
-pub use policy::PolicyKeys;
+pub use policy::{BreakerMode, PolicyKeys, Window};
 pub use problem::{Place, Position, Problem, Report};
-pub use target::{HttpSpec, TargetSpec};
+pub use target::{HttpSpec, Reuse, TargetSpec};

@@ -9,3 +9,8 @@ mod demo;
 pub mod server;
 mod terminal;
 mod view;
+
+/// The guides speak of several crates, all of which this one has: their examples are run here.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/failing-well.md")]
+struct FailingWell;

@@ -51,7 +51,8 @@ pub(super) fn remarks(row: &Row) -> String {
     if let Some(hung) = row.extra("hung_tasks").filter(|hung| *hung > 0.0) {
         remarks.push(format!("HANGS: {hung:.0} tasks never finish"));
     } else if let Some(fairness) = row.extra("fairness") {
-        remarks.push(format!("most/least served {fairness:.2}"));
+        let digits = if fairness < 100.0 { 2 } else { 0 };
+        remarks.push(format!("most/least served {fairness:.digits$}"));
     } else if row.extra.contains_key("fairness") {
         remarks.push("some tasks are never served".to_owned());
     }

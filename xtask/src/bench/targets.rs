@@ -45,6 +45,7 @@ const MANY: &str = "64 tasks, size 8";
 const CROWD: &str = "1000 tasks, size 4";
 const LOOP: &str = "one loops get, hold 2 ms, release, size 1: holds until the waiter is served";
 
+const BREAKER: &str = "monitor-breaker";
 const COARSE: &str = "monitor-breaker, coarse clock";
 const INSTANT: &str = "monitor-breaker, Instant";
 const CLOSED_1: &str = "closed, success, consecutive failures, 1T";
@@ -100,13 +101,7 @@ const TARGETS: [Target; 23] = [
         0.45,
         Bound::Best(&["failsafe"]),
     ),
-    count(
-        "breaker",
-        OPENS,
-        POOL_WINDOW,
-        Metric::Extra("failures"),
-        50.0,
-    ),
+    count("breaker", OPENS, BREAKER, Metric::Extra("failures"), 50.0),
     cpu("breaker", OPEN_1, COARSE, 0.1, BREAKERS),
     cpu(
         "breaker",
@@ -120,8 +115,6 @@ const TARGETS: [Target; 23] = [
     cpu("backoff", FULL, BACKOFF, 0.2, Bound::Best(&["backon"])),
     count("backoff", FULL, BACKOFF, Metric::Allocs, 0.0),
 ];
-
-const POOL_WINDOW: &str = "monitor-breaker";
 
 const fn cpu(
     group: &'static str,

@@ -31,7 +31,7 @@ pub(super) fn check(workspace: &Workspace, findings: &mut Vec<Finding>) -> Resul
 /// The documents that speak of the whole: those at the top, in docs and in .github.
 fn files(root: &Path) -> Result<Vec<String>> {
     let mut files = vec!["README.md".to_owned()];
-    for folder in ["docs", ".github"] {
+    for folder in ["docs", "docs/guides", ".github"] {
         let path = root.join(folder);
         let entries =
             fs::read_dir(&path).with_context(|| format!("cannot list {}", path.display()))?;

@@ -175,6 +175,11 @@ impl Attempts {
         self.by_class[class.index()]
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn rng(&self) -> rand::rngs::SmallRng {
+        self.retry.rng()
+    }
+
     fn decide(
         &mut self,
         now: Duration,

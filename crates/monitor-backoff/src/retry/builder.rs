@@ -26,11 +26,10 @@ use crate::{Class, Policy, RetryBudget};
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use monitor_backoff::{Disposition, Policy, Retry, RetryConfigError};
+/// use monitor_backoff::{Policy, Retry};
 ///
-/// # fn main() -> Result<(), RetryConfigError> {
-/// let policy = Policy::retry().to_builder().build().expect("its own settings");
-/// # let policy = Policy::exponential(Duration::from_nanos(1), Duration::from_nanos(2)).build().expect("valid");
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let policy = Policy::exponential(Duration::from_micros(1), Duration::from_millis(1)).build()?;
 /// let retry = Retry::builder(policy).max_attempts(4).build()?;
 /// let mut left = 2;
 /// let answer = retry
@@ -155,7 +154,7 @@ impl Retry {
     }
 
     /// Returns random numbers of a call's own, so that calls share nothing while they run.
-    pub(crate) fn rng(&self) -> SmallRng {
+    pub(super) fn rng(&self) -> SmallRng {
         // Any odd step visits every seed.
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         SmallRng::seed_from_u64(self.shared.seed.fetch_add(STEP, Ordering::Relaxed))

@@ -1,5 +1,7 @@
 //! The drivers: attempts made and waited for, on tokio or on a thread.
 
+#[cfg(feature = "tokio")]
+use std::future::Future;
 use std::{marker::PhantomData, time::Duration};
 
 use super::{Attempts, Decision, Retry, RetryError};
@@ -39,6 +41,9 @@ impl Retry {
     /// Prepares a call of an asynchronous operation. Every error counts as
     /// [transient](Disposition::TRANSIENT) unless it is [classified](Call::classify).
     ///
+    /// The operation is a function that returns futures, not an `AsyncFnMut`: a call of one that
+    /// borrows could not be spawned, for the compiler cannot show that its future is `Send`.
+    ///
     /// # Examples
     /// ```
     /// # use monitor_backoff::{Class, Disposition, Policy, Retry, RetryError};
@@ -57,9 +62,10 @@ impl Retry {
     /// # }
     /// ```
     #[cfg(feature = "tokio")]
-    pub fn call<T, E, Op>(&self, operation: Op) -> Call<'_, E, Op, Transient<E>, Silent<E>>
+    pub fn call<T, E, Op, Fut>(&self, operation: Op) -> Call<'_, E, Op, Transient<E>, Silent<E>>
     where
-        Op: AsyncFnMut() -> Result<T, E>,
+        Op: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         Call::new(self, operation)
     }
@@ -141,9 +147,10 @@ where
     /// attempt runs, it drops the attempt and, if that was a retry, has spent the token: the target
     /// may have seen the request. Nothing else is held.
     #[cfg(feature = "tokio")]
-    pub async fn run<T>(mut self) -> Result<T, RetryError<E>>
+    pub async fn run<T, Fut>(mut self) -> Result<T, RetryError<E>>
     where
-        Op: AsyncFnMut() -> Result<T, E>,
+        Op: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         let mut attempts = self.begin(clock::tokio_now());
         let mut rng = None;

@@ -4,14 +4,11 @@
 //! calls, so it stands in both comparisons. circuitbreaker-rs has a policy for windows of time too,
 //! which nothing feeds: it never opens.
 
-use std::fmt;
-use std::hint::black_box;
 use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
 
 use circuitbreaker_rs::{BreakerError, CircuitBreaker as Rs, DefaultPolicy};
 use recloser::Recloser;
@@ -21,35 +18,8 @@ use tower_resilience_circuitbreaker::{
     CircuitBreakerConfigBuilder, CircuitBreakerLayer, SlidingWindowType,
 };
 
-use super::{CONSECUTIVE, Caller, Case, OPEN_FOR};
+use super::{CONSECUTIVE, Calls, Case, Failed, OPEN_FOR, RATE, SPAN, WINDOW, outcome};
 use crate::plan::Subjects;
-
-/// How many calls a window by count has.
-const WINDOW: usize = 100;
-
-/// What share of the calls in a window opens.
-const RATE: f64 = 0.5;
-
-/// How long a window by time is.
-const SPAN: Duration = Duration::from_secs(1);
-
-/// The error of a failed call.
-#[derive(Debug)]
-struct Failed;
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("failed")
-    }
-}
-
-impl std::error::Error for Failed {}
-
-/// The call itself.
-#[inline]
-fn outcome(well: bool) -> Result<u32, Failed> {
-    if black_box(well) { Ok(1) } else { Err(Failed) }
-}
 
 pub(super) fn consecutive(subjects: &mut Subjects, threads: usize, case: Case) {
     case.measure(subjects, threads, "recloser, ring of 100", recloser());
@@ -61,10 +31,29 @@ pub(super) fn consecutive(subjects: &mut Subjects, threads: usize, case: Case) {
 }
 
 /// Those that forget with time. recloser has no such window; its ring stands for it.
-pub(super) fn windows(subjects: &mut Subjects, threads: usize, case: Case) {
+pub(super) fn time_windows(subjects: &mut Subjects, threads: usize) {
+    let case = Case::Closed;
     case.measure(subjects, threads, "recloser, ring of 100", recloser());
     case.measure(subjects, threads, "failsafe", failsafe_window());
-    case.measure(subjects, threads, "tower-resilience", tower_window());
+    let tower = tower(|builder| {
+        builder
+            .failure_rate_threshold(RATE)
+            .sliding_window_type(SlidingWindowType::TimeBased)
+            .sliding_window_duration(SPAN)
+    });
+    case.measure(subjects, threads, "tower-resilience", tower);
+}
+
+pub(super) fn count_windows(subjects: &mut Subjects, threads: usize) {
+    let case = Case::Closed;
+    case.measure(subjects, threads, "recloser, ring of 100", recloser());
+    case.measure(subjects, threads, "tower-resilience", tower(by_count));
+}
+
+fn by_count(builder: Settings) -> Settings {
+    builder
+        .failure_rate_threshold(RATE)
+        .sliding_window_size(WINDOW as usize)
 }
 
 pub(super) fn failures_to_open(subjects: &mut Subjects) {
@@ -76,11 +65,7 @@ pub(super) fn failures_to_open(subjects: &mut Subjects) {
         what,
         super::failures_to_open(rate_only),
     );
-    let counted = tower(|builder| {
-        builder
-            .failure_rate_threshold(RATE)
-            .sliding_window_size(WINDOW)
-    });
+    let counted = tower(by_count);
     subjects.fact("tower-resilience", what, super::failures_to_open(counted));
 }
 
@@ -97,17 +82,17 @@ impl<B> Clone for Shared<B> {
 fn recloser() -> Shared<Recloser> {
     let recloser = Recloser::custom()
         .error_rate(RATE as f32)
-        .closed_len(WINDOW)
+        .closed_len(WINDOW as usize)
         .open_wait(OPEN_FOR)
         .build();
     Shared(Arc::new(recloser))
 }
 
-impl Caller for Shared<Recloser> {
+impl Calls for Shared<Recloser> {
     #[inline]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
-        !matches!(black_box(result), Err(recloser::Error::Rejected))
+        !matches!(result, Err(recloser::Error::Rejected))
     }
 }
 
@@ -115,24 +100,24 @@ impl Caller for Shared<Recloser> {
 #[derive(Clone)]
 struct Failsafe<B>(B);
 
-fn failsafe_consecutive() -> impl Caller {
+fn failsafe_consecutive() -> impl Calls {
     let open_for = failsafe::backoff::constant(OPEN_FOR);
     let policy = failsafe::failure_policy::consecutive_failures(CONSECUTIVE, open_for);
     Failsafe(failsafe::Config::new().failure_policy(policy).build())
 }
 
-fn failsafe_window() -> impl Caller {
+fn failsafe_window() -> impl Calls {
     let open_for = failsafe::backoff::constant(OPEN_FOR);
     let policy =
         failsafe::failure_policy::success_rate_over_time_window(1.0 - RATE, 1, SPAN, open_for);
     Failsafe(failsafe::Config::new().failure_policy(policy).build())
 }
 
-impl<B: failsafe::CircuitBreaker + Clone + Send + 'static> Caller for Failsafe<B> {
+impl<B: failsafe::CircuitBreaker + Clone + Send + 'static> Calls for Failsafe<B> {
     #[inline]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
-        !matches!(black_box(result), Err(failsafe::Error::Rejected))
+        !matches!(result, Err(failsafe::Error::Rejected))
     }
 }
 
@@ -145,11 +130,11 @@ fn circuitbreaker_rs(consecutive: u64) -> Shared<Rs<DefaultPolicy, Failed>> {
     Shared(Arc::new(breaker))
 }
 
-impl Caller for Shared<Rs<DefaultPolicy, Failed>> {
+impl Calls for Shared<Rs<DefaultPolicy, Failed>> {
     #[inline]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
-        !matches!(black_box(result), Err(BreakerError::Open))
+        !matches!(result, Err(BreakerError::Open))
     }
 }
 
@@ -157,7 +142,7 @@ impl Caller for Shared<Rs<DefaultPolicy, Failed>> {
 #[derive(Clone)]
 struct Tower<S>(S);
 
-fn tower(settle: impl FnOnce(Settings) -> Settings) -> impl Caller {
+fn tower(settle: impl FnOnce(Settings) -> Settings) -> impl Calls {
     let settings = CircuitBreakerLayer::builder().wait_duration_in_open(OPEN_FOR);
     let layer = settle(settings).build().expect("a valid configuration");
     let service = tower::service_fn(|well| async move { outcome(well) });
@@ -166,23 +151,14 @@ fn tower(settle: impl FnOnce(Settings) -> Settings) -> impl Caller {
 
 type Settings = CircuitBreakerConfigBuilder<tower_resilience_circuitbreaker::DefaultClassifier>;
 
-fn tower_window() -> impl Caller {
-    tower(|builder| {
-        builder
-            .failure_rate_threshold(RATE)
-            .sliding_window_type(SlidingWindowType::TimeBased)
-            .sliding_window_duration(SPAN)
-    })
-}
-
-impl<S> Caller for Tower<S>
+impl<S> Calls for Tower<S>
 where
     S: Service<bool, Response = u32> + Clone + Send + 'static,
     S::Error: Refusal,
 {
     fn call(&mut self, well: bool) -> bool {
         let result = block_on(async { self.0.ready().await?.call(well).await });
-        !black_box(result).is_err_and(|error| error.is_refusal())
+        !result.is_err_and(|error| error.is_refusal())
     }
 }
 

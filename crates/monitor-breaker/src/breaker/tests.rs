@@ -7,7 +7,7 @@ mod loom;
 mod word {
     use std::time::Duration;
 
-    use crate::{Breaker, Config};
+    use crate::{Breaker, Config, Mode};
 
     /// ROB-13: INV-BREAKER-5: the word is what the machine says, after every kind of change.
     #[test]
@@ -35,5 +35,9 @@ mod word {
         follows("a failed trial");
         breaker.reset(later);
         follows("a reset");
+        for mode in [Mode::Shadow, Mode::ForcedOpen, Mode::Disabled, Mode::Normal] {
+            breaker.set_mode(mode, later);
+            follows("a change of mode");
+        }
     }
 }

@@ -49,9 +49,10 @@ fn a_trial_is_admitted_when_the_interval_is_over() {
     );
 }
 
-/// ROB-14: the interval grows with each failed trial, and starts anew after a recovery.
+/// ROB-14: the interval grows with each failed trial, and starts anew once the target was well for
+/// a while, not as soon as it is closed upon.
 #[test]
-fn the_open_interval_grows_until_the_breaker_closes() {
+fn the_open_interval_grows_until_the_target_is_healthy() {
     let breaker = open(
         Config::builder().seed(3).build().expect("valid"),
         seconds(0),
@@ -67,12 +68,27 @@ fn the_open_interval_grows_until_the_breaker_closes() {
         now += wait;
         breaker.try_acquire(now).expect("a trial").failure(now);
     }
+    let recover = |now| {
+        for _ in 0..2 {
+            breaker.try_acquire(now).expect("a trial").success(now);
+        }
+        assert_eq!(breaker.state(now), State::Closed);
+    };
     now += breaker.retry_after(now).expect("open");
-    for _ in 0..2 {
-        breaker.try_acquire(now).expect("a trial").success(now);
-    }
+    recover(now);
+    now += seconds(59);
     fail(&breaker, 5, now);
-    assert!(breaker.retry_after(now).expect("open") <= seconds(72));
+    let wait = breaker.retry_after(now).expect("open");
+    assert!(
+        wait >= seconds(480),
+        "closed for 59 s is not yet healthy: {wait:?}"
+    );
+    now += wait;
+    recover(now);
+    now += seconds(60);
+    fail(&breaker, 5, now);
+    let wait = breaker.retry_after(now).expect("open");
+    assert!(wait <= seconds(72), "closed for 60 s: {wait:?}");
 }
 
 /// ROB-14: the jitter of the open interval is a function of the seed, and differs without one.
@@ -162,7 +178,8 @@ fn can_be_opened_and_closed_by_hand() {
     fail(&breaker, 4, seconds(4));
     assert_eq!(breaker.state(seconds(4)), State::Closed);
     let told = told.lock().expect("listener");
-    assert!(told.len() == 2 && told.iter().all(|t| t.cause == Cause::Manual));
+    // Opened, closed, and closed anew: that, too, begins an epoch.
+    assert!(told.len() == 3 && told.iter().all(|t| t.cause == Cause::Manual));
 }
 
 /// ROB-14: callers read their clocks before they reach the breaker: an older time changes nothing.

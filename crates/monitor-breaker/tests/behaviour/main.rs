@@ -1,8 +1,12 @@
 //! What a breaker does, state by state.
 
+mod clocks;
 mod closed_and_open;
 mod half_open;
 mod listener;
+mod modes;
+mod recovering;
+mod windows;
 
 use std::{
     sync::{Arc, Mutex},

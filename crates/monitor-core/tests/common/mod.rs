@@ -96,6 +96,7 @@ pub(crate) fn definition(name: &str, probe: &Arc<Puppet>) -> Definition {
             spec: format!("{{\"puppet\":\"{name}\"}}"),
         },
         probe: Arc::clone(probe) as _,
+        pool: None,
         settings: Settings {
             interval: Duration::from_secs(10),
             timeout: Some(Duration::from_secs(2)),

@@ -44,6 +44,12 @@ impl<C, E: Clone> Kernel<C, E> {
         value
     }
 
+    /// Whether the last hit took one of the idle connections to be kept, and it is to be replaced.
+    #[inline]
+    pub(crate) fn wants_refill(&self, now: Tick) -> bool {
+        self.idle.len() < self.rules.min_idle && self.has_orders(now)
+    }
+
     /// Asks for a connection: one that is idle, or a place in the queue.
     pub(crate) fn acquire(
         &mut self,
@@ -81,6 +87,17 @@ impl<C, E: Clone> Kernel<C, E> {
         answer
     }
 
+    /// Takes what is offered to somebody who waits. The hot path of hand-overs.
+    #[inline]
+    pub(crate) fn try_accept(&mut self, id: WaiterId, now: Tick) -> Option<(C, Tick)> {
+        let since = self.queue.get(id).since;
+        let value = self.take_offer(id, now)?;
+        self.totals.acquired_after_wait += 1;
+        #[cfg(any(test, monitor_loom))]
+        self.assert_invariants(now);
+        Some((value, since))
+    }
+
     /// Asks how the wait is going, and leaves a waker for when that changes.
     pub(crate) fn poll(
         &mut self,
@@ -89,10 +106,8 @@ impl<C, E: Clone> Kernel<C, E> {
         waker: Waker,
         actions: &mut Actions<E>,
     ) -> Poll<C, E> {
-        if let Some(value) = self.take_offer(id, now) {
+        if let Some((value, _)) = self.try_accept(id, now) {
             actions.spent.push(Spent::Waker(waker));
-            self.totals.acquired_after_wait += 1;
-            self.finish(now, actions);
             return Poll::Ready(value);
         }
         let deadline = self.queue.get(id).deadline;

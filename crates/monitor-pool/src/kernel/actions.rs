@@ -1,14 +1,16 @@
 //! What has to be done once the lock is free.
 
-use std::task::Waker;
+use std::{iter::Chain, option, task::Waker, vec};
 
 use super::{Leak, SlotId};
 use crate::CloseReason;
 
-/// Some values, of which nearly always there is none or one: collecting that one allocates nothing.
+/// Some values, nearly always two at most (a waiter and the driver): to collect those allocates
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Few<T> {
     first: Option<T>,
+    second: Option<T>,
     rest: Vec<T>,
 }
 
@@ -61,6 +63,8 @@ impl<T> Few<T> {
     pub(crate) fn push(&mut self, value: T) {
         if self.first.is_none() {
             self.first = Some(value);
+        } else if self.second.is_none() {
+            self.second = Some(value);
         } else {
             self.rest.push(value);
         }
@@ -77,10 +81,10 @@ impl<T> Few<T> {
 
 impl<T> IntoIterator for Few<T> {
     type Item = T;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
+    type IntoIter = Chain<Chain<option::IntoIter<T>, option::IntoIter<T>>, vec::IntoIter<T>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.rest)
+        self.first.into_iter().chain(self.second).chain(self.rest)
     }
 }
 
@@ -88,8 +92,16 @@ impl<T> Default for Few<T> {
     fn default() -> Self {
         Self {
             first: None,
+            second: None,
             rest: Vec::new(),
         }
+    }
+}
+
+impl<E> Actions<E> {
+    /// Whether there is nothing but somebody to wake.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.spent.is_empty() && self.leaks.is_empty() && !self.drained
     }
 }
 

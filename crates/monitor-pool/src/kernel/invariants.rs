@@ -56,6 +56,11 @@ impl<C, E: Clone> Kernel<C, E> {
                 "INV-POOL-3: slots that are {state:?}"
             );
         }
+        let occupied = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.state != State::Vacant);
+        assert_eq!(occupied.count(), counts.live(), "INV-POOL-3: live");
         for (id, slot) in self.slots.iter() {
             let kept = matches!(slot.state, State::Idle | State::Offered);
             assert_eq!(slot.value.is_some(), kept, "INV-POOL-3: {:?}", slot.state);

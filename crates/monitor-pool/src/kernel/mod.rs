@@ -141,6 +141,8 @@ impl<C, E: Clone> Kernel<C, E> {
         if self.phase == Phase::Draining && self.slots.counts.live() == 0 {
             self.phase = Phase::Closed;
             actions.drained = true;
+            // The driver has nothing left to do, and ends.
+            actions.wake_driver = true;
         }
         if self.next_due(now) < self.alarms.armed {
             // A driver that is already on its way need not be woken again.

@@ -22,7 +22,11 @@ pub(crate) enum State {
 
 /// How many slots are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts([u32; 7]);
+pub(crate) struct Counts {
+    by_state: [u32; 7],
+    /// All but the vacant ones.
+    live: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Slot<C> {
@@ -60,12 +64,13 @@ pub(crate) struct Slots<C> {
 impl Counts {
     #[inline]
     pub(crate) fn of(&self, state: State) -> usize {
-        self.0[state as usize] as usize
+        self.by_state[state as usize] as usize
     }
 
     /// All that count against the maximum.
+    #[inline]
     pub(crate) fn live(&self) -> usize {
-        self.0[1..].iter().map(|count| *count as usize).sum()
+        self.live
     }
 
     /// Those that may come back to who waits.
@@ -97,8 +102,8 @@ impl<C> Slots<C> {
     #[inline]
     pub(crate) fn set(&mut self, id: SlotId, state: State) -> &mut Slot<C> {
         let slot = &mut self.slots[id.0 as usize];
-        self.counts.0[slot.state as usize] -= 1;
-        self.counts.0[state as usize] += 1;
+        self.counts.by_state[slot.state as usize] -= 1;
+        self.counts.by_state[state as usize] += 1;
         slot.state = state;
         slot
     }
@@ -107,9 +112,10 @@ impl<C> Slots<C> {
     pub(crate) fn occupy(&mut self, number: u64, epoch: u64) -> SlotId {
         let id = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(Slot::vacant());
-            self.counts.0[State::Vacant as usize] += 1;
+            self.counts.by_state[State::Vacant as usize] += 1;
             SlotId(self.slots.len() as u32 - 1)
         });
+        self.counts.live += 1;
         let slot = self.set(id, State::Connecting);
         slot.number = number;
         slot.epoch = epoch;
@@ -119,6 +125,7 @@ impl<C> Slots<C> {
 
     /// Gives a slot back.
     pub(crate) fn vacate(&mut self, id: SlotId) {
+        self.counts.live -= 1;
         self.set(id, State::Vacant).caller = None;
         self.vacant.push(id);
     }

@@ -11,24 +11,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use monitor_pool::managers::postgres::PostgresManager;
-use monitor_pool::managers::postgres::tokio_postgres::{self, Client, Config, NoTls};
+use monitor_pool::managers::postgres::tokio_postgres::{self, Client, NoTls};
 use monitor_testkit::services::Postgres;
+
+pub(crate) mod chaos;
 
 /// How long something may take that should happen soon: only a hang is caught by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The name under which the pool's sessions can be told from others.
-pub(crate) const POOLED: &str = "pooled";
-
-/// The configuration of the pool's sessions.
-pub(crate) fn config(url: &str) -> Config {
-    let mut config: Config = url.parse().unwrap();
-    config.application_name(POOLED);
-    config
-}
-
 pub(crate) fn manager(url: &str) -> PostgresManager {
-    PostgresManager::new(config(url)).unwrap()
+    PostgresManager::new(url.parse().unwrap()).unwrap()
 }
 
 /// Waits for `future`, but not for ever.
@@ -67,19 +59,20 @@ pub(crate) struct Session {
 
 impl Observer {
     pub(crate) async fn start(server: &Postgres) -> Self {
-        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        let url = format!("{}?application_name=observer", server.url());
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         let driver = tokio::spawn(async move { drop(connection.await) });
         Self { client, driver }
     }
 
-    /// All sessions of clients but this one.
+    /// All sessions of clients but those of observers. Whatever they call themselves: a name can
+    /// be changed on the way.
     pub(crate) async fn sessions(&self) -> Vec<Session> {
-        // Once more for every statement, not as it was when this session first looked.
         let rows = self
             .client
             .query(
                 "SELECT pid, client_port, coalesce(state, '') FROM pg_stat_activity \
-                 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid",
+                 WHERE backend_type = 'client backend' AND application_name <> 'observer' ORDER BY pid",
                 &[],
             )
             .await

@@ -1,15 +1,18 @@
 //! How an HTTP check is put together, and what is refused.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, HOST, USER_AGENT};
+use ::http::header::{HOST, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue};
+use monitor_pool::{ConfigError, Listener};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use url::{Host, Url};
 
 use super::dialer::Dialer;
-use super::{HttpProbe, StatusSet};
+use super::{HttpConnections, HttpProbe, StatusSet};
 use crate::target::parse_url;
 use crate::{Resolver, TargetError, Tls, TlsError};
 
@@ -78,6 +81,9 @@ pub enum BuildError {
     /// The trust store.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The number of connections to keep.
+    #[error("the connections to keep: {0}")]
+    Pool(#[from] ConfigError),
 }
 
 /// Collects what an [`HttpProbe`] asks and expects. Everything is checked by
@@ -95,6 +101,20 @@ pub struct HttpProbeBuilder {
     degraded_over: Option<Duration>,
     resolver: Option<Resolver>,
     tls: Option<Tls>,
+    keep: Option<Keep>,
+}
+
+/// How many connections to keep, and who hears of it.
+#[derive(Clone)]
+struct Keep {
+    most: usize,
+    listener: Option<Arc<dyn Listener>>,
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keep").field(&self.most).finish()
+    }
 }
 
 impl HttpProbeBuilder {
@@ -110,6 +130,7 @@ impl HttpProbeBuilder {
             degraded_over: None,
             resolver: None,
             tls: None,
+            keep: None,
         }
     }
 
@@ -170,6 +191,16 @@ impl HttpProbeBuilder {
         self
     }
 
+    /// Keeps up to `most` connections from one check to the next, for five minutes each, in a pool
+    /// that tells `listener` what happens. Default: none is kept.
+    ///
+    /// Names, routes and certificates are then looked at only when a connection is made. A
+    /// connection that the target has closed meanwhile is no fault: the check asks over a new one.
+    pub fn keep_connections(mut self, most: usize, listener: Option<Arc<dyn Listener>>) -> Self {
+        self.keep = Some(Keep { most, listener });
+        self
+    }
+
     /// Builds the probe.
     ///
     /// # Errors
@@ -179,6 +210,7 @@ impl HttpProbeBuilder {
     /// - [`BuildError::HeaderLimit`]: less than 8192 bytes.
     /// - [`BuildError::BodyOfHead`]: an expected text in a body that HEAD does not have.
     /// - [`BuildError::ServerName`], [`BuildError::Tls`]: for `https`.
+    /// - [`BuildError::Pool`]: no connection, or too many, to be kept.
     pub fn build(self) -> Result<HttpProbe, BuildError> {
         let url = parse_url(&self.url)?;
         if self.header_limit < MIN_HEAD_LIMIT {
@@ -199,16 +231,21 @@ impl HttpProbeBuilder {
             ("https", None) => Some((server_name(&host)?, Tls::system()?)),
             _ => None,
         };
+        let dialer = Dialer {
+            host,
+            port,
+            resolver: self.resolver.unwrap_or_default(),
+            tls,
+            head_limit: self.header_limit,
+        };
+        let name = format!("{}:{port}", dialer.host);
+        let pool =
+            |keep: Keep| HttpConnections::pool(dialer.clone(), &name, keep.most, keep.listener);
         Ok(HttpProbe {
             headers: headers(&url, &self.headers)?,
             url,
-            dialer: Dialer {
-                host,
-                port,
-                resolver: self.resolver.unwrap_or_default(),
-                tls,
-                head_limit: self.header_limit,
-            },
+            pool: self.keep.map(pool).transpose()?,
+            dialer,
             method: self.method,
             expect_status: self.expect_status,
             expect_body: self.expect_body,
@@ -238,7 +275,6 @@ fn headers(url: &Url, given: &[(String, String)]) -> Result<HeaderMap, BuildErro
     })?;
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in given {
         let header = HeaderName::try_from(name.as_str())
             .map_err(|_| BuildError::HeaderName { name: name.clone() })?;

@@ -1,5 +1,6 @@
 //! What holds for a monitor that does not say otherwise.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use monitor_probes::Resolver;
@@ -29,15 +30,30 @@ pub struct Defaults {
     pub timeout: Option<Duration>,
     /// The preset and what overrides it.
     pub policy: PolicyKeys,
+    /// How many connections a probe may keep. `None`: 5.
+    pub max_connections_per_probe: Option<u32>,
     /// The resolver that all probes share.
     pub resolver: Resolver,
 }
+
+/// How many connections a probe may keep.
+pub(crate) const CONNECTIONS: RangeInclusive<u64> = 1..=100;
+pub(super) const CONNECTIONS_DEFAULT: u32 = 5;
 
 impl Defaults {
     /// How often to check a monitor that follows the default preset.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval.unwrap_or_else(|| self.policy.interval())
+    }
+
+    /// How many connections a probe may keep.
+    #[must_use]
+    pub fn max_connections_per_probe(&self) -> usize {
+        let most = self
+            .max_connections_per_probe
+            .unwrap_or(CONNECTIONS_DEFAULT);
+        usize::try_from(most).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn read(node: &Node, problems: &mut Vec<Problem>) -> Self {
@@ -50,6 +66,7 @@ impl Defaults {
             interval: reader.duration("interval", WAITS),
             timeout: reader.duration("timeout", TIMEOUTS),
             policy: PolicyKeys::read(&mut reader),
+            max_connections_per_probe: None,
             resolver: Resolver::default(),
         }
     }

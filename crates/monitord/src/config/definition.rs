@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use monitor_core::{Definition, Settings};
+use monitor_core::{Changes, Definition, OwnPool, Settings};
 use monitor_model::{Monitor, Probe, Source};
 use monitor_probes::{BuildError, HttpProbe, Target, TcpProbe, parse_target};
 
-use super::{Defaults, HttpSpec, MonitorSpec, Place, Problem, TargetSpec, format_duration};
+use super::{Defaults, HttpSpec, MonitorSpec, Place, Problem, Reuse, TargetSpec, format_duration};
 
 /// The longest time a check gets that does not say how long it may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ impl MonitorSpec {
         }
         let timeout = self.timeout.or(defaults.timeout);
         let longest = timeout.unwrap_or_else(|| interval.min(TIMEOUT));
-        let probe = self.probe(defaults, longest)?;
+        let (probe, pool) = self.probe(defaults, longest)?;
         let backoff = policy.backoff().map_err(|what| refuse("backoff", what))?;
         let breaker = policy
             .breaker(longest + TRIAL_GRACE)
@@ -54,17 +54,24 @@ impl MonitorSpec {
         Ok(Definition {
             monitor,
             probe,
+            pool,
             settings: Settings {
                 interval,
                 timeout,
                 backoff,
                 breaker,
                 trigger_resets_backoff: policy.trigger_resets_backoff(),
+                by_category: policy.by_category(),
             },
         })
     }
 
-    fn probe(&self, defaults: &Defaults, longest: Duration) -> Result<Arc<dyn Probe>, Problem> {
+    /// What looks, and the connections that it keeps.
+    fn probe(
+        &self,
+        defaults: &Defaults,
+        longest: Duration,
+    ) -> Result<(Arc<dyn Probe>, Option<OwnPool>), Problem> {
         match &self.target {
             TargetSpec::Http(http) => {
                 if let Some(slow) = http.degraded_over.filter(|slow| *slow >= longest) {
@@ -74,15 +81,18 @@ impl MonitorSpec {
                         .value(format_duration(slow))
                         .allowed(format!("less than {}", format_duration(longest))));
                 }
-                Ok(Arc::new(http.probe(defaults)?))
+                let changes = Changes::default();
+                let probe = http.probe(defaults, &changes)?;
+                let pool = probe.pool().map(|pool| OwnPool::new(pool, changes));
+                Ok((Arc::new(probe), pool))
             }
-            TargetSpec::Tcp { address } => Ok(Arc::new(tcp_probe(address, defaults)?)),
+            TargetSpec::Tcp { address } => Ok((Arc::new(tcp_probe(address, defaults)?), None)),
         }
     }
 }
 
 impl HttpSpec {
-    fn probe(&self, defaults: &Defaults) -> Result<HttpProbe, Problem> {
+    fn probe(&self, defaults: &Defaults, changes: &Changes) -> Result<HttpProbe, Problem> {
         let mut builder = HttpProbe::builder(&self.url).resolver(defaults.resolver.clone());
         if let Some(method) = self.method {
             builder = builder.method(method);
@@ -101,6 +111,10 @@ impl HttpSpec {
         }
         if let Some(slow) = self.degraded_over {
             builder = builder.degraded_over(slow);
+        }
+        if self.connection == Some(Reuse::Kept) {
+            let most = defaults.max_connections_per_probe();
+            builder = builder.keep_connections(most, Some(Arc::new(changes.clone())));
         }
         builder
             .build()

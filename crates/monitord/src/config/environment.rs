@@ -12,8 +12,12 @@ use super::reader::Reader;
 /// The environment variables that are read, each with the key that it stands above.
 ///
 /// Times are in seconds. An empty variable counts as not set.
-pub const VARIABLES: [(&str, &str); 8] = [
+pub const VARIABLES: [(&str, &str); 9] = [
     ("MAX_CONCURRENT_PROBES", "limits.max_concurrent_probes"),
+    (
+        "MAX_CONNECTIONS_PER_PROBE",
+        "limits.max_connections_per_probe",
+    ),
     ("PROBE_COLLECTION_INTERVAL", "defaults.interval"),
     ("BACKOFF_BASE_INTERVAL", "defaults.backoff_base_interval"),
     ("BACKOFF_MAX_INTERVAL", "defaults.backoff_max_interval"),
@@ -33,6 +37,7 @@ pub const VARIABLES: [(&str, &str); 8] = [
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     pub(crate) max_concurrent_probes: Option<u64>,
+    pub(crate) max_connections_per_probe: Option<u32>,
     pub(crate) interval: Option<Duration>,
     pub(crate) policy: PolicyKeys,
 }
@@ -65,6 +70,7 @@ impl Overlay {
         };
         let [
             probes,
+            connections,
             interval,
             base,
             max,
@@ -75,9 +81,11 @@ impl Overlay {
         ] = names;
         Self {
             max_concurrent_probes: reader.integer(probes, super::file::PROBES),
+            max_connections_per_probe: reader
+                .integer(connections, super::defaults::CONNECTIONS)
+                .map(to_u32),
             interval: reader.seconds(interval, WAITS),
             policy: PolicyKeys {
-                preset: None,
                 backoff_base_interval: reader.seconds(base, WAITS),
                 backoff_max_interval: reader.seconds(max, WAITS),
                 backoff_multiplier: reader.number(multiplier, FACTORS),
@@ -86,6 +94,7 @@ impl Overlay {
                     .integer(threshold, THRESHOLDS)
                     .map(to_u32),
                 circuit_breaker_recovery_timeout: reader.seconds(recovery, RECOVERY),
+                ..PolicyKeys::default()
             },
         }
     }

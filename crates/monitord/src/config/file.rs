@@ -13,9 +13,11 @@ use std::time::Duration;
 use monitor_model::Source;
 use toml::de::DeTable;
 
+use super::defaults::CONNECTIONS;
 use super::environment::Overlay;
 use super::layers::Setting;
 use super::node::{Node, Text, Value, show_text};
+use super::policy::to_u32;
 use super::reader::Reader;
 use super::{Defaults, MonitorSpec, Place, Problem, Report};
 
@@ -121,6 +123,9 @@ impl Config {
         let settings = file.settings(overrides, &overlay);
         file.defaults.interval = overlay.interval.or(file.defaults.interval);
         file.defaults.policy = overlay.policy.or(&file.defaults.policy);
+        file.defaults.max_connections_per_probe = overlay
+            .max_connections_per_probe
+            .or(file.defaults.max_connections_per_probe);
         for (index, (node, spec)) in file.monitors.iter().enumerate() {
             if let Err(mut problem) = spec.definition(&file.defaults, Source::File) {
                 problem.place = node.place_of(&problem.key).clone();
@@ -254,9 +259,11 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
     if let Some(node) = defaults {
         file.defaults = Defaults::read(node, problems);
     }
-    let keys = ["max_concurrent_probes"];
+    let keys = ["max_concurrent_probes", "max_connections_per_probe"];
     if let Some(mut reader) = limits.and_then(|node| Reader::new(node, "limits", &keys, problems)) {
         file.max_concurrent_probes = reader.integer(keys[0], PROBES);
+        let connections = reader.integer(keys[1], CONNECTIONS).map(to_u32);
+        file.defaults.max_connections_per_probe = connections;
     }
     file.monitors = read_monitors(name, monitors, problems);
     file

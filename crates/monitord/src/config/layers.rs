@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::defaults::CONNECTIONS_DEFAULT;
 use super::environment::Overlay;
 use super::file::{DATABASE_DEFAULT, File, LISTEN_DEFAULT, PROBES_DEFAULT};
 use super::{Overrides, PolicyKeys, format_duration};
@@ -72,6 +73,15 @@ impl File {
                     self.max_concurrent_probes.map(show),
                 ],
                 PROBES_DEFAULT.to_string(),
+            ),
+            setting(
+                "limits.max_connections_per_probe",
+                [
+                    None,
+                    overlay.max_connections_per_probe.map(show),
+                    self.defaults.max_connections_per_probe.map(show),
+                ],
+                CONNECTIONS_DEFAULT.to_string(),
             ),
             setting(
                 "defaults.interval",

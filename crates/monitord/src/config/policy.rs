@@ -3,13 +3,15 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use monitor_backoff::{Base, Cap, Policy, Schedule};
-use monitor_breaker::Config as Breaker;
+use monitor_backoff::{Base, Cap, Floor, Policy, Schedule};
+use monitor_breaker::{Config as Breaker, Mode};
+use monitor_fault::Policies;
 use serde_json::{Map, Value as Json, json};
 
-use super::format_duration;
-use super::reader::Reader;
+use super::node::Value;
+use super::reader::{Reader, Refused};
 use super::suggest::closest;
+use super::{format_duration, parse_duration};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -25,6 +27,14 @@ pub(crate) const FACTORS: RangeInclusive<f64> = 1.01..=100.0;
 pub(crate) const EXPONENTS: RangeInclusive<u64> = 0..=1000;
 /// How many failures may open a breaker; 0 turns it off.
 pub(crate) const THRESHOLDS: RangeInclusive<u64> = 0..=1000;
+
+/// The share of failures that opens a breaker.
+pub(crate) const RATES: RangeInclusive<f64> = 0.01..=1.0;
+/// How many checks a breaker may look back on.
+const CHECKS: RangeInclusive<u64> = 1..=10_000;
+/// How far back a breaker may look.
+const TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+const WINDOW: &str = "a number of checks, 1 to 10000, or a time, 1s to 1d: \"10m\"";
 
 /// What a preset says beyond its backoff, which `monitor-backoff` knows by the same name.
 struct Preset {
@@ -72,11 +82,53 @@ pub struct PolicyKeys {
     pub circuit_breaker_failure_threshold: Option<u32>,
     /// `circuit_breaker_recovery_timeout`: how long an open breaker holds checks back.
     pub circuit_breaker_recovery_timeout: Option<Duration>,
+    /// `circuit_breaker_window`: opens by a rate among the last so many checks, or those of the
+    /// last so much time, instead of by failures in a row.
+    pub circuit_breaker_window: Option<Window>,
+    /// `circuit_breaker_failure_rate`: the share of failures in the window that opens the breaker.
+    pub circuit_breaker_failure_rate: Option<f64>,
+    /// `circuit_breaker_minimum_calls`: how many checks the window must hold before that.
+    pub circuit_breaker_minimum_calls: Option<u32>,
+    /// `circuit_breaker_success_threshold`: how many trials must succeed for it to close.
+    pub circuit_breaker_success_threshold: Option<u32>,
+    /// `circuit_breaker_mode`: whether it holds checks back, or only says that it would.
+    pub circuit_breaker_mode: Option<BreakerMode>,
+    /// `backoff_while_closed`: whether waits grow after failures while the breaker is closed.
+    pub backoff_while_closed: Option<bool>,
+    /// `backoff_by_category`: whether waits also follow what kind of failure it was.
+    pub backoff_by_category: Option<bool>,
+}
+
+/// What a breaker counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// The last so many checks.
+    Checks(u32),
+    /// The checks of the last so much time.
+    Time(Duration),
+}
+
+/// What a breaker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerMode {
+    /// `normal`: it holds checks back while it is open.
+    Normal,
+    /// `shadow`: it says that it is open, and holds nothing back.
+    Shadow,
+}
+
+impl BreakerMode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 impl PolicyKeys {
     /// The keys in TOML and JSON.
-    pub(crate) const NAMES: [&str; 7] = [
+    pub(crate) const NAMES: [&str; 14] = [
         "preset",
         "backoff_base_interval",
         "backoff_max_interval",
@@ -84,10 +136,32 @@ impl PolicyKeys {
         "backoff_max_failures",
         "circuit_breaker_failure_threshold",
         "circuit_breaker_recovery_timeout",
+        "circuit_breaker_window",
+        "circuit_breaker_failure_rate",
+        "circuit_breaker_minimum_calls",
+        "circuit_breaker_success_threshold",
+        "circuit_breaker_mode",
+        "backoff_while_closed",
+        "backoff_by_category",
     ];
 
     pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Self {
-        let [preset, base, max, multiplier, failures, threshold, recovery] = Self::NAMES;
+        let [
+            preset,
+            base,
+            max,
+            multiplier,
+            failures,
+            threshold,
+            recovery,
+            window,
+            rate,
+            minimum,
+            successes,
+            mode,
+            while_closed,
+            by_category,
+        ] = Self::NAMES;
         Self {
             preset: reader.text(preset, &preset_names().join(", "), preset_name),
             backoff_base_interval: reader.duration(base, WAITS),
@@ -96,6 +170,17 @@ impl PolicyKeys {
             backoff_max_failures: reader.integer(failures, EXPONENTS).map(to_u32),
             circuit_breaker_failure_threshold: reader.integer(threshold, THRESHOLDS).map(to_u32),
             circuit_breaker_recovery_timeout: reader.duration(recovery, RECOVERY),
+            circuit_breaker_window: reader.value(window, WINDOW, read_window),
+            circuit_breaker_failure_rate: reader.number(rate, RATES),
+            circuit_breaker_minimum_calls: reader.integer(minimum, CHECKS).map(to_u32),
+            circuit_breaker_success_threshold: reader.integer(successes, 1..=100).map(to_u32),
+            circuit_breaker_mode: reader.text(mode, "normal, shadow", |text| match text {
+                "normal" => Ok(BreakerMode::Normal),
+                "shadow" => Ok(BreakerMode::Shadow),
+                _ => Err("is neither".to_owned()),
+            }),
+            backoff_while_closed: reader.boolean(while_closed),
+            backoff_by_category: reader.boolean(by_category),
         }
     }
 
@@ -116,6 +201,21 @@ impl PolicyKeys {
             circuit_breaker_recovery_timeout: self
                 .circuit_breaker_recovery_timeout
                 .or(fallback.circuit_breaker_recovery_timeout),
+            circuit_breaker_window: self
+                .circuit_breaker_window
+                .or(fallback.circuit_breaker_window),
+            circuit_breaker_failure_rate: self
+                .circuit_breaker_failure_rate
+                .or(fallback.circuit_breaker_failure_rate),
+            circuit_breaker_minimum_calls: self
+                .circuit_breaker_minimum_calls
+                .or(fallback.circuit_breaker_minimum_calls),
+            circuit_breaker_success_threshold: self
+                .circuit_breaker_success_threshold
+                .or(fallback.circuit_breaker_success_threshold),
+            circuit_breaker_mode: self.circuit_breaker_mode.or(fallback.circuit_breaker_mode),
+            backoff_while_closed: self.backoff_while_closed.or(fallback.backoff_while_closed),
+            backoff_by_category: self.backoff_by_category.or(fallback.backoff_by_category),
         }
     }
 
@@ -135,6 +235,15 @@ impl PolicyKeys {
         self.preset_name() != "mail"
     }
 
+    /// What to wait for after a failure of each category; by itself in `mail` only, whose servers
+    /// lock out who tries a wrong password again and again.
+    pub(crate) fn by_category(&self) -> Option<Policies> {
+        let by_itself = self.preset_name() == "mail";
+        self.backoff_by_category
+            .unwrap_or(by_itself)
+            .then(Policies::default)
+    }
+
     /// The name of the preset.
     pub(crate) fn preset_name(&self) -> &'static str {
         self.chosen().name
@@ -146,6 +255,15 @@ impl PolicyKeys {
     /// Which keys contradict each other, in words.
     pub(crate) fn backoff(&self) -> Result<Policy, String> {
         let policy = Policy::preset(self.preset_name()).unwrap_or_else(Policy::hardened);
+        if self.backoff_while_closed == Some(false) {
+            // The normal interval whatever failed, spread as the preset spreads it: what slows
+            // checks down then is the breaker alone.
+            let builder = policy
+                .to_builder()
+                .schedule(Schedule::Fixed(Duration::ZERO))
+                .floor(Floor::AtLeastInterval);
+            return builder.build().map_err(|error| error.to_string());
+        }
         let mut builder = policy.to_builder();
         if self.backoff_base_interval.is_some() || self.backoff_multiplier.is_some() {
             let (base, factor) = match *policy.schedule() {
@@ -179,18 +297,65 @@ impl PolicyKeys {
     pub(crate) fn breaker(&self, trial_deadline: Duration) -> Result<Option<Breaker>, String> {
         let of_preset = self.chosen().breaker;
         let config = match (of_preset, self.circuit_breaker_failure_threshold) {
-            (_, Some(0)) | (None, None) => return Ok(None),
+            (_, Some(0)) => return Ok(None),
+            (None, None) if self.circuit_breaker_window.is_none() => return Ok(None),
             (Some(of_preset), _) => of_preset(),
-            (None, Some(_)) => Breaker::mail(),
+            (None, _) => Breaker::mail(),
         };
+        self.check_window()?;
         let mut builder = config.to_builder().trial_deadline(trial_deadline);
         if let Some(failures) = self.circuit_breaker_failure_threshold {
             builder = builder.failure_threshold(failures);
+        }
+        match self.circuit_breaker_window {
+            Some(Window::Checks(checks)) => builder = builder.count_window(checks),
+            Some(Window::Time(time)) => builder = builder.time_window(time),
+            None => {}
+        }
+        if let Some(rate) = self.circuit_breaker_failure_rate {
+            builder = builder.failure_rate(rate);
+        }
+        if let Some(checks) = self.circuit_breaker_minimum_calls {
+            builder = builder.minimum_calls(checks);
+        }
+        if let Some(successes) = self.circuit_breaker_success_threshold {
+            builder = builder.success_threshold(successes);
+        }
+        if self.circuit_breaker_mode == Some(BreakerMode::Shadow) {
+            builder = builder.mode(Mode::Shadow);
         }
         if let Some(open) = self.circuit_breaker_recovery_timeout {
             builder = builder.open_duration(open);
         }
         builder.build().map(Some).map_err(|error| error.to_string())
+    }
+
+    /// What the breaker would refuse under names of its own.
+    fn check_window(&self) -> Result<(), String> {
+        let needs_window = [
+            (
+                "circuit_breaker_failure_rate",
+                self.circuit_breaker_failure_rate.is_some(),
+            ),
+            (
+                "circuit_breaker_minimum_calls",
+                self.circuit_breaker_minimum_calls.is_some(),
+            ),
+        ];
+        match (
+            self.circuit_breaker_window,
+            self.circuit_breaker_minimum_calls,
+        ) {
+            (None, _) => match needs_window.iter().find(|(_, is_given)| *is_given) {
+                Some((key, _)) => Err(format!("`{key}` needs `circuit_breaker_window`")),
+                None => Ok(()),
+            },
+            (Some(Window::Checks(checks)), Some(minimum)) if minimum > checks => Err(format!(
+                "`circuit_breaker_minimum_calls` is {minimum}, more than the {checks} checks of \
+                 `circuit_breaker_window`"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The keys that are set.
@@ -205,6 +370,17 @@ impl PolicyKeys {
             self.circuit_breaker_failure_threshold
                 .map(|value| json!(value)),
             duration(self.circuit_breaker_recovery_timeout),
+            self.circuit_breaker_window.map(|window| match window {
+                Window::Checks(checks) => json!(checks),
+                Window::Time(time) => json!(format_duration(time)),
+            }),
+            self.circuit_breaker_failure_rate.map(|value| json!(value)),
+            self.circuit_breaker_minimum_calls.map(|value| json!(value)),
+            self.circuit_breaker_success_threshold
+                .map(|value| json!(value)),
+            self.circuit_breaker_mode.map(|mode| json!(mode.as_str())),
+            self.backoff_while_closed.map(|value| json!(value)),
+            self.backoff_by_category.map(|value| json!(value)),
         ];
         let named = Self::NAMES.into_iter().zip(values);
         named
@@ -234,6 +410,20 @@ fn preset_name(text: &str) -> Result<String, String> {
         Some(name) => format!("is no preset, did you mean `{name}`?"),
         None => "is no preset".to_owned(),
     })
+}
+
+fn read_window(value: &Value) -> Result<Window, Refused> {
+    match value {
+        Value::Integer(checks) => match u64::try_from(*checks) {
+            Ok(checks) if CHECKS.contains(&checks) => Ok(Window::Checks(to_u32(checks))),
+            _ => Err("is out of range".to_owned()),
+        },
+        Value::Text(text) => match parse_duration(text)? {
+            time if TIMES.contains(&time) => Ok(Window::Time(time)),
+            _ => Err("is out of range".to_owned()),
+        },
+        other => Err(format!("is {}", other.kind())),
+    }
 }
 
 /// For numbers that a range has bounded already.

@@ -169,6 +169,14 @@ impl<'a, 'p> Reader<'a, 'p> {
         })
     }
 
+    /// Reads `key`, true or false.
+    pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
+        self.value(key, "true, false", |value| match value {
+            Value::Bool(boolean) => Ok(*boolean),
+            other => Err(format!("is {}", other.kind())),
+        })
+    }
+
     /// Reads `key`, a number in `range`.
     pub(crate) fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         self.number_of(key, "a number", &range)

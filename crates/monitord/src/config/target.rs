@@ -43,16 +43,37 @@ pub struct HttpSpec {
     pub body_limit_kb: Option<u32>,
     /// An answer that takes longer than this is degraded.
     pub degraded_over: Option<Duration>,
+    /// Whether each check opens a connection of its own. `None`: it does.
+    pub connection: Option<Reuse>,
+}
+
+/// What becomes of the connection of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// `fresh`: each check opens its own, and sees what a new visitor sees.
+    Fresh,
+    /// `reuse`: it is kept for the next check, which sees what a returning visitor sees.
+    Kept,
+}
+
+impl Reuse {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Kept => "reuse",
+        }
+    }
 }
 
 /// The keys that only an HTTP check takes.
-const HTTP_ONLY: [&str; 6] = [
+const HTTP_ONLY: [&str; 7] = [
     "method",
     "expect_status",
     "expect_body",
     "headers",
     "body_limit_kb",
     "degraded_over",
+    "connection",
 ];
 const STATUSES: &str =
     "statuses from 100 to 599, ranges and classes, such as [200, \"300-303\", \"4xx\"]";
@@ -130,6 +151,11 @@ impl HttpSpec {
         let body_limit_kb = reader.integer("body_limit_kb", 1..=65_536).map(to_u32);
         let slow = Duration::from_millis(1)..=*TIMEOUTS.end();
         let degraded_over = reader.duration("degraded_over", slow);
+        let connection = reader.text("connection", "fresh, reuse", |text| match text {
+            "fresh" => Ok(Reuse::Fresh),
+            "reuse" => Ok(Reuse::Kept),
+            _ => Err("is neither".to_owned()),
+        });
         Some(Self {
             url: url?,
             method,
@@ -138,6 +164,7 @@ impl HttpSpec {
             headers: headers.unwrap_or_default(),
             body_limit_kb,
             degraded_over,
+            connection,
         })
     }
 
@@ -160,6 +187,7 @@ impl HttpSpec {
             self.body_limit_kb.map(|limit| json!(limit)),
             self.degraded_over
                 .map(|limit| json!(format_duration(limit))),
+            self.connection.map(|connection| json!(connection.as_str())),
         ];
         json.insert("url".to_owned(), json!(self.url));
         for (name, value) in HTTP_ONLY.into_iter().zip(values) {

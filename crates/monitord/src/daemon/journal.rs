@@ -58,6 +58,13 @@ fn line(event: &EventKind) {
         EventKind::Deleted { monitor } => {
             tracing::info!(monitor = monitor.as_str(), "deleted");
         }
+        EventKind::Pool { pool, change } => {
+            let (change, detail) = (change.as_str(), change.detail().unwrap_or_default());
+            tracing::info!(pool, change, detail, "pool");
+        }
+        EventKind::Pressure { source, from, to } => {
+            tracing::warn!(source, from, to, "pressure");
+        }
         _ => {}
     }
 }

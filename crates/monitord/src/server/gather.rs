@@ -76,7 +76,7 @@ fn breaker(view: &View) -> Option<Breaker> {
         State::Open => Breaker::Open {
             retry_after: snapshot.retry_after.unwrap_or_default(),
         },
-        State::HalfOpen => Breaker::HalfOpen,
+        State::HalfOpen | State::Recovering => Breaker::HalfOpen,
     })
 }
 

@@ -226,7 +226,9 @@ impl Live {
 impl State {
     /// Notes what is to be shown anew.
     fn note(&mut self, kind: &EventKind) {
-        let monitor = kind.monitor();
+        let Some(monitor) = kind.monitor() else {
+            return;
+        };
         match kind {
             EventKind::Deleted { .. } => {
                 self.known.remove(monitor);
@@ -275,10 +277,26 @@ fn told(event: &Event) -> (&'static str, Value) {
             "lifecycle"
         }
         EventKind::Deleted { .. } => "deleted",
+        EventKind::Pool { pool, change } => {
+            data.insert("pool".to_owned(), json!(pool));
+            data.insert("change".to_owned(), json!(change.as_str()));
+            if let Some(detail) = change.detail() {
+                data.insert("detail".to_owned(), json!(detail));
+            }
+            "pool"
+        }
+        EventKind::Pressure { source, from, to } => {
+            data.insert("source".to_owned(), json!(source));
+            data.insert("from".to_owned(), json!(from));
+            data.insert("to".to_owned(), json!(to));
+            "pressure"
+        }
         _ => "other",
     };
     data.insert("sequence".to_owned(), json!(event.sequence));
-    data.insert("monitor".to_owned(), json!(event.kind.monitor()));
+    if let Some(monitor) = event.kind.monitor() {
+        data.insert("monitor".to_owned(), json!(monitor));
+    }
     (name, Value::Object(data))
 }
 

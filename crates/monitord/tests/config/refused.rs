@@ -193,6 +193,36 @@ fn a_contradiction_has_the_place_of_its_key() {
     );
 }
 
+/// A breaker's window and what belongs to it are told by the names that they have here.
+#[test]
+fn a_window_that_does_not_fit_is_refused() {
+    for (keys, expected) in [
+        (
+            "circuit_breaker_failure_rate = 0.5",
+            "`circuit_breaker_failure_rate` needs `circuit_breaker_window`",
+        ),
+        (
+            "circuit_breaker_minimum_calls = 5",
+            "`circuit_breaker_minimum_calls` needs `circuit_breaker_window`",
+        ),
+        (
+            "circuit_breaker_window = 10\ncircuit_breaker_minimum_calls = 11",
+            "more than the 10 checks of `circuit_breaker_window`",
+        ),
+        ("circuit_breaker_window = 0", "is out of range"),
+        ("circuit_breaker_window = \"2d\"", "is out of range"),
+        ("circuit_breaker_window = true", "is true or false"),
+        ("circuit_breaker_failure_rate = 1.5", "is out of range"),
+        ("circuit_breaker_failure_rate = nan", "is out of range"),
+        ("circuit_breaker_mode = \"open\"", "is neither"),
+        ("backoff_by_category = \"yes\"", "allowed: true, false"),
+        ("connection = \"keep\"", "allowed: fresh, reuse"),
+    ] {
+        let problem = problem_of(keys);
+        assert!(problem.contains(expected), "{keys}: {problem}");
+    }
+}
+
 /// Keys for HTTP on a port are refused, one by one.
 #[test]
 fn keys_of_the_other_kind_are_refused() {

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use monitor_breaker::Trip;
+
 /// ROB-1: a minimal file is enough; everything else has its default.
 #[test]
 fn a_minimal_file_is_enough() {
@@ -122,6 +124,10 @@ fn json_and_toml_are_one_language() {
         "preset": "monitor", "backoff_base_interval": "5m", "backoff_max_interval": "1h",
         "backoff_multiplier": 2.5, "backoff_max_failures": 4,
         "circuit_breaker_failure_threshold": 3, "circuit_breaker_recovery_timeout": "45s",
+        "circuit_breaker_window": "10m", "circuit_breaker_failure_rate": 0.5,
+        "circuit_breaker_minimum_calls": 6, "circuit_breaker_success_threshold": 2,
+        "circuit_breaker_mode": "shadow", "backoff_while_closed": true,
+        "backoff_by_category": true, "connection": "reuse",
     });
     let toml = r#"
 [[monitor]]
@@ -143,6 +149,14 @@ backoff_multiplier = 2.5
 backoff_max_failures = 4
 circuit_breaker_failure_threshold = 3
 circuit_breaker_recovery_timeout = "45s"
+circuit_breaker_window = "600s"
+circuit_breaker_failure_rate = 0.5
+circuit_breaker_minimum_calls = 6
+circuit_breaker_success_threshold = 2
+circuit_breaker_mode = "shadow"
+backoff_while_closed = true
+backoff_by_category = true
+connection = "reuse"
 "#;
     let spec = MonitorSpec::from_json(&json).unwrap();
     assert_eq!(spec.to_json(), json);
@@ -151,6 +165,83 @@ circuit_breaker_recovery_timeout = "45s"
     assert_eq!(definition.monitor.name, "The shop");
     let stored = serde_json::from_str(&definition.monitor.spec).unwrap();
     assert_eq!(MonitorSpec::from_json(&stored), Ok(spec));
+}
+
+/// ROB-13: a breaker may open by a rate among the last checks, or those of the last while.
+#[test]
+fn breaker_windows_in_a_table() {
+    for (keys, trip) in [
+        ("", Trip::Consecutive(5)),
+        (
+            "circuit_breaker_failure_threshold = 3",
+            Trip::Consecutive(3),
+        ),
+        ("circuit_breaker_window = 20", Trip::Count(20)),
+        (
+            "circuit_breaker_window = \"10m\"\ncircuit_breaker_failure_rate = 0.25\n\
+             circuit_breaker_minimum_calls = 8",
+            Trip::Time(Duration::from_secs(600)),
+        ),
+        (
+            "preset = \"gate2\"\ncircuit_breaker_window = 20",
+            Trip::Count(20),
+        ),
+    ] {
+        let settings = settings(&parse(&format!("{MINIMAL}{keys}\n")).unwrap());
+        assert_eq!(settings.breaker.unwrap().trip(), trip, "{keys}");
+    }
+}
+
+/// ROB-50: with `backoff_while_closed` waits grow after failures; without it checks go on at their
+/// interval, and the breaker alone slows them down.
+#[test]
+fn backoff_while_closed_in_a_table() {
+    for (keys, waits_s) in [
+        ("preset = \"mail\"", [300, 600, 1200, 2400]),
+        (
+            "preset = \"mail\"\nbackoff_while_closed = false",
+            [300, 300, 300, 300],
+        ),
+    ] {
+        let settings = settings(&parse(&format!("{MINIMAL}{keys}\n")).unwrap());
+        let interval = settings.interval;
+        let waits = [0, 1, 2, 3].map(|n| settings.backoff.nominal(n, interval).as_secs());
+        assert_eq!(waits, waits_s, "{keys}");
+        assert!(settings.breaker.is_some());
+    }
+}
+
+/// ROB-56: waits follow the category in `mail`, and elsewhere if they are told to.
+#[test]
+fn waits_by_category_in_a_table() {
+    for (keys, is_on) in [
+        ("", false),
+        ("preset = \"mail\"", true),
+        ("backoff_by_category = true", true),
+        ("preset = \"mail\"\nbackoff_by_category = false", false),
+    ] {
+        let settings = settings(&parse(&format!("{MINIMAL}{keys}\n")).unwrap());
+        assert_eq!(settings.by_category.is_some(), is_on, "{keys}");
+    }
+}
+
+/// ROB-72: how many connections a probe may keep is a limit of the process, 5 by itself; ROB-70:
+/// whether it keeps any is the monitor's choice.
+#[test]
+fn kept_connections_in_a_table() {
+    let connections = |text: &str| {
+        let config = parse(text).unwrap();
+        let definition = config.monitors[0].definition(&config.defaults, Source::File);
+        let pool = definition.unwrap().pool;
+        (pool.is_some(), config.defaults.max_connections_per_probe())
+    };
+    assert_eq!(connections(MINIMAL), (false, 5));
+    let reuse = format!("{MINIMAL}connection = \"reuse\"\n");
+    assert_eq!(connections(&reuse), (true, 5));
+    let fresh = format!("{MINIMAL}connection = \"fresh\"\n");
+    assert_eq!(connections(&fresh), (false, 5));
+    let limit = format!("[limits]\nmax_connections_per_probe = 2\n{reuse}");
+    assert_eq!(connections(&limit), (true, 2));
 }
 
 /// Every preset gives a policy, and every policy key overrides it.

@@ -82,21 +82,41 @@ fn loom_inv_backoff_4_a_second_is_paid_once() {
     });
 }
 
-/// ROB-96: INV-BACKOFF-5: a token that is given up goes to whoever asks next, and only once.
+/// ROB-96: INV-BACKOFF-5: a token that is given up while another is taken is neither lost nor there
+/// twice.
 ///
-/// Breaks when `RetryToken::drop` puts a started token back as well.
+/// Breaks when `Shared::take` stores what is left instead of swapping it in.
 #[test]
 fn loom_inv_backoff_5_a_token_given_up_is_there_for_another() {
     loom::model(|| {
-        let budget = one_token(0);
+        let budget = RetryBudget::builder().ratio_per_mille(0).min_per_second(2);
+        let budget = budget.capacity(3).build().expect("valid");
         let sleeping = budget
             .withdraw_at(Duration::ZERO, Class::Transient)
-            .expect("one token");
+            .expect("two tokens");
         let canceller = thread::spawn(move || drop(sleeping));
         let early = spends(&budget, 0);
         canceller.join().expect("no panic");
-        let late = spends(&budget, 0);
-        assert_eq!(early + late, 1, "INV-BACKOFF-5");
-        assert_eq!(budget.stats().balance_milli, 0);
+        let late = spends(&budget, 0) + spends(&budget, 0);
+        assert_eq!((early, late), (1, 1), "INV-BACKOFF-5");
+    });
+}
+
+/// ROB-96: INV-BACKOFF-4: a token that comes back beside a deposit does not lift the balance above
+/// the capacity.
+///
+/// Breaks when `Shared::add` adds what it found room for with `fetch_add`.
+#[test]
+fn loom_inv_backoff_4_no_more_is_saved_up_than_the_capacity() {
+    loom::model(|| {
+        let budget = RetryBudget::builder()
+            .ratio_per_mille(1000)
+            .min_per_second(2);
+        let budget = budget.capacity(2).build().expect("valid");
+        let token = budget.withdraw_at(Duration::ZERO, Class::Transient);
+        let returner = thread::spawn(move || drop(token));
+        budget.deposit();
+        returner.join().expect("no panic");
+        assert_eq!(budget.stats().balance_milli, 2 * ONE, "INV-BACKOFF-4");
     });
 }

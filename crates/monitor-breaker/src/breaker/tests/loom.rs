@@ -35,6 +35,10 @@ fn breaker(failure_threshold: u32, half_open_trials: u32) -> (Arc<Breaker>, Told
         .seed(0)
         .build()
         .expect("valid");
+    listened(config)
+}
+
+fn listened(config: Config) -> (Arc<Breaker>, Told) {
     let told = Told::default();
     let listener = {
         let told = Arc::clone(&told);
@@ -56,7 +60,7 @@ fn causes(told: &Told) -> Vec<Cause> {
 
 /// B1, ROB-17, S5: INV-BREAKER-1: two admissions on the edge of the open interval: one trial.
 ///
-/// Breaks when `Machine::retry_after` compares `trials.len() > half_open_trials`.
+/// Breaks when `Machine::claim` compares `trials.len() <= half_open_trials`.
 #[test]
 fn inv_breaker_1_one_of_two_callers_on_the_edge_is_admitted() {
     loom::model(|| {
@@ -122,8 +126,7 @@ fn inv_breaker_3_every_trial_leaves() {
 /// B2, ROB-17: a trial is dropped while another admission wants its place: the place is taken or
 /// refused, never lost and never doubled.
 ///
-/// Breaks when `PermitOf::drop` does not settle, or `Machine::settle` leaves out
-/// `trials.0.retain(..)`.
+/// Breaks when `PermitOf::drop` does not settle, or `Machine::settle` leaves out `trials.end(..)`.
 #[test]
 fn inv_breaker_3_a_dropped_trial_gives_its_place_back() {
     loom::model(|| {
@@ -173,7 +176,7 @@ fn inv_breaker_2_a_stale_verdict_is_dropped() {
 /// B5, ROB-22: INV-BREAKER-4: three failing verdicts with a threshold of two: one transition, told
 /// once; and the third verdict is stale.
 ///
-/// Breaks when `Machine::enter` leaves out `self.epoch += 1`.
+/// Breaks when `Machine::begin_epoch` leaves out `self.epoch += 1`.
 #[test]
 fn inv_breaker_4_failing_verdicts_make_one_transition() {
     loom::model(|| {
@@ -198,7 +201,7 @@ fn inv_breaker_4_failing_verdicts_make_one_transition() {
 /// ROB-13: INV-BREAKER-5: a success that takes the fast path races failures: two failures without
 /// a success in between open, and a success that saw none of them resets none.
 ///
-/// Breaks when `Breaker::settle` takes the fast path on `Bits::Failing` as well.
+/// Breaks when `Word::is_clean_in` takes `Bits::Counting` for clean as well.
 #[test]
 fn inv_breaker_5_a_fast_success_is_ordered() {
     loom::model(|| {
@@ -214,7 +217,9 @@ fn inv_breaker_5_a_fast_success_is_ordered() {
         match snapshot.state {
             State::Closed => assert_eq!(snapshot.consecutive_failures, 1, "INV-BREAKER-5"),
             State::Open => assert_eq!(causes(&told), [Cause::FailureThreshold]),
-            State::HalfOpen => panic!("INV-BREAKER-5: no interval is over"),
+            State::HalfOpen | State::Recovering => {
+                panic!("INV-BREAKER-5: no interval is over")
+            }
         }
         if snapshot.state == State::Open {
             assert_eq!(
@@ -250,10 +255,102 @@ fn inv_breaker_5_a_refusal_knows_its_interval() {
     });
 }
 
+/// Returns a breaker that opens at two failures within its time window.
+fn windowed(ramp: Duration) -> (Arc<Breaker>, Told) {
+    let config = Config::builder()
+        .time_window(seconds(16))
+        .minimum_calls(2)
+        .success_threshold(1)
+        .open_policy(
+            Policy::builder()
+                .jitter(Jitter::NONE)
+                .build()
+                .expect("valid"),
+        )
+        .open_duration(seconds(1))
+        .ramp(ramp)
+        .ramp_from(1.0)
+        .seed(0)
+        .build()
+        .expect("valid");
+    listened(config)
+}
+
+/// B5, ROB-13, ROB-22: INV-BREAKER-4: two verdicts that meet the rate of a time window: both see
+/// it, one transition.
+///
+/// Breaks when `Machine::open_by_rate` leaves out the comparison of epochs: it opens twice.
+#[test]
+fn inv_breaker_4_a_rate_is_met_once() {
+    loom::model(|| {
+        let (breaker, told) = windowed(Duration::ZERO);
+        let [first, second] =
+            [(); 2].map(|()| breaker.try_acquire_owned(Duration::ZERO).expect("closed"));
+        let other = thread::spawn(move || first.failure(Duration::ZERO));
+        second.failure(Duration::ZERO);
+        other.join().expect("no panic");
+        assert_eq!(causes(&told), [Cause::FailureRate], "INV-BREAKER-4");
+    });
+}
+
+/// B3, ROB-26: INV-BREAKER-2: a call that was admitted before the breaker was reset ends while that
+/// is done: its failure is in the old window or in none, never in the new one.
+///
+/// Breaks when `Breaker::publish` clears the window before it stores the `waiting` word, or when
+/// `Breaker::record` takes every epoch for the current one.
+#[test]
+fn inv_breaker_2_a_late_verdict_is_not_in_the_next_window() {
+    loom::model(|| {
+        let (breaker, _told) = windowed(Duration::ZERO);
+        let late = breaker.try_acquire_owned(Duration::ZERO).expect("closed");
+        let other = thread::spawn(move || late.failure(Duration::ZERO));
+        breaker.reset(Duration::ZERO);
+        breaker
+            .try_acquire(Duration::ZERO)
+            .expect("closed")
+            .success(Duration::ZERO);
+        other.join().expect("no panic");
+        let window = breaker.snapshot(Duration::ZERO).window.expect("closed");
+        assert_eq!((window.calls, window.failures), (1, 0), "INV-BREAKER-2");
+    });
+}
+
+/// ROB-20: INV-BREAKER-2: a failure while recovering races the end of the ramp: it reopens, or it
+/// is stale; what began with the ramp does not open the closed breaker.
+///
+/// Breaks when `Machine::settle` leaves out the comparison of epochs.
+#[test]
+fn inv_breaker_2_a_failure_of_the_ramp_does_not_open_the_closed() {
+    loom::model(|| {
+        let (breaker, told) = listened(
+            Config::builder()
+                .failure_threshold(1)
+                .success_threshold(1)
+                .ramp(seconds(5))
+                .ramp_from(1.0)
+                .seed(0)
+                .build()
+                .expect("valid"),
+        );
+        breaker.trip(Duration::ZERO);
+        let wait = breaker.retry_after(Duration::ZERO).expect("open");
+        breaker.try_acquire(wait).expect("a trial").success(wait);
+        let late = breaker.try_acquire_owned(wait).expect("a full share");
+        let other = thread::spawn(move || late.failure(wait));
+        let state = breaker.snapshot(wait + seconds(5)).state;
+        other.join().expect("no panic");
+        match causes(&told)[3..] {
+            [Cause::RampOver] => assert_eq!(state, State::Closed, "INV-BREAKER-2"),
+            [Cause::FailureThreshold] => assert_eq!(state, State::Open, "INV-BREAKER-2"),
+            ref other => panic!("no such story: {other:?}"),
+        }
+    });
+}
+
 /// ROB-13, ROB-16: what the fast paths promise, with the lock held throughout: waiting for it would
 /// be a deadlock, which the model reports.
 ///
-/// Breaks when `Breaker::admit` or `Breaker::settle` leaves out any of its early returns.
+/// Breaks when `Breaker::admit` or `PermitOf::settle` leaves out any of its early returns.
 #[test]
 fn a_healthy_call_and_a_refusal_need_no_lock() {
     loom::model(|| {

@@ -81,7 +81,9 @@ impl Tracker {
         while let Some(frame) = self.incoming.next(&mut bytes, true) {
             match frame.kind {
                 b'Z' => {
-                    self.owed.pop_front();
+                    // One that nobody waits for, or of another length, is a sign that the two
+                    // sides do not mean the same any more.
+                    self.incoming.garbled |= self.owed.pop_front().is_none() || frame.length != 1;
                     self.status = frame.body[0];
                 }
                 // The server ignores a `Sync` that it meets while it takes copied data, and there
@@ -342,6 +344,14 @@ mod tests {
         let mut tracker = session();
         tracker.received(&[b'Z', 0, 0, 0, 3, b'I']);
         tracker.received(&ready(b'I'));
+        assert!(!tracker.is_quiescent());
+        // Nor after an answer that nobody has asked for, or one of the wrong length.
+        let mut tracker = session();
+        tracker.received(&ready(b'I'));
+        assert!(!tracker.is_quiescent());
+        let mut tracker = session();
+        tracker.sent(&message(b'Q', b"..."));
+        tracker.received(&message(b'Z', b"I..."));
         assert!(!tracker.is_quiescent());
         // Nor does any other nonsense upset it.
         let mut tracker = Tracker::default();

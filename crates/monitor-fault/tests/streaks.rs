@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use monitor_fault::{Attempts, Category, OnSwitch, Policies};
+use monitor_fault::{Category, CategoryStreaks, OnSwitch, Policies};
 use proptest::prelude::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn count(policies: &Policies, failures: &[Category]) -> Vec<u32> {
-    let mut attempts = Attempts::new();
-    let count = |category: &Category| attempts.failure(*category, policies);
+    let mut streaks = CategoryStreaks::new();
+    let count = |category: &Category| streaks.failure(*category, policies);
     failures.iter().map(count).collect()
 }
 
@@ -32,16 +32,16 @@ fn a_switch_keeps_or_resets() {
 #[test]
 fn what_ends_a_count() {
     let policies = Policies::default();
-    let mut attempts = Attempts::new();
-    attempts.failure(Category::Network, &policies);
-    attempts.failure(Category::Dns, &policies);
-    let before = attempts;
-    assert_eq!(attempts.failure(Category::Cancelled, &policies), 0);
-    assert_eq!(attempts, before);
-    assert_eq!(attempts.last(), Some(Category::Dns));
-    assert_eq!(attempts.of(Category::Network), 1);
-    attempts.success();
-    assert_eq!(attempts, Attempts::new());
+    let mut streaks = CategoryStreaks::new();
+    streaks.failure(Category::Network, &policies);
+    streaks.failure(Category::Dns, &policies);
+    let before = streaks;
+    assert_eq!(streaks.failure(Category::Cancelled, &policies), 0);
+    assert_eq!(streaks, before);
+    assert_eq!(streaks.last(), Some(Category::Dns));
+    assert_eq!(streaks.of(Category::Network), 1);
+    streaks.success();
+    assert_eq!(streaks, CategoryStreaks::new());
 }
 
 fn category() -> impl Strategy<Value = Category> {
@@ -58,10 +58,10 @@ proptest! {
         failures in proptest::collection::vec(category(), 0..200),
     ) {
         let policies = Policies::default();
-        let mut attempts = Attempts::new();
+        let mut streaks = CategoryStreaks::new();
         let mut early = 0;
         for category in failures {
-            let count = attempts.failure(category, &policies);
+            let count = streaks.failure(category, &policies);
             let delay = policies.get(category).delay(count, MINUTE);
             early += usize::from(delay.is_some_and(|delay| delay < MINUTE));
         }
@@ -76,7 +76,7 @@ proptest! {
         failures in proptest::collection::vec(category(), 0..200),
     ) {
         let policies = Policies::default();
-        let mut attempts = Attempts::new();
+        let mut streaks = CategoryStreaks::new();
         let mut now = Duration::ZERO;
         let mut refused = Vec::new();
         // A suspended check comes back when somebody acts, which may be at once.
@@ -84,7 +84,7 @@ proptest! {
             if category == Category::Authentication {
                 refused.push(now);
             }
-            let count = attempts.failure(category, &policies);
+            let count = streaks.failure(category, &policies);
             now += policies.get(category).delay(count, Duration::from_secs(1)).unwrap_or_default();
         }
         for hour in refused.windows(3) {

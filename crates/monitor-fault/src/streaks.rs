@@ -8,14 +8,17 @@ use crate::{Category, OnSwitch, Policies};
 /// its policy says [`OnSwitch::Reset`]. A check that was called off changes nothing. Counters
 /// saturate.
 ///
+/// With the feature `serde` it can be written down and read again, so that a process that is
+/// restarted over and over does not try credentials each time as if for the first time.
+///
 /// ```
 /// use std::time::Duration;
-/// use monitor_fault::{Attempts, Category, Policies};
+/// use monitor_fault::{Category, CategoryStreaks, Policies};
 ///
 /// let (policies, minute) = (Policies::default(), Duration::from_secs(60));
-/// let mut attempts = Attempts::new();
+/// let mut streaks = CategoryStreaks::new();
 /// let mut delay = |category| {
-///     let failures = attempts.failure(category, &policies);
+///     let failures = streaks.failure(category, &policies);
 ///     policies.get(category).delay(failures, minute).map(|delay| delay.as_secs())
 /// };
 /// assert_eq!(delay(Category::Network), Some(2));
@@ -23,13 +26,13 @@ use crate::{Category, OnSwitch, Policies};
 /// assert_eq!(delay(Category::Network), Some(5), "it goes on where it was");
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Attempts {
+pub struct CategoryStreaks {
     /// In the order of `Category::ALL`.
-    in_a_row: [u32; Category::COUNT],
-    last: Option<Category>,
+    pub(crate) in_a_row: [u32; Category::COUNT],
+    pub(crate) last: Option<Category>,
 }
 
-impl Attempts {
+impl CategoryStreaks {
     /// Returns a count that has seen nothing yet.
     #[must_use]
     pub const fn new() -> Self {

@@ -1,0 +1,90 @@
+//! Rules that take no randomness: races reported, the demand, the deadline's exactness.
+
+use std::task::Waker;
+
+use super::{
+    super::{Acquired, Actions, Kernel},
+    world::{at, kernel, somebody, still},
+};
+use rand::{SeedableRng, rngs::SmallRng};
+
+type Plain = Kernel<u64, &'static str>;
+
+fn waker() -> Waker {
+    Waker::noop().clone()
+}
+
+/// A kernel with one connection, which is out.
+fn one_out() -> (Plain, crate::kernel::SlotId, u64) {
+    let (mut kernel, mut actions): (Plain, _) = (kernel(&still(1)), Actions::default());
+    let asked = kernel.acquire(at(0), at(1000), somebody(), waker(), &mut actions);
+    let Acquired::Waits(id) = asked else {
+        panic!("nothing was idle")
+    };
+    let ticket = kernel
+        .take_orders(at(0))
+        .connects
+        .into_iter()
+        .next()
+        .unwrap();
+    let mut rng = SmallRng::seed_from_u64(1);
+    kernel.connected(&ticket, ticket.number, at(0), &mut rng, &mut actions);
+    let taken = kernel.poll(id, at(0), waker(), &mut actions);
+    assert!(matches!(taken, crate::kernel::Poll::Ready(1)));
+    (kernel, ticket.slot, ticket.number)
+}
+
+/// STB-41, S3: a connection that comes back without being out is counted, refused and given back
+/// to be dropped; the one that is out stays out.
+#[test]
+fn inv_pool_3_a_race_is_detected() {
+    let (mut kernel, slot, number) = one_out();
+    let mut actions = Actions::default();
+    for forged in [number + 1, number + 7] {
+        assert_eq!(kernel.try_park(slot, forged, forged), Err(forged));
+        let refused = kernel.release(slot, forged, forged, Ok(()), at(0), &mut actions);
+        assert_eq!(refused, Err(forged));
+    }
+    assert_eq!(kernel.status(at(0)).totals.races, 2);
+    assert_eq!(kernel.try_park(slot, number, number), Ok(()));
+    assert_eq!(kernel.try_park(slot, number, number), Err(number));
+    let twice = kernel.release(slot, number, number, Ok(()), at(0), &mut actions);
+    assert_eq!(twice, Err(number));
+    assert_eq!(kernel.status(at(0)).totals.races, 3);
+    assert_eq!(kernel.status(at(0)).idle, 1);
+}
+
+/// The hot path says no as soon as anything else has to be done.
+#[test]
+fn inv_pool_2_the_hot_path_passes_nobody_by() {
+    let (mut kernel, slot, number) = one_out();
+    let mut actions = Actions::default();
+    let asked = kernel.acquire(at(0), at(1000), somebody(), waker(), &mut actions);
+    assert!(matches!(asked, Acquired::Waits(_)));
+    assert_eq!(kernel.try_park(slot, number, number), Err(number));
+    assert_eq!(
+        kernel.release(slot, number, number, Ok(()), at(0), &mut actions),
+        Ok(())
+    );
+    assert!(kernel.try_hit(at(0), somebody()).is_none(), "overtaken");
+    assert_eq!(kernel.status(at(0)).offered, 1);
+}
+
+/// The driver is told to look exactly when something is due, and not before.
+#[test]
+fn inv_pool_6_deadlines_are_due_when_they_are() {
+    let (mut kernel, _, _) = one_out();
+    let mut actions = Actions::default();
+    // The offer has been taken; its alarm is a lower bound, and sees that.
+    kernel.tick(at(10), &mut actions);
+    let asked = kernel.acquire(at(5), at(105), somebody(), waker(), &mut actions);
+    let Acquired::Waits(_) = asked else {
+        panic!("it is out")
+    };
+    assert_eq!(kernel.arm(at(5)), at(105));
+    kernel.tick(at(104), &mut actions);
+    assert_eq!(kernel.status(at(104)).waiting, 1);
+    kernel.tick(at(105), &mut actions);
+    assert_eq!(kernel.status(at(105)).waiting, 0);
+    assert!(!actions.wakes.is_empty());
+}
