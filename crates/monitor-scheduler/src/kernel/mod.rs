@@ -82,6 +82,7 @@ pub(crate) struct Core<K, H> {
     /// Runs that are going on.
     runs: usize,
     /// Room for runs to come, so that they are not allocated one by one.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     spare: Vec<Box<Running>>,
     /// Keys ever added.
     added_total: u64,
