@@ -301,18 +301,19 @@ fn wheel(gauge: &Arc<Gauge>) -> Value {
         dues_ms[key as usize] = first_ms;
         wheel.set(key, first_ms);
     });
-    let mut fired = Vec::new();
+    let (mut fired, mut dues) = (Vec::new(), Vec::new());
     while !gauge.is_over() {
         loop {
             wheel.advance(gauge.now_ms(), 1024, &mut fired);
             if fired.is_empty() {
                 break;
             }
-            for key in fired.drain(..) {
-                let due_ms = &mut dues_ms[key as usize];
-                gauge.fired(gauge.instant(*due_ms));
-                *due_ms += gauge.load.period_ms;
-                wheel.set(key, *due_ms);
+            dues.extend(fired.iter().map(|key| dues_ms[*key as usize]));
+            for (key, due_ms) in fired.drain(..).zip(dues.drain(..)) {
+                gauge.fired(gauge.instant(due_ms));
+                let next_ms = due_ms + gauge.load.period_ms;
+                dues_ms[key as usize] = next_ms;
+                wheel.set(key, next_ms);
             }
         }
         if let Some(next_ms) = wheel.next() {
