@@ -1,6 +1,12 @@
 //! A breaker with a clock: one line around a call.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    mem::{self, ManuallyDrop},
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
 
 use monitor_backoff::Verdict;
 
@@ -116,7 +122,7 @@ impl<C: Clock> Caller<C> {
     /// [`Rejected`]. Nothing is counted.
     #[inline]
     pub fn try_acquire(&self) -> Result<Call<'_, C>, Rejected> {
-        let ticket = self.breaker.admit(|| self.clock.now())?;
+        let ticket = self.breaker.admit(&self.clock)?;
         Ok(CallOf::new(&*self.breaker, ticket, &self.clock))
     }
 
@@ -129,7 +135,7 @@ impl<C: Clock> Caller<C> {
     where
         C: Clone,
     {
-        let ticket = self.breaker.admit(|| self.clock.now())?;
+        let ticket = self.breaker.admit(&self.clock)?;
         let breaker = Arc::clone(&self.breaker);
         Ok(CallOf::new(breaker, ticket, self.clock.clone()))
     }
@@ -235,6 +241,11 @@ impl<B: Deref<Target = Breaker>, C: Clock> CallOf<B, C> {
     pub fn record(mut self, verdict: Verdict) {
         let clock = &self.clock;
         self.permit.settle(verdict, || clock.now());
+        if !mem::needs_drop::<(B, C)>() {
+            // A settled call that owns nothing has nothing to drop; said here, as the optimiser
+            // does not find out by itself and would keep the whole call in memory for it.
+            let _settled = ManuallyDrop::new(self);
+        }
     }
 
     /// Returns whether the call is one of the trials of a half-open breaker.

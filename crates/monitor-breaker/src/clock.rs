@@ -19,6 +19,24 @@ use crate::word::nanos;
 pub trait Clock: Send + Sync {
     /// Returns the time since the origin.
     fn now(&self) -> Duration;
+
+    /// Returns the time since the origin in whole nanoseconds; above 584 years it saturates. To be
+    /// overridden where that is cheaper than a duration.
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        nanos(self.now())
+    }
+}
+
+/// The time that a caller brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At(pub(crate) Duration);
+
+impl Clock for At {
+    #[inline]
+    fn now(&self) -> Duration {
+        self.0
+    }
 }
 
 /// The monotonic clock of the system: exact, and some 25 ns to read.
@@ -117,7 +135,12 @@ impl TickClock {
 impl Clock for TickClock {
     #[inline]
     fn now(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+        Duration::from_nanos(self.now_nanos())
+    }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        self.nanos.load(Ordering::Relaxed)
     }
 }
 
@@ -126,11 +149,21 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Duration {
         (**self).now()
     }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        (**self).now_nanos()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     #[inline]
     fn now(&self) -> Duration {
         (**self).now()
+    }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        (**self).now_nanos()
     }
 }

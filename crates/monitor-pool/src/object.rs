@@ -86,6 +86,9 @@ impl<M: Manager> Object<M> {
     }
 
     /// Takes the connection out of the pool, which may then make another one.
+    ///
+    /// # Panics
+    /// Never: an object has its connection until it ends, and this ends it.
     #[must_use]
     pub fn detach(mut self) -> M::Connection {
         let Carrier {

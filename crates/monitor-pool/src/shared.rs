@@ -74,7 +74,7 @@ impl<M: Manager> Shared<M> {
                     Rules::new(settings),
                     settings.max_size,
                     settings.connect_limit(),
-                    settings.connect_backoff.clone(),
+                    settings.connect_backoff,
                 ),
                 rng,
                 drivers: Drivers::default(),
@@ -186,10 +186,10 @@ impl<M: Manager> Shared<M> {
             tokio::spawn(tasks::connect(Arc::clone(self), ticket));
         }
         for (_, carrier) in orders.checks {
-            tokio::spawn(tasks::check(carrier));
+            tokio::spawn(tasks::check(*carrier));
         }
         for (_, carrier, reason) in orders.closes {
-            tokio::spawn(tasks::close(carrier, reason));
+            tokio::spawn(tasks::close(*carrier, reason));
         }
     }
 

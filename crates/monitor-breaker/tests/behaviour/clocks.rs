@@ -113,7 +113,7 @@ fn clocks_are_monotonic() {
     let clock = TickClock::new();
     clock.advance_to(seconds(5));
     clock.advance_to(seconds(3));
-    assert_eq!((&clock).now(), seconds(5));
+    assert_eq!(clock.now(), seconds(5));
     clock.advance(Duration::MAX);
     assert_eq!(clock.clone().now(), Duration::from_nanos(u64::MAX));
     let ticking = TickClock::start(Duration::ZERO).expect("a thread");

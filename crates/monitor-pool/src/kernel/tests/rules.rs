@@ -1,11 +1,12 @@
 //! Rules that take no randomness: races reported, the demand, the deadline's exactness.
 
-use std::task::Waker;
+use std::{task::Waker, time::Duration};
 
 use super::{
     super::{Acquired, Actions, Kernel},
     world::{at, kernel, somebody, still},
 };
+use crate::config::Settings;
 use rand::{SeedableRng, rngs::SmallRng};
 
 type Plain = Kernel<u64, &'static str>;
@@ -16,7 +17,11 @@ fn waker() -> Waker {
 
 /// A kernel with one connection, which is out.
 fn one_out() -> (Plain, crate::kernel::SlotId, u64) {
-    let (mut kernel, mut actions): (Plain, _) = (kernel(&still(1)), Actions::default());
+    one_out_of(&still(1))
+}
+
+fn one_out_of(settings: &Settings) -> (Plain, crate::kernel::SlotId, u64) {
+    let (mut kernel, mut actions): (Plain, _) = (kernel(settings), Actions::default());
     let asked = kernel.acquire(at(0), at(1000), somebody(), waker(), &mut actions);
     let Acquired::Waits(id) = asked else {
         panic!("nothing was idle")
@@ -87,4 +92,20 @@ fn inv_pool_6_deadlines_are_due_when_they_are() {
     kernel.tick(at(105), &mut actions);
     assert_eq!(kernel.status(at(105)).waiting, 0);
     assert!(!actions.wakes.is_empty());
+}
+
+/// STB-57: who waits is not handed a connection beyond its lifetime; another one is made for him.
+#[test]
+fn inv_pool_3_an_expired_connection_is_not_handed_over() {
+    let (mut kernel, slot, number) = one_out_of(&Settings {
+        max_lifetime: Some(Duration::from_millis(100)),
+        ..still(1)
+    });
+    let mut actions = Actions::default();
+    let asked = kernel.acquire(at(5), at(1000), somebody(), waker(), &mut actions);
+    assert!(matches!(asked, Acquired::Waits(_)));
+    let back = kernel.release(slot, number, number, Ok(()), at(100), &mut actions);
+    assert_eq!(back, Ok(()));
+    let status = kernel.status(at(100));
+    assert_eq!((status.offered, status.closing, status.waiting), (0, 1, 1));
 }

@@ -424,7 +424,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     /// STB-23..28, STB-30, STB-34, STB-55, STB-56: whatever happens in whatever order, nobody
     /// shares a connection, nobody is forgotten, nobody overtakes, and the maximum holds.
