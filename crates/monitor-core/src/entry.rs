@@ -187,6 +187,14 @@ impl Entry {
         status.lifecycle = lifecycle;
     }
 
+    /// What becomes of its own pool from now on is not told any more.
+    pub(crate) fn leave_pool(&self) {
+        #[cfg(feature = "pool")]
+        if let Some(own) = &self.definition.pool {
+            own.changes.detach();
+        }
+    }
+
     pub(crate) fn fenced(&self) -> u64 {
         self.fenced.load(Relaxed)
     }

@@ -10,9 +10,14 @@ mod error;
 mod hub;
 #[cfg(feature = "pool")]
 mod pools;
+#[cfg(feature = "pressure")]
+mod pressing;
+#[cfg(feature = "pool")]
+mod queues;
 mod run;
 mod shared;
 mod shutdown;
+mod tasks;
 
 pub use crate::builder::Builder;
 pub use crate::core::Core;
@@ -38,5 +43,10 @@ pub use monitor_operation as operation;
 #[cfg(feature = "pool")]
 #[doc(no_inline)]
 pub use monitor_pool as pool;
+#[cfg(feature = "pressure")]
+#[doc(no_inline)]
+pub use monitor_pressure as pressure;
 #[doc(no_inline)]
 pub use monitor_scheduler as scheduler;
+#[doc(no_inline)]
+pub use monitor_supervisor as supervisor;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use monitor_core::Definition;
+use monitor_core::{Definition, pressure};
 use monitor_model::Source;
 
 use super::Failure;
@@ -87,8 +87,12 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         .map(|spec| spec.definition(&config.defaults, Source::File))
         .collect();
     let defaults = AppOptions::default();
+    let pressure = pressure::Config::builder()
+        .memory_limit_mb(config.memory_limit_mb)
+        .resource_check_interval(config.resource_check_interval);
     Ok(daemon::Options {
         store,
+        pressure: pressure.build().map_err(Failure::usage)?,
         max_concurrent: config.max_concurrent_probes,
         app: AppOptions {
             title: config
@@ -102,6 +106,7 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         defaults: config.defaults.clone(),
         definitions: definitions.map_err(Failure::usage)?,
         sink: None,
+        before_tick: None,
     })
 }
 
@@ -118,6 +123,14 @@ fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
         requests_cut_off = !ending.server_closed,
         "stopped"
     );
+    for (pool, left) in report.pools.iter().filter(|(_, left)| !left.is_clean()) {
+        let held: Vec<_> = left.held.iter().map(ToString::to_string).collect();
+        let (held, unfinished) = (held.join(", "), left.unfinished);
+        tracing::warn!(pool, held, unfinished, "connections were left");
+    }
+    for task in &ending.stuck {
+        tracing::warn!(task = &**task, "a periodic task did not end");
+    }
     ending
         .lost()
         .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))
