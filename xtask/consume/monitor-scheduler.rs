@@ -2,6 +2,7 @@
 //+ tokio = { version = "1", default-features = false, features = ["rt", "sync", "time"] }
 //> created
 //> 3 runs, never two at once
+//> critical
 //> nothing left
 
 use std::error::Error;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use monitor_scheduler::{
-    Config, Missed, Observer, Operations, Run, Scheduled, Scheduler, Spec, Verdict,
+    Class, Config, Missed, Observer, Operations, Run, Scheduled, Scheduler, Spec, Verdict,
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let scheduler = Scheduler::new(Config::default(), Operations::new(), Arc::new(Quiet));
     let spec = Spec::builder(Duration::from_millis(100))
         .immediate(true)
+        .class(Class::Critical)
         .build()?;
     let (ran, mut runs) = mpsc::channel(3);
     let at_once = Arc::new(AtomicU32::new(0));
@@ -52,6 +54,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         alone += u32::from(others == 0);
     }
     println!("{alone} runs, never two at once");
+    let why = scheduler.explain(&"web").ok_or("the key is gone")?;
+    println!("{}", why.class.as_str());
     scheduler.cancel(&"web");
     let left = scheduler.status().scheduled.len();
     scheduler.shutdown(Duration::from_secs(5)).await;

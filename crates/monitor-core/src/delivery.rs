@@ -234,7 +234,9 @@ impl Observer<MonitorId> for Misses {
         };
         let reason = match missed.reason {
             MissedReason::InFlight => Unobserved::InFlight,
-            MissedReason::Overload | MissedReason::Refused => Unobserved::Overload,
+            MissedReason::Overload | MissedReason::Refused | MissedReason::Shed => {
+                Unobserved::Overload
+            }
             MissedReason::Shutdown => Unobserved::Shutdown,
             // Whoever paused, edited or deleted the monitor took its due times back with it.
             MissedReason::Withdrawn => return,

@@ -1,15 +1,23 @@
-//! How a run begins: the one place where the kernel and the operations have to agree.
+//! How runs begin: the one place where the kernel and the operations have to agree.
 
 use std::hash::Hash;
 
-use monitor_operation::{BeginError, Operation, Operations};
+use monitor_operation::{BeginError, Operation};
 
 use crate::{
-    kernel::{Confirmed, Core, RunId, Tick},
+    kernel::{Confirmed, Core, Start, Tick},
     sync::{Mutex, lock},
 };
 
-/// Begins the operation of a run, and asks whether the run is still wanted; none if it is not.
+/// A run that goes on from here.
+pub(crate) struct Begun<K, H> {
+    pub(crate) start: Start<H>,
+    pub(crate) operation: Operation<K>,
+    pub(crate) confirmed: Confirmed,
+}
+
+/// Begins the operations of some runs, and asks whether the runs are still wanted; those that are
+/// come back.
 ///
 /// In this order. A pause tells the kernel first and fences then. So either the kernel hears of
 /// the pause before it is asked here, and the answer is no; or it hears of it afterwards, and the
@@ -18,24 +26,44 @@ use crate::{
 /// INV-SCHEDULER-6: after a pause, cancel or update has returned, no run of before may commit.
 pub(crate) fn begin<K, H>(
     core: &Mutex<Core<K, H>>,
-    operations: &Operations<K>,
-    run: RunId,
-    key: &K,
+    starts: Vec<Start<H>>,
+    open: impl Fn(&Start<H>) -> Result<Operation<K>, BeginError>,
     now: impl Fn() -> Tick,
-) -> Result<Option<(Operation<K>, Confirmed)>, BeginError>
+) -> Vec<Begun<K, H>>
 where
-    K: Clone + Eq + Hash,
+    K: Eq + Hash,
     H: Clone,
 {
-    match operations.begin(key) {
-        Ok(operation) => {
-            let confirmed = lock(core).confirm(run, operation.epoch(), now());
-            // Not wanted any more: the operation ends here, under no lock.
-            Ok(confirmed.map(|confirmed| (operation, confirmed)))
-        }
-        Err(error) => {
-            lock(core).refuse(run, now());
-            Err(error)
-        }
-    }
+    let starts = starts.into_iter().map(|start| (open(&start), start));
+    let opened: Vec<_> = starts.collect();
+    let confirmed: Vec<_> = {
+        let mut core = lock(core);
+        let now = now();
+        let mut confirm = |opened: &Result<Operation<K>, _>, start: &Start<H>| match opened {
+            Ok(operation) => core.confirm(start.run, operation.epoch(), now),
+            Err(_) => {
+                core.refuse(start.run, now);
+                None
+            }
+        };
+        opened
+            .iter()
+            .map(|(opened, start)| confirm(opened, start))
+            .collect()
+    };
+    // What is not wanted any more ends here, under no lock.
+    let begun = opened.into_iter().zip(confirmed);
+    begun
+        .filter_map(|((operation, start), confirmed)| match operation {
+            Ok(operation) => Some(Begun {
+                start,
+                operation,
+                confirmed: confirmed?,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "no operation could be begun for a run");
+                None
+            }
+        })
+        .collect()
 }

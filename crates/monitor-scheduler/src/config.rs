@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use crate::Classes;
+
 /// Settings of a scheduler as a whole; those of one key are in [`Spec`](crate::Spec).
 ///
 /// # Defaults
@@ -13,6 +15,8 @@ use std::{num::NonZeroUsize, time::Duration};
 /// | `cleanup_grace` | 5 s |
 /// | `origin_unix` | 0: due times in unix time count from the start |
 /// | `seed` | 0: the same jitter in every process |
+/// | `max_wait` | none |
+/// | `classes` | weights 1, 2 and 4, no limits |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// How many runs may hold a process permit at once.
@@ -28,6 +32,11 @@ pub struct Config {
     pub origin_unix: Duration,
     /// The seed of the jitter. Give each process its own.
     pub seed: u64,
+    /// How long a key may wait for a permit. Then its due time is reported as missed and it waits
+    /// for its next one.
+    pub max_wait: Option<Duration>,
+    /// How the permits are shared between classes of keys.
+    pub classes: Classes,
 }
 
 /// What happens to a key that is due while every process permit is taken.
@@ -36,9 +45,17 @@ pub struct Config {
 pub enum Saturation {
     /// The due time is reported as missed and the key waits for its next slot.
     Skip,
-    /// The key waits for a permit, first come first served. Only if `bound` keys are waiting
+    /// The key waits for a permit: first come first served within its class, and between classes
+    /// the oldest first, by a clock that runs as many times faster as the class weighs. A due time
+    /// that came to nothing before counts as an interval waited. Only if `bound` keys are waiting
     /// already is its due time reported as missed.
     Queue {
+        /// How many keys may wait.
+        bound: usize,
+    },
+    /// The same; but if `bound` keys are waiting already, the one with the least right by that
+    /// count gives up its place, and its due time is reported as shed.
+    Shed {
         /// How many keys may wait.
         bound: usize,
     },
@@ -53,6 +70,8 @@ impl Default for Config {
             cleanup_grace: Duration::from_secs(5),
             origin_unix: Duration::ZERO,
             seed: 0,
+            max_wait: None,
+            classes: Classes::default(),
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
-    io,
+    hash::{BuildHasherDefault, Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -11,24 +10,25 @@ use std::{
 
 use monitor_operation::{Canceller, Cause, Epoch, OperationId};
 use tokio::{
-    runtime::{Builder, Handle, RuntimeFlavor},
+    runtime::{Handle, RuntimeFlavor},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
 
 use crate::{
     Finished, Missed, Run,
-    kernel::{Effect, Ending, RunId, Start},
+    begin::Begun,
+    kernel::{Effect, Ending, Start},
     shared::{Handler, Shared},
     task,
 };
 
 /// Starts the driver of a scheduler.
 ///
-/// On a multi-threaded runtime it gets a thread and a clock of its own. As a task it could be left
-/// behind in the queue of a worker that a handler blocks, from where no other worker takes it; and
-/// the tasks it spawns from outside wake a worker each, so that timers and sockets of the other
-/// handlers are looked after while one is blocked.
+/// On a multi-threaded runtime it gets a thread of its own. As a task it could be left behind in
+/// the queue of a worker that a handler blocks, from where no other worker takes it; and the tasks
+/// it spawns from outside wake a worker each, so that timers and sockets of the other handlers are
+/// looked after while one is blocked. A thread also sleeps to a fraction of a millisecond.
 ///
 /// # Panics
 ///
@@ -36,22 +36,19 @@ use crate::{
 pub(crate) fn start<K: Clone + Eq + Hash + Send + Sync + 'static>(shared: Arc<Shared<K>>) {
     let runtime = Handle::current();
     let driver = Driver {
-        shared,
+        shared: Arc::clone(&shared),
         runtime: runtime.clone(),
-        live: HashMap::new(),
+        live: HashMap::default(),
     };
     if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
         runtime.spawn(driver.drive());
         return;
     }
-    let on_thread = || -> io::Result<()> {
-        let own = Builder::new_current_thread().enable_time().build()?;
-        let thread = thread::Builder::new().name("monitor-scheduler".to_owned());
-        thread.spawn(move || own.block_on(driver.drive()))?;
-        Ok(())
-    };
-    if let Err(error) = on_thread() {
-        panic!("the scheduler got no thread for its driver: {error}");
+    let thread = thread::Builder::new().name("monitor-scheduler".to_owned());
+    match thread.spawn(move || driver.drive_on_thread()) {
+        // Before anybody else has the scheduler, and could call.
+        Ok(handle) => drop(shared.bell.thread.set(handle.thread().clone())),
+        Err(error) => panic!("the scheduler got no thread for its driver: {error}"),
     }
 }
 
@@ -59,8 +56,8 @@ struct Driver<K> {
     shared: Arc<Shared<K>>,
     /// Where handlers run.
     runtime: Handle,
-    /// What it takes to cancel and to abort the runs that are going on.
-    live: HashMap<RunId, Live>,
+    /// What it takes to cancel and to abort the runs that are going on, by their serial.
+    live: HashMap<u64, Live, BuildHasherDefault<SerialHasher>>,
 }
 
 struct Live {
@@ -70,114 +67,145 @@ struct Live {
     task: AbortHandle,
 }
 
+/// What is left to the driver when all is done that there is to do.
+enum Rest {
+    Sleep(Option<Instant>),
+    Over,
+}
+
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     async fn drive(mut self) {
-        loop {
-            // Read first: what was decided before it was set is then carried out.
-            let stopping = self.shared.stopping.load(Ordering::Acquire);
-            if self.shared.orphaned.load(Ordering::Acquire) {
-                self.shared.core(|core, now| core.close(now));
-            }
-            let next = self.catch_up();
-            let over = self
-                .shared
-                .core(|core, _| core.is_closed() && core.running() == 0);
-            if stopping || over {
-                return;
-            }
-            let woken = self.shared.wake.notified();
+        while let Rest::Sleep(next) = self.catch_up() {
+            let shared = Arc::clone(&self.shared);
+            let called = shared.bell.task.notified();
             match next {
-                // Woken or not, there may be something to do.
-                Some(next) => drop(timeout_at(next, woken).await),
-                None => woken.await,
+                // Called or not, there may be something to do.
+                Some(next) => drop(timeout_at(next, called).await),
+                None => called.await,
             }
         }
     }
 
-    /// Does all there is to do now, and returns when there may be more.
-    fn catch_up(&mut self) -> Option<Instant> {
-        loop {
-            let (effects, next) = self.shared.core(|core, now| {
-                core.advance(now);
-                (core.take_effects(), core.next())
-            });
-            if effects.is_empty() {
-                return next.map(|tick| self.shared.instant(tick));
+    fn drive_on_thread(mut self) {
+        let runtime = self.runtime.clone();
+        // For observers and destructors that want it.
+        let _context = runtime.enter();
+        while let Rest::Sleep(next) = self.catch_up() {
+            match next {
+                Some(next) => thread::park_timeout(next.saturating_duration_since(Instant::now())),
+                None => thread::park(),
             }
-            for effect in effects {
-                // Observers, destructors of handlers and clones of keys are somebody else's code:
-                // a panic in it must not take the driver down.
-                let done = catch_unwind(AssertUnwindSafe(|| self.carry_out(effect)));
-                if done.is_err() {
-                    tracing::error!("an observer, a key or the end of a handler panicked");
+        }
+    }
+
+    /// Does all there is to do now, a batch at a time.
+    fn catch_up(&mut self) -> Rest {
+        loop {
+            // Read first: what was decided before it was set is then carried out.
+            let stopping = self.shared.stopping.load(Ordering::Acquire);
+            let orphaned = self.shared.orphaned.load(Ordering::Acquire);
+            let batch = self.shared.core(|core, now| {
+                if orphaned && !core.is_closed() {
+                    core.close(now);
+                }
+                core.advance(now);
+                let effects = core.take_effects();
+                if !effects.is_empty() || core.next().is_some_and(|next| next <= now) {
+                    return Ok(effects);
+                }
+                let over = stopping || (core.is_closed() && core.running() == 0);
+                let next = core.driver_sleeps();
+                Err(if over { None } else { Some(next) })
+            });
+            match batch {
+                Ok(effects) => self.carry_out(effects),
+                Err(None) => return Rest::Over,
+                Err(Some(next)) => {
+                    return Rest::Sleep(next.map(|tick| self.shared.instant(tick)));
                 }
             }
         }
     }
 
-    fn carry_out(&mut self, effect: Effect<K, Handler<K>>) {
+    /// Carries out a batch: first what there is to tell and to clear away, then what is to run.
+    fn carry_out(&mut self, effects: Vec<Effect<K, Handler<K>>>) {
+        let mut starts = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Start(start) => starts.push(start),
+                effect => guarded(|| self.settle(effect)),
+            }
+        }
+        if !starts.is_empty() {
+            for begun in self.shared.begin(starts) {
+                guarded(|| self.launch(begun));
+            }
+        }
+    }
+
+    fn settle(&mut self, effect: Effect<K, Handler<K>>) {
         match effect {
-            Effect::Start(start) => self.start(start),
+            // Kept apart above.
+            Effect::Start(_) => {}
             Effect::Cancel { run } => {
-                if let Some(live) = self.live.get(&run) {
+                if let Some(live) = self.live.get(&run.serial) {
                     live.canceller.cancel(Cause::Deadline);
                 }
             }
             Effect::Abort { run } => {
-                if let Some(live) = self.live.get(&run) {
+                if let Some(live) = self.live.get(&run.serial) {
                     tracing::warn!(operation = %live.operation, "a run was overdue and is aborted");
                     live.task.abort();
                 }
             }
-            Effect::Gone { run } => drop(self.live.remove(&run)),
+            Effect::Gone { run } => drop(self.live.remove(&run.serial)),
             Effect::Finished(ending) => self.finished(&ending),
             Effect::Missed(missed) => self.missed(&missed),
             Effect::Discard { key, handler } => drop((key, handler)),
         }
     }
 
-    fn start(&mut self, start: Start<K, Handler<K>>) {
+    fn launch(&mut self, begun: Begun<K, Handler<K>>) {
+        let Begun {
+            start,
+            operation,
+            confirmed,
+        } = begun;
         let Start {
             run,
-            key,
             handler,
             due,
             trigger,
+            ..
         } = start;
-        let Some((operation, confirmed)) = self.shared.begin(run, &key) else {
-            return;
-        };
         let (id, epoch, canceller) = (operation.id(), operation.epoch(), operation.canceller());
+        let (report, claim) = task::hold(&self.shared, run);
         let given = Run {
             operation,
-            due: self.shared.core(|core, _| core.due(due)),
+            due,
             started: confirmed.started.duration(),
             trigger,
             deadline: self.shared.instant(confirmed.deadline),
-            claim: task::claim(&self.shared, run),
+            claim,
         };
-        let work = task::work(task::report(&self.shared, run), handler, given);
-        let task = self.runtime.spawn(work).abort_handle();
-        self.live.insert(
-            run,
-            Live {
-                operation: id,
-                epoch,
-                canceller,
-                task,
-            },
-        );
+        let live = Live {
+            operation: id,
+            epoch,
+            canceller,
+            task: handler.launch(given, report, &self.runtime),
+        };
+        self.live.insert(run.serial, live);
     }
 
     fn finished(&self, ending: &Ending<K>) {
-        let Some(live) = self.live.get(&ending.run) else {
+        let Some(live) = self.live.get(&ending.run.serial) else {
             return;
         };
         let finished = Finished {
             key: K::clone(&ending.key),
             operation: live.operation,
             epoch: live.epoch,
-            due: self.shared.core(|core, _| core.due(ending.due)),
+            due: ending.due,
             trigger: ending.trigger,
             started: ending.started.duration(),
             ended: ending.ended.duration(),
@@ -211,7 +239,34 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
 
 impl<K> Drop for Driver<K> {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::Release);
-        self.shared.ended.notify_waiters();
+        self.shared.stop();
+    }
+}
+
+/// Observers, destructors of handlers and clones of keys are somebody else's code: a panic in it
+/// must not take the driver down.
+fn guarded(step: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(step)).is_err() {
+        tracing::error!("an observer, a key or the end of a handler panicked");
+    }
+}
+
+/// Serials are never used twice: a factor is enough to spread them.
+#[derive(Default)]
+struct SerialHasher(u64);
+
+impl Hasher for SerialHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, serial: u64) {
+        self.0 = (self.0 ^ serial).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

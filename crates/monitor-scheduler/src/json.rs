@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::ProbeStatus;
+use crate::{MissedCounts, MissedReason, Pace, ProbeStatus};
 
 pub(crate) fn ms<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
@@ -24,6 +24,21 @@ pub(crate) fn rfc3339<S: Serializer>(unix: &Option<Duration>, to: S) -> Result<S
     match unix {
         Some(unix) => to.collect_str(&timestamp(*unix)),
         None => to.serialize_none(),
+    }
+}
+
+/// The pace as a text.
+pub(crate) fn pace<S: Serializer>(pace: &Pace, to: S) -> Result<S::Ok, S::Error> {
+    match pace {
+        Pace::Full => to.serialize_str("full"),
+        Pace::Stretched(factor) => to.collect_str(&format_args!("stretched x{factor}")),
+        Pace::Suspended => to.serialize_str("suspended"),
+    }
+}
+
+impl Serialize for MissedCounts {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(MissedReason::ALL.map(|reason| (reason.as_str(), self.of(reason))))
     }
 }
 

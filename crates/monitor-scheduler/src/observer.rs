@@ -63,9 +63,28 @@ pub enum MissedReason {
     Refused,
     /// The scheduler shut down between the due time and the start.
     Shutdown,
+    /// Every permit was taken, and others had more right to a place in the queue.
+    Shed,
+    /// Its class is suspended.
+    Suspended,
+    /// Its class is stretched, and this slot was not its turn.
+    Stretched,
 }
 
 impl MissedReason {
+    /// All reasons.
+    pub const ALL: [Self; 9] = [
+        Self::InFlight,
+        Self::Overload,
+        Self::Stalled,
+        Self::Withdrawn,
+        Self::Refused,
+        Self::Shutdown,
+        Self::Shed,
+        Self::Suspended,
+        Self::Stretched,
+    ];
+
     /// Returns the reason in snake case, for metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -76,7 +95,32 @@ impl MissedReason {
             Self::Withdrawn => "withdrawn",
             Self::Refused => "refused",
             Self::Shutdown => "shutdown",
+            Self::Shed => "shed",
+            Self::Suspended => "suspended",
+            Self::Stretched => "stretched",
         }
+    }
+}
+
+/// How many due times were missed, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissedCounts([u64; MissedReason::ALL.len()]);
+
+impl MissedCounts {
+    /// Returns how many were missed for this reason.
+    #[must_use]
+    pub const fn of(&self, reason: MissedReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Returns how many were missed in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, reason: MissedReason, slots: u64) {
+        self.0[reason as usize] += slots;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle: what a program asks of a scheduler.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
@@ -11,10 +12,12 @@ use std::{
 use monitor_operation::{Cause, Epoch, Fence, Operations};
 
 use crate::{
-    Completion, Config, Observer, ProbeStatus, Run, ScheduleError, Scheduled, ShutdownReport, Spec,
-    Status, TriggerOutcome, driver,
+    Class, Completion, Config, Explanation, Observer, Pace, Page, ProbeStatus, Run, ScheduleError,
+    Scheduled, ShutdownReport, Spec, Status, TriggerOutcome, driver,
     kernel::{Core, RunId},
     shared::{Handler, Shared},
+    status::Seen,
+    task::Calls,
 };
 
 /// Runs each key when it is due, and never two runs of one key at once.
@@ -71,7 +74,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        self.place(key, spec, erase(handler), false)
+        self.place(key, spec, handler, false)
     }
 
     /// Like [`schedule`](Scheduler::schedule), but the key is paused afterwards, also if it was
@@ -93,18 +96,28 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
-        self.place(key, spec, erase(handler), true)
+        self.place(key, spec, handler, true)
     }
 
-    fn place(
+    fn place<H, F>(
         &self,
         key: K,
         spec: Spec,
-        handler: Handler<K>,
+        handler: H,
         paused: bool,
-    ) -> Result<Scheduled, ScheduleError> {
+    ) -> Result<Scheduled, ScheduleError>
+    where
+        H: Fn(Run<K>) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Completion>> + Send + 'static,
+    {
         let shared = self.shared();
         let epoch = shared.operations.register(key.clone(), Epoch::default())?;
+        #[expect(clippy::expect_used, reason = "a registry never loses a key")]
+        let at_hand = shared.operations.key(&key).expect("registered just now");
+        let handler: Handler<K> = Arc::new(Calls {
+            key: at_hand,
+            handler,
+        });
         let key = Arc::new(key);
         let placed =
             shared.change(|core, now| core.schedule(&key, spec, handler, epoch, paused, now));
@@ -120,6 +133,17 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
                 fence,
             }),
         )
+    }
+
+    /// Makes room for so many more keys. Adding them then moves none of those that are there, which
+    /// with hundreds of thousands holds up what is due. False, and nothing is changed but perhaps
+    /// some room made, if there is not so much memory.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "without room keys are added as well"
+    )]
+    pub fn reserve(&self, keys: usize) -> bool {
+        self.shared().core(|core, _| core.reserve(keys))
     }
 
     /// Takes a key out of the schedule and fences its operations as
@@ -220,11 +244,65 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
             .change(|core, now| core.set_limit(limit.get(), now));
     }
 
-    /// Returns what the scheduler is doing, at one instant.
+    /// Changes how fast a class of keys may go, from the next due time of each on: what a program
+    /// under pressure does. Due times at which nothing is run are reported as missed, with
+    /// [`Suspended`](crate::MissedReason::Suspended) or
+    /// [`Stretched`](crate::MissedReason::Stretched) as the reason; they stay on their grid, so
+    /// that full pace brings no rush. Keys of a suspended class that wait for a permit leave the
+    /// queue. Runs that are going on go on, and a manual trigger still runs a key.
+    pub fn set_pace(&self, class: Class, pace: Pace) {
+        self.shared()
+            .change(|core, now| core.set_pace(class, pace, now));
+    }
+
+    /// Returns what the scheduler is doing. Keys are looked at page by page, see [`Status`].
     #[must_use]
     pub fn status(&self) -> Status<K> {
-        let status = self.shared().core(|core, now| core.status(now));
-        status.map(|key| K::clone(key))
+        let whole = self.shared().core(|core, now| core.overview(now));
+        let (mut seen, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            from = self.look(at, Page::<K>::MOST, &mut seen);
+        }
+        let added = self.shared().core(|core, _| core.added_total());
+        if added != whole.added_total {
+            // One that was taken out and added again meanwhile may have been met twice.
+            let mut last: HashMap<K, usize> = HashMap::new();
+            for (position, seen) in seen.iter().enumerate() {
+                last.insert(seen.status.service.clone(), position);
+            }
+            let mut position = 0;
+            seen.retain(|seen| {
+                position += 1;
+                last.get(&seen.status.service) == Some(&(position - 1))
+            });
+        }
+        Status::of(whole, seen)
+    }
+
+    /// Returns a part of the keys, each as it is: from the number that the page before gave, or
+    /// from 0, as many as [`Page::MOST`] at most. A key that is there all the while is met once.
+    #[must_use]
+    pub fn page(&self, from: u32) -> Page<K> {
+        let mut seen = Vec::new();
+        let next = self.look(from, Page::<K>::MOST, &mut seen);
+        Page {
+            states: seen.into_iter().map(|seen| seen.status).collect(),
+            next,
+        }
+    }
+
+    fn look(&self, from: u32, most: usize, all: &mut Vec<Seen<K>>) -> Option<u32> {
+        let (seen, next) = self.shared().core(|core, now| core.page(from, most, now));
+        all.extend(seen.into_iter().map(|seen| seen.map(|key| K::clone(key))));
+        next
+    }
+
+    /// Returns why a key is or is not being run now, when next, and which limits hold. None if
+    /// there is no such key.
+    #[must_use]
+    pub fn explain(&self, key: &K) -> Option<Explanation<K>> {
+        let explanation = self.shared().core(|core, now| core.explain(key, now))?;
+        Some(explanation.map(|key| K::clone(key)))
     }
 
     /// Returns what one key is doing, or none if there is no such key.
@@ -264,7 +342,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
             drop(self.fence(key, Cause::Shutdown));
         }
         shared.stopping.store(true, Ordering::Release);
-        shared.wake.notify_one();
+        shared.bell.ring();
         shared.until(|| shared.is_stopped()).await;
         ShutdownReport {
             finished: running.saturating_sub(left.len()),
@@ -298,21 +376,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     }
 }
 
-fn erase<K, H, F>(handler: H) -> Handler<K>
-where
-    H: Fn(Run<K>) -> F + Send + Sync + 'static,
-    F: Future<Output: Into<Completion>> + Send + 'static,
-{
-    Arc::new(move |run| {
-        let work = handler(run);
-        Box::pin(async move { work.await.into() })
-    })
-}
-
 impl<K> Drop for Handle<K> {
     fn drop(&mut self) {
         self.shared.orphaned.store(true, Ordering::Release);
-        self.shared.wake.notify_one();
+        self.shared.bell.ring();
     }
 }
 

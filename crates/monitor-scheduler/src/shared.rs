@@ -2,27 +2,27 @@
 
 use std::{
     hash::Hash,
-    pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::Thread,
     time::Duration,
 };
 
-use monitor_operation::{Operation, Operations};
+use monitor_operation::Operations;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Completion, Observer, Run,
-    begin::begin,
-    kernel::{Confirmed, Core, RunId, Tick},
+    Observer,
+    begin::{Begun, begin},
+    kernel::{Core, Start, Tick},
     sync::{Mutex, lock},
+    task::Launch,
 };
 
-/// A handler of whatever type.
-pub(crate) type Handler<K> =
-    Arc<dyn Fn(Run<K>) -> Pin<Box<dyn Future<Output = Completion> + Send>> + Send + Sync>;
+/// A handler of whatever type, with the key at hand for which it runs.
+pub(crate) type Handler<K> = Arc<dyn Launch<K>>;
 
 /// The kernel and what is around it.
 pub(crate) struct Shared<K> {
@@ -31,16 +31,33 @@ pub(crate) struct Shared<K> {
     pub(crate) operations: Operations<K>,
     pub(crate) observer: Arc<dyn Observer<K>>,
     origin: Instant,
-    /// Wakes the driver: the kernel has changed.
-    pub(crate) wake: Notify,
+    pub(crate) bell: Bell,
     /// Wakes those who wait for runs or for the driver to end.
-    pub(crate) ended: Notify,
+    ended: Notify,
+    /// How many do.
+    waiting: AtomicUsize,
     /// The last handle is gone.
     pub(crate) orphaned: AtomicBool,
     /// A shutdown is over: the driver carries out what is left to do, and ends.
     pub(crate) stopping: AtomicBool,
-    /// The driver has ended.
-    pub(crate) stopped: AtomicBool,
+    stopped: AtomicBool,
+}
+
+/// Calls the driver: there may be something to do. A call while it is awake is not lost.
+pub(crate) struct Bell {
+    /// The thread of the driver, where it has one.
+    pub(crate) thread: OnceLock<Thread>,
+    /// For a driver that is a task.
+    pub(crate) task: Notify,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        match self.thread.get() {
+            Some(thread) => thread.unpark(),
+            None => self.task.notify_one(),
+        }
+    }
 }
 
 impl<K: Clone + Eq + Hash> Shared<K> {
@@ -54,15 +71,19 @@ impl<K: Clone + Eq + Hash> Shared<K> {
             operations,
             observer,
             origin: Instant::now(),
-            wake: Notify::new(),
+            bell: Bell {
+                thread: OnceLock::new(),
+                task: Notify::new(),
+            },
             ended: Notify::new(),
+            waiting: AtomicUsize::new(0),
             orphaned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
     }
 
-    /// Asks or changes the kernel at the present time.
+    /// Asks the kernel at the present time, or changes it where the driver looks anyway.
     pub(crate) fn core<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
         let now = Tick::floor(self.now());
         step(&mut lock(&self.core), now)
@@ -70,24 +91,29 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
     /// Changes the kernel, and has the driver carry out what follows.
     pub(crate) fn change<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
-        let result = self.core(step);
-        self.wake.notify_one();
+        let (result, calls) = self.core(|core, now| {
+            let result = step(core, now);
+            (result, core.calls_driver())
+        });
+        if calls {
+            self.bell.ring();
+        }
         result
     }
 
     /// Like [`change`](Shared::change), for the end of something that may be waited for.
     pub(crate) fn end(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick)) {
         self.change(step);
-        self.ended.notify_waiters();
+        // Whoever waits counted himself before he looked at the kernel.
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.ended.notify_waiters();
+        }
     }
 
-    /// Begins a run. None if it is not wanted any more, or if no operation could be begun.
-    pub(crate) fn begin(&self, run: RunId, key: &K) -> Option<(Operation<K>, Confirmed)> {
+    /// Begins runs. Those that are not wanted any more do not come back.
+    pub(crate) fn begin(&self, starts: Vec<Start<Handler<K>>>) -> Vec<Begun<K, Handler<K>>> {
         let now = || Tick::floor(self.now());
-        begin(&self.core, &self.operations, run, key, now).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no operation could be begun for a run");
-            None
-        })
+        begin(&self.core, starts, |start| start.handler.key().begin(), now)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -104,6 +130,8 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
     /// Waits until `done`, looking again each time that something has ended.
     pub(crate) async fn until(&self, done: impl Fn() -> bool) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waits = Waits(&self.waiting);
         loop {
             let ended = self.ended.notified();
             let mut ended = std::pin::pin!(ended);
@@ -117,5 +145,22 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl<K> Shared<K> {
+    /// The driver has ended.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.ended.notify_waiters();
+    }
+}
+
+/// Somebody waits; until dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use monitor_backoff::Policy;
 
-use crate::{Phase, SpecError};
+use crate::{Class, Phase, SpecError};
 
 /// How one key is to run: validated, so that a scheduler never meets a bad one.
 ///
@@ -32,6 +32,7 @@ pub struct Spec {
     immediate: bool,
     after: Option<Duration>,
     trigger_resets: bool,
+    class: Class,
 }
 
 impl Spec {
@@ -55,6 +56,7 @@ impl Spec {
             immediate: false,
             after: None,
             trigger_resets: true,
+            class: Class::default(),
         }
     }
 
@@ -82,6 +84,12 @@ impl Spec {
         self.phase
     }
 
+    /// Returns how much the key matters.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
     pub(crate) fn immediate(&self) -> bool {
         self.immediate
     }
@@ -100,7 +108,7 @@ impl Spec {
 /// # Defaults
 ///
 /// Timeout `min(interval, 30 s)`, [`Policy::default`], the phase hashed from the key, first run at
-/// the first slot, a manual trigger resets the backoff.
+/// the first slot, a manual trigger resets the backoff, [`Class::Normal`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct SpecBuilder {
@@ -111,6 +119,7 @@ pub struct SpecBuilder {
     immediate: bool,
     after: Option<Duration>,
     trigger_resets: bool,
+    class: Class,
 }
 
 impl SpecBuilder {
@@ -154,6 +163,12 @@ impl SpecBuilder {
         self
     }
 
+    /// Sets how much the key matters where there are not permits for all.
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
     /// Checks the settings and makes the spec.
     ///
     /// # Errors
@@ -170,6 +185,7 @@ impl SpecBuilder {
             immediate,
             after,
             trigger_resets,
+            class,
         } = self;
         if !(Spec::MIN_INTERVAL..=Spec::MAX_INTERVAL).contains(&interval) {
             return Err(SpecError::IntervalRange { interval });
@@ -189,6 +205,7 @@ impl SpecBuilder {
             immediate,
             after,
             trigger_resets,
+            class,
         })
     }
 }

@@ -38,7 +38,18 @@ async fn the_names_are_those_of_the_report() {
         (&json["concurrencyLimit"], &json["currentConcurrency"]),
         (&json!(20), &json!(0))
     );
+    assert_eq!(json["missedByReason"]["overload"], 0);
+    assert_eq!(
+        json["classes"][2],
+        json!({
+            "class": "critical",
+            "concurrencyLimit": null,
+            "currentConcurrency": 0,
+            "pace": "full",
+        })
+    );
     let db = &json["states"]["db"];
+    assert_eq!(db["class"], "normal");
     assert_eq!(db["service"], "db");
     assert_eq!(db["intervalMs"], 60_000);
     assert_eq!(db["consecutiveFailures"], 7);

@@ -3,30 +3,29 @@
 //! Each due time that is set ends in exactly one way: a run, a report, or taken back before its
 //! time came.
 
-use std::{hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc, time::Duration};
 
 use rand::Rng;
 
 use super::{
     Core, Effect,
-    entry::{Armed, Queued, Running, Wait},
+    entry::{Armed, Doing, Running},
     tick::{Tick, millis},
 };
-use crate::{Due, Missed, MissedReason, Saturation, Trigger};
+use crate::{Due, Missed, MissedReason, Trigger};
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Sets the next due time: after the backoff while the key is failing, else the next slot.
     pub(super) fn arm_next(&mut self, index: u32) {
         let entry = &self.entries[index];
-        let failures = entry.streak.consecutive();
+        let failures = entry.failures();
         if failures == 0 {
             return self.arm_slot(index);
         }
-        let delay = entry
-            .spec
-            .backoff()
-            .delay(failures, entry.spec.interval(), &mut self.rng);
-        let due = self.now.plus(Tick::ceil(delay).0);
+        let interval = Duration::from_millis(entry.grid.interval_ms());
+        let factor = self.paces[entry.class.index()].factor();
+        let delay = entry.policy.delay(failures, interval, &mut self.rng);
+        let due = self.now.plus(Tick::ceil(delay.saturating_mul(factor)).0);
         self.arm_beside_grid(index, due);
     }
 
@@ -36,8 +35,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn arm_after(&mut self, index: u32, run: &Running) {
         let entry = &self.entries[index];
         let manual = run.trigger == Trigger::Manual && !run.withdrawn;
-        let due = run.started.plus(entry.grid.interval_ms);
-        if manual && entry.streak.consecutive() == 0 && due > self.now {
+        let due = run.started.plus(entry.grid.interval_ms());
+        if manual && entry.failures() == 0 && due > self.now {
             self.arm_beside_grid(index, due);
         } else {
             self.arm_next(index);
@@ -50,36 +49,23 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let earliest = self
             .now
             .max(entry.not_before)
-            .max(entry.after_last_due())
+            .max(entry.after_last)
             .max(entry.covered);
         let due = entry.grid.at_or_after(earliest);
         let start = self.displaced(index, due);
-        self.arm(
-            index,
-            Armed {
-                due,
-                start,
-                on_grid: true,
-            },
-        );
+        self.arm(index, Armed { due, on_grid: true }, start);
     }
 
     pub(super) fn arm_beside_grid(&mut self, index: u32, due: Tick) {
         let entry = &self.entries[index];
         let due = due.max(entry.not_before).max(entry.due_at(self.now));
-        self.arm(
-            index,
-            Armed {
-                due,
-                start: due,
-                on_grid: false,
-            },
-        );
+        let on_grid = false;
+        self.arm(index, Armed { due, on_grid }, due);
     }
 
-    fn arm(&mut self, index: u32, armed: Armed) {
-        self.entries[index].wait = Wait::Timer(armed);
-        self.wheel.set(index, armed.start);
+    fn arm(&mut self, index: u32, armed: Armed, start: Tick) {
+        self.entries[index].doing = Doing::Timer(armed);
+        self.wheel.set(index, start.0);
         #[cfg(test)]
         self.note(index, super::tests::Note::Armed(armed.due));
     }
@@ -88,11 +74,11 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// stays within the whole of it; never before now.
     fn displaced(&mut self, index: u32, due: Tick) -> Tick {
         let entry = &self.entries[index];
-        let jitter = entry.spec.backoff().jitter();
+        let jitter = entry.policy.jitter();
         if !jitter.normal_interval || jitter.ratio() <= 0.0 {
             return due;
         }
-        let half = (entry.grid.interval_ms as f64 * jitter.ratio() / 2.0) as u64;
+        let half = (entry.grid.interval_ms() as f64 * jitter.ratio() / 2.0) as u64;
         // Cut at now, not clamped: after a stall many windows reach back, and must not pile up.
         let earliest = Tick(due.0.saturating_sub(half)).max(self.now);
         let width = u128::from(due.plus(half).since(earliest)) + 1;
@@ -101,49 +87,21 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         earliest.plus(drawn)
     }
 
-    /// Puts a key that is due into the queue, if it may wait and there is room.
-    pub(super) fn enqueue(
-        &mut self,
-        index: u32,
-        due: Tick,
-        trigger: Trigger,
-        on_grid: bool,
-    ) -> bool {
-        let Saturation::Queue { bound } = self.saturation else {
-            return false;
-        };
-        if self.queue.len() >= bound {
-            return false;
-        }
-        let ticket = self.next_serial();
-        self.queue.insert(ticket, index);
-        let entry = &mut self.entries[index];
-        entry.wait = Wait::Queue(Queued {
-            due,
-            trigger,
-            on_grid,
-            ticket,
-            since: self.now,
-        });
-        // The due time itself may lie beside the grid: slots count from here on.
-        entry.covered = self.now;
-        true
-    }
-
     /// Takes back what a key waits for. What was due already is reported with `reason`.
     pub(super) fn withdraw_wait(&mut self, index: u32, reason: MissedReason) {
         let entry = &mut self.entries[index];
-        match std::mem::replace(&mut entry.wait, Wait::Nothing) {
-            Wait::Nothing => {}
-            Wait::Timer(armed) => {
+        match std::mem::replace(&mut entry.doing, Doing::Nothing) {
+            Doing::Timer(armed) => {
                 self.wheel.clear(index);
                 self.take_back(index, armed, reason);
             }
-            Wait::Queue(queued) => {
-                self.queue.remove(&queued.ticket);
+            Doing::Queue(queued) => {
+                self.queue.remove(entry.class, queued.place);
+                self.wheel.clear(index);
                 self.miss(index, queued.due, 1, reason);
                 self.miss_passed(index, reason);
             }
+            other => entry.doing = other,
         }
     }
 
@@ -161,9 +119,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn miss_passed(&mut self, index: u32, reason: MissedReason) {
         let now = self.now;
         let entry = &mut self.entries[index];
-        let first = entry
-            .grid
-            .at_or_after(entry.covered.max(entry.after_last_due()));
+        let first = entry.grid.at_or_after(entry.covered.max(entry.after_last));
         entry.covered = entry.covered.max(now);
         let slots = entry.grid.slots(first, now);
         if slots > 0 {
@@ -172,18 +128,18 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     pub(super) fn miss(&mut self, index: u32, due: Tick, slots: u32, reason: MissedReason) {
-        let unix = self.due(due);
+        let told = self.due(due);
         let last = self.entries[index].grid.last(due, slots);
         self.settle(index, due, last);
         let entry = &mut self.entries[index];
-        entry.past.missed += u64::from(slots);
-        self.missed_total += u64::from(slots);
+        entry.past.missed = entry.past.missed.saturating_add(slots);
+        self.missed.add(reason, u64::from(slots));
         self.effects.push(Effect::Missed(Missed {
             key: Arc::clone(&entry.key),
             epoch: entry.epoch,
-            due: unix,
+            due: told,
             slots,
-            interval: entry.spec.interval(),
+            interval: Duration::from_millis(entry.grid.interval_ms()),
             reason,
         }));
         #[cfg(test)]
@@ -194,14 +150,14 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn settle(&mut self, index: u32, first: Tick, last: Tick) {
         let entry = &mut self.entries[index];
         debug_assert!(
-            entry.last_due.is_none_or(|before| before < first),
+            entry.after_last <= first,
             "INV-SCHEDULER-3: due times of a key increase strictly",
         );
-        entry.last_due = Some(last);
+        entry.after_last = last.plus(1);
     }
 
     /// A due time as it is told.
-    pub(crate) fn due(&self, at: Tick) -> Due {
+    pub(super) fn due(&self, at: Tick) -> Due {
         Due {
             at: at.duration(),
             unix: self.unix(at),
@@ -209,18 +165,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// A point in time by the clock as it was at the origin.
-    pub(super) fn unix(&self, at: Tick) -> std::time::Duration {
+    pub(super) fn unix(&self, at: Tick) -> Duration {
         at.plus(self.origin_unix_ms).duration()
     }
 
-    /// The last due time that a spec says is accounted for, within an interval from now.
-    pub(super) fn accounted(
-        &self,
-        after: Option<std::time::Duration>,
-        interval_ms: u64,
-    ) -> Option<Tick> {
-        let unix_ms = millis(after?);
-        let at = unix_ms.checked_sub(self.origin_unix_ms)?;
-        Some(Tick(at).min(self.now.plus(interval_ms)))
+    /// The first due time there may be after the last one that a spec says is accounted for; that
+    /// is within an interval from now.
+    pub(super) fn first_after(&self, after: Option<Duration>, interval_ms: u64) -> Tick {
+        let last = after.and_then(|after| millis(after).checked_sub(self.origin_unix_ms));
+        last.map_or(Tick::ZERO, |last| {
+            Tick(last).min(self.now.plus(interval_ms)).plus(1)
+        })
     }
 }

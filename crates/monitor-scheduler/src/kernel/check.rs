@@ -4,8 +4,10 @@ use std::hash::Hash;
 
 use super::{
     Core,
-    entry::{Life, Stage, Wait},
+    entry::{Doing, Life, Stage},
 };
+#[cfg(test)]
+use crate::Class;
 
 impl<K: Eq + Hash, H> Core<K, H> {
     /// Checks one key after a step that changed it.
@@ -13,33 +15,40 @@ impl<K: Eq + Hash, H> Core<K, H> {
         if cfg!(debug_assertions)
             && let Some(entry) = self.entries.get(index)
         {
-            let stage = entry.run.map(|run| run.stage);
-            let waits = entry.wait != Wait::Nothing;
+            let (stage, nothing) = (entry.stage(), matches!(entry.doing, Doing::Nothing));
             match entry.life {
                 Life::Active => assert!(
-                    waits != stage.is_some(),
+                    !nothing,
                     "INV-SCHEDULER-1: an active key has either a wait or a run"
                 ),
-                Life::Paused => assert!(!waits, "INV-SCHEDULER-1: a paused key waits for nothing"),
+                Life::Paused => assert!(
+                    nothing || stage.is_some(),
+                    "INV-SCHEDULER-1: a paused key waits for nothing"
+                ),
                 Life::Removed => assert!(
-                    !waits && stage.is_some(),
+                    stage.is_some(),
                     "INV-SCHEDULER-1: a removed key is kept for its run only"
                 ),
             }
-            let timer = match (entry.wait, stage) {
-                (Wait::Timer(_), _) | (_, Some(Stage::Running | Stage::Cancelled)) => true,
-                (_, Some(Stage::Stuck)) => entry.life == Life::Active,
-                _ => false,
+            let timer = match &entry.doing {
+                Doing::Timer(_) => true,
+                Doing::Queue(_) => self.max_wait_ms.is_some(),
+                Doing::Run(run) => match run.stage {
+                    Stage::Running | Stage::Cancelled => true,
+                    Stage::Stuck => entry.is_active(),
+                    Stage::Starting => false,
+                },
+                Doing::Nothing => false,
             };
             assert_eq!(
-                self.wheel.is_set(index),
+                self.wheel.at(index).is_some(),
                 timer,
                 "INV-SCHEDULER-1: the timer that it needs"
             );
-            if let Wait::Queue(queued) = entry.wait {
+            if let Doing::Queue(queued) = &entry.doing {
                 assert_eq!(
-                    self.queue.get(&queued.ticket),
-                    Some(&index),
+                    self.queue.at(entry.class, queued.place),
+                    Some(index),
                     "INV-SCHEDULER-1: the queue place that it has"
                 );
             }
@@ -52,29 +61,33 @@ impl<K: Eq + Hash, H> Core<K, H> {
         for index in self.entries.indices() {
             self.check(index);
         }
-        let permits = self
-            .entries
-            .iter()
-            .filter(|e| e.run.is_some_and(|run| run.permit))
-            .count();
+        let mut held = [0; 3];
+        let mut runs = 0;
+        let mut queued = 0;
+        for entry in self.entries.iter() {
+            queued += usize::from(matches!(entry.doing, Doing::Queue(_)));
+            if let Some(run) = entry.run() {
+                runs += 1;
+                held[entry.class.index()] += usize::from(run.permit.is_some());
+            }
+        }
+        assert_eq!(self.runs, runs, "runs that are counted go on");
         assert_eq!(
-            self.held, permits,
+            self.permits.held(),
+            held.iter().sum::<usize>(),
             "INV-SCHEDULER-4: held permits are those of runs"
         );
-        let queued = self
-            .entries
-            .iter()
-            .filter(|e| matches!(e.wait, Wait::Queue(_)))
-            .count();
         assert_eq!(
             self.queue.len(),
             queued,
             "INV-SCHEDULER-1: the queue holds waiting keys only"
         );
-        let idle = self.held < self.limit && !self.queue.is_empty();
-        assert!(
-            !idle,
-            "INV-SCHEDULER-5: nobody waits while a permit is free"
-        );
+        for class in Class::ALL {
+            let idle = self.permits.has_free(class) && self.queue.of(class).next().is_some();
+            assert!(
+                !idle,
+                "INV-SCHEDULER-5: nobody waits while a permit is free"
+            );
+        }
     }
 }

@@ -1,39 +1,38 @@
 //! All that the kernel knows of one key.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
-use monitor_backoff::FailureStreak;
+use monitor_backoff::{FailureStreak, Policy};
 use monitor_operation::Epoch;
 
-use super::{grid::Grid, tick::Tick};
-use crate::{Spec, Trigger};
+use super::{grid::Grid, permits::Permit, queue::Place, tick::Tick};
+use crate::{Class, Trigger};
 
-/// One key.
+/// One key: 72 bytes of schedule and 72 of history, besides the key and its handler.
 pub(super) struct Entry<K, H> {
     pub(super) key: Arc<K>,
     pub(super) handler: H,
-    pub(super) spec: Spec,
+    /// One for all keys that wait alike.
+    pub(super) policy: Arc<Policy>,
     pub(super) grid: Grid,
     /// The newest epoch the kernel has heard of: a label for reports, no right to anything.
     pub(super) epoch: Epoch,
-    pub(super) life: Life,
-    /// INV-SCHEDULER-1: an active key has either a wait or a run, exactly one of the two; a key
-    /// that is not active has no wait.
-    pub(super) wait: Wait,
-    /// INV-SCHEDULER-2: one run at most; the next is put here only when this is empty.
-    pub(super) run: Option<Running>,
-    /// Triggered while its run was going on: one more run follows.
-    pub(super) again: bool,
-    /// New, and to be run at once when the run of its former life has ended.
-    pub(super) at_once: bool,
-    /// INV-SCHEDULER-3: the last due time that came to its end, as a run or as missed. The next
-    /// one to do so is later.
-    pub(super) last_due: Option<Tick>,
+    pub(super) doing: Doing,
+    /// INV-SCHEDULER-3: the first tick that a due time may lie at: after the last one that came to
+    /// its end, as a run or as missed.
+    pub(super) after_last: Tick,
     /// Slots before this are accounted for: run, reported as missed, or never promised.
     pub(super) covered: Tick,
     /// The handler asked not to be run by the timer before this.
     pub(super) not_before: Tick,
-    pub(super) streak: FailureStreak,
+    /// At most one day.
+    pub(super) timeout_ms: u32,
+    pub(super) life: Life,
+    pub(super) class: Class,
+    /// How many due times in a row came to nothing for want of a permit; it ages by as many
+    /// intervals.
+    pub(super) losses: u8,
+    pub(super) marks: Marks,
     pub(super) past: Past,
 }
 
@@ -46,39 +45,42 @@ pub(super) enum Life {
     Removed,
 }
 
-/// What an active key without a run waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+/// What a key waits for, or its run.
+///
+/// INV-SCHEDULER-1: an active key is never at `Nothing`. INV-SCHEDULER-2: there is one place for a
+/// run.
+#[derive(Debug)]
+pub(super) enum Doing {
     Nothing,
     Timer(Armed),
-    Queue(Queued),
+    Queue(Box<Queued>),
+    Run(Box<Running>),
 }
 
-/// A key that waits for its time. Its timer is set to `start`.
+/// A key that waits for its time. Its timer is set to its start: the due time, displaced by the
+/// jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Armed {
     /// The nominal time.
     pub(super) due: Tick,
-    /// The nominal time, displaced by the jitter.
-    pub(super) start: Tick,
     /// Whether `due` is a slot; after a failure it is not.
     pub(super) on_grid: bool,
 }
 
-/// A key that is due and waits for a permit.
+/// A key that is due and waits for a permit. It may have a timer: for how long it waits at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queued {
     pub(super) due: Tick,
     pub(super) trigger: Trigger,
     pub(super) on_grid: bool,
-    /// Its place in the queue.
-    pub(super) ticket: u64,
+    pub(super) place: Place,
     pub(super) since: Tick,
 }
 
 /// A run that has its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Running {
+    /// INV-SCHEDULER-7: what is told of a run counts only for the run of this number.
     pub(super) serial: u64,
     pub(super) due: Tick,
     pub(super) trigger: Trigger,
@@ -90,8 +92,8 @@ pub(super) struct Running {
     pub(super) in_backoff: bool,
     /// It waited in the queue before, where slots may have passed.
     pub(super) queued: bool,
-    /// INV-SCHEDULER-4: it holds one process permit.
-    pub(super) permit: bool,
+    /// INV-SCHEDULER-4: the permit of its class and of the process, while it has one.
+    pub(super) permit: Option<Permit>,
     /// The key was paused, edited or cancelled meanwhile: its verdict counts for nothing.
     pub(super) withdrawn: bool,
     /// How it ended has been decided and told.
@@ -113,15 +115,66 @@ pub(super) enum Stage {
     Stuck,
 }
 
+/// Small facts, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks(u8);
+
+/// Triggered while its run was going on: one more run follows.
+pub(super) const AGAIN: u8 = 1;
+/// New, and to be run at once when the run of its former life has ended.
+pub(super) const AT_ONCE: u8 = 2;
+/// A manual trigger ends its backoff.
+pub(super) const TRIGGER_RESETS: u8 = 4;
+
 /// What is kept for the status alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
-    pub(super) started: Option<Tick>,
-    pub(super) succeeded: Option<Tick>,
-    pub(super) failed: Option<Tick>,
-    pub(super) error: Option<String>,
-    pub(super) took_ms: Option<u64>,
-    pub(super) missed: u64,
+    pub(super) streak: FailureStreak,
+    pub(super) started: Stamp,
+    pub(super) succeeded: Stamp,
+    pub(super) failed: Stamp,
+    pub(super) error: Option<Box<str>>,
+    /// How long the last run took, in milliseconds, and one more.
+    pub(super) took: Option<NonZeroU32>,
+    /// Saturates.
+    pub(super) missed: u32,
+}
+
+/// A tick, or never.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp(u64);
+
+impl Marks {
+    pub(super) fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    pub(super) fn put(&mut self, mark: u8, on: bool) {
+        self.0 = if on { self.0 | mark } else { self.0 & !mark };
+    }
+
+    /// Whether there was such a mark; there is none any more.
+    pub(super) fn take(&mut self, mark: u8) -> bool {
+        let had = self.has(mark);
+        self.put(mark, false);
+        had
+    }
+}
+
+impl Stamp {
+    pub(super) fn put(&mut self, at: Tick) {
+        self.0 = at.0;
+    }
+
+    pub(super) fn get(self) -> Option<Tick> {
+        (self.0 != u64::MAX).then_some(Tick(self.0))
+    }
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self(u64::MAX)
+    }
 }
 
 impl<K, H> Entry<K, H> {
@@ -129,9 +182,45 @@ impl<K, H> Entry<K, H> {
         self.life == Life::Active
     }
 
-    /// The first tick at which a new due time may lie.
-    pub(super) fn after_last_due(&self) -> Tick {
-        self.last_due.map_or(Tick::ZERO, |last| last.plus(1))
+    pub(super) fn run(&self) -> Option<&Running> {
+        match &self.doing {
+            Doing::Run(run) => Some(run),
+            Doing::Nothing | Doing::Timer(_) | Doing::Queue(_) => None,
+        }
+    }
+
+    pub(super) fn run_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.doing {
+            Doing::Run(run) => Some(run),
+            Doing::Nothing | Doing::Timer(_) | Doing::Queue(_) => None,
+        }
+    }
+
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.run().map(|run| run.stage)
+    }
+
+    /// Takes the run out, if there is one.
+    pub(super) fn take_run(&mut self) -> Option<Box<Running>> {
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Run(run) => Some(run),
+            other => {
+                self.doing = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.past.streak.consecutive()
+    }
+
+    /// Reads a little of everywhere.
+    pub(super) fn touch(&self) -> u64 {
+        self.covered.0
+            ^ self.past.started.0
+            ^ u64::from(self.losses)
+            ^ Arc::strong_count(&self.key) as u64
     }
 
     /// Accounts for the slots up to the start of a run at `now`. A run beside the grid also stands
@@ -140,7 +229,7 @@ impl<K, H> Entry<K, H> {
     pub(super) fn cover(&mut self, due: Tick, now: Tick) {
         let beside_grid = self.grid.at_or_after(due) != due;
         let ahead = if beside_grid {
-            self.grid.interval_ms / 2
+            self.grid.interval_ms() / 2
         } else {
             0
         };
@@ -149,6 +238,20 @@ impl<K, H> Entry<K, H> {
 
     /// The due time of something that starts at `now` outside of the grid.
     pub(super) fn due_at(&self, now: Tick) -> Tick {
-        now.max(self.after_last_due())
+        now.max(self.after_last)
+    }
+
+    /// Another due time came to nothing for want of a permit.
+    pub(super) fn lose(&mut self) {
+        self.losses = self.losses.saturating_add(1);
+    }
+
+    /// Since when a key that comes now counts as waiting.
+    pub(super) fn waiting_since(&self, now: Tick) -> Tick {
+        let lost = self
+            .grid
+            .interval_ms()
+            .saturating_mul(u64::from(self.losses));
+        Tick(now.0.saturating_sub(lost))
     }
 }

@@ -2,18 +2,22 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use monitor_backoff::FailureStreak;
 use monitor_operation::Epoch;
 
 use super::{
     Core, Effect, RunId,
-    entry::{Entry, Life, Past, Stage, Wait},
+    entry::{AGAIN, AT_ONCE, Doing, Entry, Life, Marks, Past, Stage, TRIGGER_RESETS},
     grid::Grid,
     tick::{Tick, millis},
 };
 use crate::{MissedReason, Spec, Trigger, TriggerOutcome};
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {
+    /// Makes room for so many more keys. False if there is not so much memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.reserve(more) && self.names.reserve(&self.entries, more)
+    }
+
     /// Adds a key, or gives one that is there a new spec and handler. True if it is new.
     ///
     /// A paused key stays paused; with `paused` any key is so afterwards. What the key was waiting
@@ -32,7 +36,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if self.closed {
             return Err(handler);
         }
-        let Some(index) = self.names.get(key).copied() else {
+        let Some(index) = self.names.get(&self.entries, key.as_ref()) else {
             let index = self.add(key, spec, handler, epoch, paused);
             self.check(index);
             return Ok(true);
@@ -40,11 +44,17 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let was = self.entries[index].life;
         let backoff = self.backoff_due(index);
         self.withdraw(index, MissedReason::Withdrawn);
-        let grid = self.grid(key.as_ref(), &spec);
+        let (grid, policy) = (
+            self.grid(key.as_ref(), &spec),
+            self.policies.share(spec.backoff()),
+        );
         let entry = &mut self.entries[index];
         let old = std::mem::replace(&mut entry.handler, handler);
-        entry.spec = spec;
+        entry.policy = policy;
         entry.grid = grid;
+        entry.timeout_ms = timeout_ms(&spec);
+        entry.class = spec.class();
+        entry.marks.put(TRIGGER_RESETS, spec.trigger_resets());
         entry.epoch = entry.epoch.max(epoch);
         entry.not_before = Tick::ZERO;
         entry.covered = self.now;
@@ -54,9 +64,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             Life::Active
         };
         if was == Life::Removed {
-            entry.streak = FailureStreak::new();
             entry.past = Past::default();
-            entry.at_once = entry.is_active() && entry.spec.immediate();
+            let at_once = entry.is_active() && spec.immediate();
+            entry.marks.put(AT_ONCE, at_once);
         }
         match backoff {
             Some(due) if entry.is_active() => self.arm_beside_grid(index, due),
@@ -73,29 +83,30 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     fn add(&mut self, key: &Arc<K>, spec: Spec, handler: H, epoch: Epoch, paused: bool) -> u32 {
         let grid = self.grid(key.as_ref(), &spec);
-        let last_due = self.accounted(spec.after(), grid.interval_ms);
-        let immediate = spec.immediate();
+        let mut marks = Marks::default();
+        marks.put(TRIGGER_RESETS, spec.trigger_resets());
         let index = self.entries.insert(Entry {
             key: Arc::clone(key),
             handler,
-            spec,
+            policy: self.policies.share(spec.backoff()),
             grid,
             epoch,
-            life: if paused { Life::Paused } else { Life::Active },
-            wait: Wait::Nothing,
-            run: None,
-            again: false,
-            at_once: false,
-            last_due,
+            doing: Doing::Nothing,
+            after_last: self.first_after(spec.after(), grid.interval_ms()),
             covered: self.now,
             not_before: Tick::ZERO,
-            streak: FailureStreak::new(),
+            timeout_ms: timeout_ms(&spec),
+            life: if paused { Life::Paused } else { Life::Active },
+            class: spec.class(),
+            losses: 0,
+            marks,
             past: Past::default(),
         });
-        self.names.insert(Arc::clone(key), index);
+        self.names.insert(&self.entries, index);
+        self.added_total += 1;
         #[cfg(test)]
         self.note(index, super::tests::Note::Born);
-        match (paused, immediate) {
+        match (paused, spec.immediate()) {
             (true, _) => {}
             (false, true) => self.arm_beside_grid(index, self.now),
             (false, false) => self.arm_slot(index),
@@ -105,18 +116,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     fn grid(&self, key: &K, spec: &Spec) -> Grid {
         let interval_ms = millis(spec.interval());
-        Grid::new(
-            spec.phase().offset_ms(key, interval_ms),
-            interval_ms,
-            self.origin_unix_ms,
-        )
+        let phase_ms = spec.phase().offset_ms(key, interval_ms);
+        // A spec keeps it below 30 days.
+        Grid::new(phase_ms, interval_ms as u32, self.origin_unix_ms)
     }
 
     /// The due time of a key that waits out its backoff.
     fn backoff_due(&self, index: u32) -> Option<Tick> {
         let entry = &self.entries[index];
-        match entry.wait {
-            Wait::Timer(armed) if !armed.on_grid && entry.streak.consecutive() > 0 => {
+        match entry.doing {
+            Doing::Timer(armed) if !armed.on_grid && entry.failures() > 0 => {
                 (armed.due > self.now).then_some(armed.due)
             }
             _ => None,
@@ -166,7 +175,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.clock(now);
         let mut abandoned = Vec::new();
         for index in self.entries.indices() {
-            if self.entries[index].run.is_some() {
+            if self.entries[index].run().is_some() {
                 abandoned.push(Arc::clone(&self.entries[index].key));
                 self.disown(index);
                 self.give_up(index);
@@ -179,8 +188,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     fn retire(&mut self, index: u32) {
         let entry = &mut self.entries[index];
         entry.life = Life::Removed;
-        entry.again = false;
-        match entry.run.map(|run| run.stage) {
+        entry.marks.put(AGAIN, false);
+        match entry.stage() {
             None => self.free(index),
             // The timer of a stuck run only reports the slots of an active key.
             Some(Stage::Stuck) => self.wheel.clear(index),
@@ -192,7 +201,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn free(&mut self, index: u32) {
         self.wheel.clear(index);
         if let Some(entry) = self.entries.remove(index) {
-            self.names.remove(&entry.key);
+            self.names.remove(&entry.key, index);
             self.effects.push(Effect::Discard {
                 key: Some(entry.key),
                 handler: entry.handler,
@@ -233,7 +242,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Sets the next slot of an active key, or waits for the run that still has it.
     fn reactivate(&mut self, index: u32) {
         let entry = &self.entries[index];
-        match entry.run.map(|run| run.stage) {
+        match entry.stage() {
             _ if !entry.is_active() => {}
             None => self.arm_slot(index),
             Some(Stage::Stuck) => self.watch_slots(index),
@@ -253,8 +262,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let outcome = self.trigger_known(index);
         let accepted = !matches!(outcome, TriggerOutcome::Paused | TriggerOutcome::Skipped);
         let entry = &mut self.entries[index];
-        if accepted && entry.spec.trigger_resets() {
-            entry.streak.reset();
+        if accepted && entry.marks.has(TRIGGER_RESETS) {
+            entry.past.streak.reset();
         }
         self.check(index);
         outcome
@@ -265,13 +274,15 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if !entry.is_active() {
             return TriggerOutcome::Paused;
         }
-        if let Some(run) = entry.run {
-            // One that has not begun yet will do.
-            entry.again |= run.stage != Stage::Starting;
-            return TriggerOutcome::Coalesced;
-        }
-        let Wait::Timer(armed) = entry.wait else {
-            return TriggerOutcome::Coalesced;
+        let armed = match &entry.doing {
+            Doing::Timer(armed) => *armed,
+            Doing::Run(run) => {
+                // One that has not begun yet will do.
+                let begun = run.stage != Stage::Starting;
+                entry.marks.put(AGAIN, begun || entry.marks.has(AGAIN));
+                return TriggerOutcome::Coalesced;
+            }
+            Doing::Nothing | Doing::Queue(_) => return TriggerOutcome::Coalesced,
         };
         // A slot whose start the jitter has put off is run now instead of then.
         let come = armed.due <= self.now;
@@ -280,14 +291,14 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         } else {
             entry.due_at(self.now)
         };
-        let outcome = if self.has_room() {
+        let class = entry.class;
+        let outcome = if self.has_room(class) {
             TriggerOutcome::Started
-        } else if self.enqueue(index, due, Trigger::Manual, false) {
+        } else if self.enqueue(index, due, Trigger::Manual, false).is_ok() {
             TriggerOutcome::Queued
         } else {
             return TriggerOutcome::Skipped;
         };
-        self.wheel.clear(index);
         if !come {
             self.take_back(index, armed, MissedReason::Withdrawn);
             #[cfg(test)]
@@ -306,9 +317,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             return false;
         };
         let entry = &mut self.entries[index];
-        entry.streak.reset();
+        entry.past.streak.reset();
         entry.not_before = Tick::ZERO;
-        if let Wait::Timer(armed) = entry.wait
+        if let Doing::Timer(armed) = entry.doing
             && !armed.on_grid
             && armed.due > self.now
         {
@@ -323,8 +334,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// The run of a key that is going on, also of a key that has been removed.
     pub(crate) fn run_of(&self, key: &K) -> Option<RunId> {
-        let index = *self.names.get(key)?;
-        let run = self.entries[index].run.as_ref()?;
+        let index = self.names.get(&self.entries, key)?;
+        let run = self.entries[index].run()?;
         Some(RunId {
             index,
             serial: run.serial,
@@ -333,15 +344,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// How many runs are going on.
     pub(crate) fn running(&self) -> usize {
-        self.entries
-            .iter()
-            .filter(|entry| entry.run.is_some())
-            .count()
+        self.runs
     }
 
     /// The number of a key that is in the schedule.
     pub(super) fn find(&self, key: &K) -> Option<u32> {
-        let index = *self.names.get(key)?;
+        let index = self.names.get(&self.entries, key)?;
         (self.entries[index].life != Life::Removed).then_some(index)
     }
 
@@ -349,11 +357,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     fn withdraw(&mut self, index: u32, reason: MissedReason) {
         self.withdraw_wait(index, reason);
         self.withdraw_start(index, reason);
-        if self.entries[index].is_active() && self.entries[index].run.is_some() {
+        if self.entries[index].is_active() && self.entries[index].run().is_some() {
             self.miss_during_run(index);
         }
-        self.entries[index].again = false;
-        self.entries[index].at_once = false;
+        self.entries[index].marks.put(AGAIN, false);
+        self.entries[index].marks.put(AT_ONCE, false);
         self.disown(index);
     }
+}
+
+/// How long a run may take: a spec keeps it within a day.
+fn timeout_ms(spec: &Spec) -> u32 {
+    Tick::ceil(spec.timeout()).0 as u32
 }

@@ -4,80 +4,105 @@
 //! to be done goes out as [`Effect`]s, which the shell carries out under no lock.
 //!
 //! Contents: `keys` adds, changes and removes keys; `arm` sets due times and reports missed ones;
-//! `runs` starts and ends runs; `snapshot` is the status; `check` holds the invariants.
+//! `start` takes keys to their runs, `runs` brings runs to their end; `permits` and `queue` are the
+//! tree that bounds them; `pace` slows classes down; `snapshot` and `explain` look; `check` holds
+//! the invariants.
 
 mod arm;
 mod check;
 mod entry;
+mod explain;
 mod grid;
 mod keys;
+mod names;
+mod pace;
+mod permits;
+mod policies;
+mod queue;
 mod runs;
 mod slab;
 mod snapshot;
+mod start;
 mod tick;
-mod wheel;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    sync::Arc,
-};
+use std::{hash::Hash, hint::black_box, sync::Arc};
 
 use monitor_operation::Epoch;
 use rand::{SeedableRng, rngs::SmallRng};
 
-use crate::{Config, Missed, Saturation, Trigger};
+use crate::{Config, Due, Missed, Pace, Saturation, Trigger, observer::MissedCounts, wheel::Wheel};
 
-use self::{entry::Entry, slab::Slab, wheel::Wheel};
+use self::{
+    entry::{Entry, Running},
+    names::Names,
+    permits::Permits,
+    policies::Policies,
+    queue::Queue,
+    slab::Slab,
+};
 pub(crate) use self::{
-    runs::{Confirmed, End},
+    runs::End,
+    start::Confirmed,
     tick::{Tick, millis},
 };
 use crate::observer::Ended;
 
 /// The keys of a scheduler with all they wait for.
 pub(crate) struct Core<K, H> {
-    names: HashMap<Arc<K>, u32>,
+    names: Names,
     entries: Slab<Entry<K, H>>,
+    policies: Policies,
     /// One timer for each key: its start, or the next thing to happen to its run.
     wheel: Wheel,
-    /// The keys that wait for a permit, by ticket.
-    queue: BTreeMap<u64, u32>,
-    /// INV-SCHEDULER-4: `held` counts the runs with a permit. No run starts unless it is below
-    /// `limit`, which may be lowered meanwhile.
-    held: usize,
-    limit: usize,
+    queue: Queue,
+    /// INV-SCHEDULER-4: no run starts without a permit, and each permit is in one run.
+    permits: Permits,
+    paces: [Pace; 3],
     /// Numbers the runs and the queue tickets; never used twice.
     serial: u64,
     /// The latest time heard of. Threads may arrive in another order than they looked at the clock.
     now: Tick,
+    /// Counts the steps: what was seen at a higher number was seen later.
+    sequence: u64,
     saturation: Saturation,
+    max_wait_ms: Option<u64>,
     grace_ms: u64,
     origin_unix_ms: u64,
     rng: SmallRng,
     closed: bool,
     effects: Vec<Effect<K, H>>,
+    /// Somebody waits for one of the effects.
+    urgent: bool,
+    /// When the driver looks again by itself; zero while it is awake or has been called.
+    driver_wakes: Tick,
     fired: Vec<u32>,
+    /// Runs that are going on.
+    runs: usize,
+    /// Room for runs to come, so that they are not allocated one by one.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: Vec<Box<Running>>,
+    /// Keys ever added.
+    added_total: u64,
     started_total: u64,
-    missed_total: u64,
+    missed: MissedCounts,
     #[cfg(test)]
     pub(crate) journal: Vec<(Arc<K>, tests::Note)>,
 }
 
 /// One run of one key, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RunId {
     index: u32,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// What the shell has to do.
 pub(crate) enum Effect<K, H> {
     /// Begin an operation, then ask [`Core::confirm`] whether the run is still wanted.
-    Start(Start<K, H>),
+    Start(Start<H>),
     /// The deadline has come: cancel the operation of the run.
     Cancel { run: RunId },
     /// The grace is over: abort the task of the run.
@@ -93,11 +118,10 @@ pub(crate) enum Effect<K, H> {
 }
 
 /// A run that is wanted.
-pub(crate) struct Start<K, H> {
+pub(crate) struct Start<H> {
     pub(crate) run: RunId,
-    pub(crate) key: Arc<K>,
     pub(crate) handler: H,
-    pub(crate) due: Tick,
+    pub(crate) due: Due,
     pub(crate) trigger: Trigger,
 }
 
@@ -105,7 +129,7 @@ pub(crate) struct Start<K, H> {
 pub(crate) struct Ending<K> {
     pub(crate) run: RunId,
     pub(crate) key: Arc<K>,
-    pub(crate) due: Tick,
+    pub(crate) due: Due,
     pub(crate) trigger: Trigger,
     pub(crate) started: Tick,
     pub(crate) ended: Tick,
@@ -113,60 +137,102 @@ pub(crate) struct Ending<K> {
 }
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {
+    /// How many timers fire under one lock.
+    pub(crate) const BATCH: usize = 512;
+
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            names: HashMap::new(),
+            names: Names::new(),
             entries: Slab::new(),
+            policies: Policies::default(),
             wheel: Wheel::new(),
-            queue: BTreeMap::new(),
-            held: 0,
-            limit: config.max_concurrent.get(),
+            queue: Queue::new(&config.classes),
+            permits: Permits::new(config.max_concurrent.get(), &config.classes),
+            paces: [Pace::Full; 3],
             serial: 0,
             now: Tick::ZERO,
+            sequence: 0,
             saturation: config.saturation,
+            max_wait_ms: config.max_wait.map(millis),
             grace_ms: millis(config.cleanup_grace),
             origin_unix_ms: millis(config.origin_unix),
             rng: SmallRng::seed_from_u64(config.seed),
             closed: false,
             effects: Vec::new(),
+            urgent: false,
+            driver_wakes: Tick::ZERO,
             fired: Vec::new(),
+            runs: 0,
+            spare: Vec::new(),
+            added_total: 0,
             started_total: 0,
-            missed_total: 0,
+            missed: MissedCounts::default(),
             #[cfg(test)]
             journal: Vec::new(),
         }
     }
 
-    /// Lets everything happen that is due by `now`, in the order in which it is due.
+    /// Lets what is due by `now` happen, in the order in which it is due, up to a batch. Call again
+    /// while [`next`](Core::next) is not after `now`.
     pub(crate) fn advance(&mut self, now: Tick) {
         self.clock(now);
         let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(self.now.0, Self::BATCH, &mut fired);
+        // Looked at once before it is its turn: so the memory of many keys comes at the same time
+        // and not one after the other, which is what a million of them cost most.
+        let touched = fired.iter().filter_map(|index| self.entries.get(*index));
+        black_box(touched.map(Entry::touch).fold(0, u64::wrapping_add));
         // What fires may set a timer that is due as well, but only a bounded number of times: the
         // due times of a key increase.
-        while self.wheel.next().is_some_and(|next| next <= self.now) {
-            self.wheel.advance(self.now, &mut fired);
-            for index in fired.drain(..) {
-                self.fire(index);
-                self.check(index);
-            }
+        for index in fired.drain(..) {
+            self.fire(index);
+            self.check(index);
         }
         self.fired = fired;
     }
 
     /// When to call [`advance`](Core::advance) again at the latest, if nothing else happens.
     pub(crate) fn next(&self) -> Option<Tick> {
-        self.wheel.next()
+        self.wheel.next().map(Tick)
     }
 
     /// Takes what the shell has to do, in order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect<K, H>> {
+        self.urgent = false;
         std::mem::take(&mut self.effects)
+    }
+
+    /// The driver goes to sleep until the next timer: nothing else is left to do.
+    pub(crate) fn driver_sleeps(&mut self) -> Option<Tick> {
+        let next = self.next();
+        self.driver_wakes = next.unwrap_or(Tick::NEVER);
+        next
+    }
+
+    /// Whether the driver has to be called. True once until it sleeps again.
+    ///
+    /// INV-SCHEDULER-8: a driver that sleeps is called for what is due before it wakes. What nobody
+    /// waits for, the news of runs that have ended, is worth a call only if it does not look within
+    /// a millisecond anyway.
+    pub(crate) fn calls_driver(&mut self) -> bool {
+        let wanted = if self.urgent {
+            self.now
+        } else if self.effects.is_empty() {
+            self.next().unwrap_or(Tick::NEVER)
+        } else {
+            self.next().unwrap_or(Tick::NEVER).min(self.now.plus(1))
+        };
+        let calls = wanted < self.driver_wakes;
+        if calls {
+            self.driver_wakes = Tick::ZERO;
+        }
+        calls
     }
 
     /// Notes the epoch that a key has come to.
     pub(crate) fn note_epoch(&mut self, key: &K, epoch: Epoch) {
-        if let Some(index) = self.names.get(key) {
-            let entry = &mut self.entries[*index];
+        if let Some(index) = self.names.get(&self.entries, key) {
+            let entry = &mut self.entries[index];
             entry.epoch = entry.epoch.max(epoch);
         }
     }
@@ -174,16 +240,23 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Changes how many runs may hold a permit. Runs above a lowered limit go on.
     pub(crate) fn set_limit(&mut self, limit: usize, now: Tick) {
         self.clock(now);
-        self.limit = limit;
+        self.permits.set_limit(limit);
         self.dispatch();
+    }
+
+    /// How many keys were ever added.
+    pub(crate) fn added_total(&self) -> u64 {
+        self.added_total
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
+    /// Each step begins with this.
     fn clock(&mut self, now: Tick) {
         self.now = self.now.max(now);
+        self.sequence += 1;
     }
 
     fn next_serial(&mut self) -> u64 {

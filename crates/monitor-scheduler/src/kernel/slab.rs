@@ -40,13 +40,24 @@ impl<T> Slab<T> {
         self.entries.get_mut(index as usize)?.as_mut()
     }
 
+    /// Makes room for so many more. False if there is not so much memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.try_reserve(more).is_ok()
+    }
+
+    /// All numbers that were ever in use are below this.
+    pub(crate) fn end(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     /// The numbers in use.
     pub(crate) fn indices(&self) -> Vec<u32> {
-        (0..self.entries.len() as u32)
+        (0..self.end())
             .filter(|index| self.get(*index).is_some())
             .collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().flatten()
     }

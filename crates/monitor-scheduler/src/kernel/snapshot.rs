@@ -1,43 +1,64 @@
-//! The status: everything at one instant.
+//! The status: the whole at one instant, and the keys a page at a time.
 
 use std::{hash::Hash, sync::Arc, time::Duration};
 
 use super::{
     Core,
-    entry::{Entry, Life, Stage, Wait},
+    entry::{Doing, Entry, Life, Stage},
     tick::Tick,
 };
-use crate::status::{KeyState, ProbeStatus, Status};
+use crate::{
+    Class, Pace,
+    status::{ClassStatus, KeyState, Overview, ProbeStatus, Seen},
+};
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {
-    pub(crate) fn status(&mut self, now: Tick) -> Status<Arc<K>> {
+    /// The numbers of the whole.
+    pub(crate) fn overview(&mut self, now: Tick) -> Overview {
         self.clock(now);
-        let states = self.listed().map(|entry| self.probe(entry)).collect();
-        let oldest = self
-            .queue
-            .values()
-            .next()
-            .and_then(|index| match self.entries[*index].wait {
-                Wait::Queue(queued) => Some(Duration::from_millis(self.now.since(queued.since))),
-                _ => None,
-            });
-        Status {
-            ongoing: self.keys_with(|entry| entry.run.is_some_and(|run| run.permit)),
-            scheduled: self.keys_with(Entry::is_active),
-            states,
-            concurrency_limit: self.limit,
-            current_concurrency: self.held,
-            stuck: self.keys_with(|entry| entry.run.is_some_and(|run| run.stage == Stage::Stuck)),
+        let heads = Class::ALL
+            .into_iter()
+            .filter_map(|class| self.queue.of(class).next());
+        let since = heads.filter_map(|index| match &self.entries[index].doing {
+            Doing::Queue(queued) => Some(queued.since),
+            _ => None,
+        });
+        Overview {
+            concurrency_limit: self.permits.limit(),
             queue_depth: self.queue.len(),
-            queue_oldest: oldest,
+            queue_oldest: since
+                .min()
+                .map(|since| Duration::from_millis(self.now.since(since))),
             started_total: self.started_total,
-            missed_total: self.missed_total,
-            lost: self
-                .entries
-                .iter()
-                .filter(|e| e.is_active() && e.run.is_none() && e.wait == Wait::Nothing)
-                .count(),
+            missed: self.missed,
+            classes: Class::ALL.map(|class| ClassStatus {
+                class,
+                concurrency_limit: self.permits.limit_of(class),
+                current_concurrency: self.permits.held_by(class),
+                pace: self.pace(class),
+            }),
+            sequence: self.sequence,
+            added_total: self.added_total,
         }
+    }
+
+    /// The keys with so many numbers from `from` on, and the number to go on with.
+    pub(crate) fn page(
+        &mut self,
+        from: u32,
+        most: usize,
+        now: Tick,
+    ) -> (Vec<Seen<Arc<K>>>, Option<u32>) {
+        self.clock(now);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let end = from.saturating_add(most).min(self.entries.end());
+        let entries = (from..end).filter_map(|index| self.entries.get(index));
+        let seen = entries.map(|entry| Seen {
+            status: self.probe(entry),
+            holds_permit: entry.run().is_some_and(|run| run.permit.is_some()),
+            is_lost: entry.is_active() && matches!(entry.doing, Doing::Nothing),
+        });
+        (seen.collect(), (end < self.entries.end()).then_some(end))
     }
 
     pub(crate) fn probe_status(&mut self, key: &K, now: Tick) -> Option<ProbeStatus<Arc<K>>> {
@@ -46,58 +67,53 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         Some(self.probe(&self.entries[index]))
     }
 
-    /// The keys in the schedule, and those that have left it and still run.
-    fn listed(&self) -> impl Iterator<Item = &Entry<K, H>> {
-        self.entries.iter()
-    }
-
-    fn keys_with(&self, which: impl Fn(&Entry<K, H>) -> bool) -> Vec<Arc<K>> {
-        self.listed()
-            .filter(|entry| which(entry))
-            .map(|entry| Arc::clone(&entry.key))
-            .collect()
-    }
-
     fn probe(&self, entry: &Entry<K, H>) -> ProbeStatus<Arc<K>> {
-        let failures = entry.streak.consecutive();
-        let interval = entry.spec.interval();
+        let past = &entry.past;
+        let failures = entry.failures();
+        let interval = Duration::from_millis(entry.grid.interval_ms());
         let until = |tick: Tick| Duration::from_millis(tick.since(self.now));
         let since = |tick: Tick| Duration::from_millis(self.now.since(tick));
         ProbeStatus {
             service: Arc::clone(&entry.key),
             interval,
+            class: entry.class,
             current_backoff: match failures {
                 0 => Duration::ZERO,
-                _ => entry.spec.backoff().nominal(failures, interval),
+                _ => entry.policy.nominal(failures, interval),
             },
             consecutive_failures: failures,
-            last_probe_at: entry.past.started.map(|at| self.unix(at)),
-            last_success_at: entry.past.succeeded.map(|at| self.unix(at)),
-            last_error_at: entry.past.failed.map(|at| self.unix(at)),
-            last_error: entry.past.error.clone(),
+            last_probe_at: past.started.get().map(|at| self.unix(at)),
+            last_success_at: past.succeeded.get().map(|at| self.unix(at)),
+            last_error_at: past.failed.get().map(|at| self.unix(at)),
+            last_error: past.error.as_deref().map(str::to_owned),
             is_active: entry.is_active(),
-            state: state(entry),
-            next_due: match entry.wait {
-                Wait::Timer(armed) => Some(self.unix(armed.due)),
-                Wait::Nothing | Wait::Queue(_) => None,
+            state: self.state(entry),
+            next_due: match &entry.doing {
+                Doing::Timer(armed) => Some(self.unix(armed.due)),
+                Doing::Nothing | Doing::Queue(_) | Doing::Run(_) => None,
             },
-            running_for: entry.run.map(|run| since(run.started)),
-            deadline_in: entry.run.map(|run| until(run.deadline)),
-            last_duration: entry.past.took_ms.map(Duration::from_millis),
-            failures_total: entry.streak.failures_total(),
-            successes_total: entry.streak.successes_total(),
-            missed_total: entry.past.missed,
+            running_for: entry.run().map(|run| since(run.started)),
+            deadline_in: entry.run().map(|run| until(run.deadline)),
+            last_duration: past
+                .took
+                .map(|took| Duration::from_millis(u64::from(took.get()) - 1)),
+            failures_total: past.streak.failures_total(),
+            successes_total: past.streak.successes_total(),
+            missed_total: u64::from(past.missed),
+            sequence: self.sequence,
         }
     }
-}
 
-fn state<K, H>(entry: &Entry<K, H>) -> KeyState {
-    match (entry.run.map(|run| run.stage), entry.wait) {
-        (Some(Stage::Stuck), _) => KeyState::Stuck,
-        (Some(_), _) => KeyState::Running,
-        (None, Wait::Queue(_)) => KeyState::Queued,
-        (None, Wait::Timer(_)) => KeyState::Armed,
-        (None, Wait::Nothing) if entry.life == Life::Active => KeyState::Running,
-        (None, Wait::Nothing) => KeyState::Paused,
+    pub(super) fn state(&self, entry: &Entry<K, H>) -> KeyState {
+        match &entry.doing {
+            Doing::Run(run) if run.stage == Stage::Stuck => KeyState::Stuck,
+            Doing::Run(_) => KeyState::Running,
+            Doing::Queue(_) => KeyState::Queued,
+            Doing::Timer(_) if self.pace(entry.class) == Pace::Suspended => KeyState::Suspended,
+            Doing::Timer(_) => KeyState::Armed,
+            // Only a paused key waits for nothing: INV-SCHEDULER-1.
+            Doing::Nothing if entry.life == Life::Active => KeyState::Running,
+            Doing::Nothing => KeyState::Paused,
+        }
     }
 }

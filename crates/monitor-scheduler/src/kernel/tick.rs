@@ -8,6 +8,8 @@ pub(crate) struct Tick(pub(crate) u64);
 
 impl Tick {
     pub(crate) const ZERO: Tick = Tick(0);
+    /// The end of time.
+    pub(crate) const NEVER: Tick = Tick(u64::MAX);
 
     /// The last tick that is not after `at`.
     pub(crate) fn floor(at: Duration) -> Self {

@@ -1,6 +1,6 @@
 //! Whatever happens in whatever order: each due time that is set comes to exactly one end.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use monitor_backoff::Verdict;
 use monitor_operation::Epoch;
@@ -8,13 +8,13 @@ use proptest::prelude::*;
 
 use super::super::{
     End, Tick,
-    entry::{Stage, Wait},
+    entry::{Doing, Stage},
 };
 use super::{
     Note,
     world::{World, build, config},
 };
-use crate::{Completion, Saturation};
+use crate::{Class, Completion, Pace, Saturation, Spec};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -25,6 +25,7 @@ enum Op {
         interval_ms: u64,
         ratio: f64,
         paused: bool,
+        class: Class,
     },
     Cancel(u8),
     Pause(u8),
@@ -32,6 +33,7 @@ enum Op {
     Trigger(u8),
     ResetBackoff(u8),
     Limit(usize),
+    Pace(Class, Pace),
     /// Leave starts unconfirmed from here on, or confirm them at once.
     Prompt(bool),
     Confirm(usize),
@@ -49,6 +51,18 @@ enum Op {
 
 const KEYS: u8 = 4;
 
+fn class() -> impl Strategy<Value = Class> {
+    prop::sample::select(&Class::ALL[..])
+}
+
+fn pace() -> impl Strategy<Value = Pace> {
+    prop_oneof![
+        2 => Just(Pace::Full),
+        1 => (2_u32..4).prop_map(Pace::stretched),
+        1 => Just(Pace::Suspended),
+    ]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let key = || 0..KEYS;
     let verdict = prop_oneof![
@@ -61,9 +75,9 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0_u64..3000).prop_map(Op::Pass),
         1 => (0_u64..20_000).prop_map(Op::Stall),
         3 => (key(), prop_oneof![Just(100_u64), Just(250), Just(1000), 100_u64..5000],
-              prop_oneof![Just(0.0), Just(0.2), Just(1.0)], prop::bool::weighted(0.2))
-            .prop_map(|(key, interval_ms, ratio, paused)| {
-                Op::Schedule { key, interval_ms, ratio, paused }
+              prop_oneof![Just(0.0), Just(0.2), Just(1.0)], prop::bool::weighted(0.2), class())
+            .prop_map(|(key, interval_ms, ratio, paused, class)| {
+                Op::Schedule { key, interval_ms, ratio, paused, class }
             }),
         1 => key().prop_map(Op::Cancel),
         1 => key().prop_map(Op::Pause),
@@ -71,6 +85,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => key().prop_map(Op::Trigger),
         1 => key().prop_map(Op::ResetBackoff),
         1 => (1_usize..4).prop_map(Op::Limit),
+        1 => (class(), pace()).prop_map(|(class, pace)| Op::Pace(class, pace)),
         1 => any::<bool>().prop_map(Op::Prompt),
         3 => any::<usize>().prop_map(Op::Confirm),
         1 => any::<usize>().prop_map(Op::Refuse),
@@ -82,6 +97,14 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<usize>().prop_map(Op::DropClaim),
         1 => Just(Op::Clear),
     ]
+}
+
+impl Spec {
+    fn in_class(self, class: Class) -> Self {
+        let spec = Spec::builder(self.interval()).timeout(self.timeout());
+        let spec = spec.backoff(*self.backoff()).phase(self.phase());
+        spec.class(class).build().unwrap()
+    }
 }
 
 impl World {
@@ -97,11 +120,13 @@ impl World {
                 interval_ms,
                 ratio,
                 paused,
+                class,
             } => {
                 let spec = build(interval_ms, ratio, Duration::from_millis(interval_ms));
-                let _ = self
-                    .core
-                    .schedule(&Arc::new(key), spec, (), Epoch::default(), paused, now);
+                let spec = spec.in_class(class);
+                let _ =
+                    self.core
+                        .schedule(&Arc::new(key), spec, key, Epoch::default(), paused, now);
             }
             Op::Cancel(key) => drop(self.core.remove(&key, now)),
             Op::Pause(key) => drop(self.core.pause(&key, now)),
@@ -109,6 +134,7 @@ impl World {
             Op::Trigger(key) => drop(self.core.trigger(&key, now)),
             Op::ResetBackoff(key) => drop(self.core.reset_backoff(&key, now)),
             Op::Limit(limit) => self.core.set_limit(limit, now),
+            Op::Pace(class, pace) => self.core.set_pace(class, pace, now),
             Op::Prompt(prompt) => self.prompt = prompt,
             Op::Confirm(which) => {
                 if let Some(position) = which.checked_rem(self.starting.len()) {
@@ -214,11 +240,11 @@ impl World {
         );
         let waiting = self.core.find(&key).and_then(|index| {
             let entry = &self.core.entries[index];
-            match (entry.wait, entry.run) {
-                (Wait::Timer(armed), _) => Some(armed.due),
-                (Wait::Queue(queued), _) => Some(queued.due),
-                (_, Some(run)) if run.stage == Stage::Starting => Some(run.due),
-                _ => None,
+            match &entry.doing {
+                Doing::Timer(armed) => Some(armed.due),
+                Doing::Queue(queued) => Some(queued.due),
+                Doing::Run(run) if run.stage == Stage::Starting => Some(run.due),
+                Doing::Run(_) | Doing::Nothing => None,
             }
         });
         assert_eq!(
@@ -232,22 +258,28 @@ fn saturation() -> impl Strategy<Value = Saturation> {
     prop_oneof![
         Just(Saturation::Skip),
         (0_usize..4).prop_map(|bound| Saturation::Queue { bound }),
+        (0_usize..4).prop_map(|bound| Saturation::Shed { bound }),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// PRB-1, PRB-4, PRB-5, PRB-18, PRB-19, PRB-23, PRB-25, PRB-32: after every step of any
+    /// PRB-1, PRB-4, PRB-5, PRB-18, PRB-19, PRB-23, PRB-25, PRB-32, S1, L1, L2: after every step of any
     /// history no key has two runs, no more runs start than there are permits, every active key
     /// waits for something or runs, and every due time comes to one end, later ones after earlier.
     #[test]
     fn inv_scheduler_1_2_3_4_5_hold_in_any_history(
         limit in 1_usize..4,
         saturation in saturation(),
+        optional in prop::option::of(1_usize..3),
+        max_wait_ms in prop::option::weighted(0.3, 0_u64..4000),
         ops in prop::collection::vec((op(), prop_oneof![3 => Just(0), 1 => 0_u64..3000]), 1..120),
     ) {
-        let mut world = World::new(&config(limit, saturation));
+        let mut config = config(limit, saturation);
+        config.max_wait = max_wait_ms.map(Duration::from_millis);
+        config.classes.optional.max_concurrent = optional.and_then(NonZeroUsize::new);
+        let mut world = World::new(&config);
         for (op, ago_ms) in ops {
             world.apply(op, ago_ms);
         }

@@ -3,7 +3,7 @@
 //! The threads are what runs beside the driver: handlers that end, and callers. The driver is the
 //! thread that carries out effects.
 
-use std::sync::Arc as StdArc;
+use std::{num::NonZeroUsize, sync::Arc as StdArc};
 
 use loom::{
     sync::{
@@ -15,12 +15,14 @@ use loom::{
 use monitor_backoff::Verdict;
 use monitor_operation::{Cause, Epoch, Operation, Operations};
 
-use super::super::{Core, Effect, End, RunId, Start, Tick};
-use crate::{Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock};
+use super::super::{Core, Effect, End, RunId, Tick};
+use crate::{
+    Class, Classes, Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock,
+};
 
 /// What the shell shares, without its clock: the steps are at fixed times.
 struct Model {
-    core: Mutex<Core<u8, ()>>,
+    core: Mutex<Core<u8, u8>>,
     operations: Operations<u8>,
     /// Handlers of key 0 that are running.
     inside: AtomicUsize,
@@ -28,9 +30,14 @@ struct Model {
 
 impl Model {
     fn new(keys: u8, limit: usize) -> Arc<Self> {
+        Self::made(keys, limit, Classes::default(), |_| Class::Normal)
+    }
+
+    fn made(keys: u8, limit: usize, classes: Classes, class: fn(u8) -> Class) -> Arc<Self> {
         let config = Config {
             max_concurrent: limit.try_into().unwrap(),
             saturation: Saturation::Queue { bound: 4 },
+            classes,
             ..Config::default()
         };
         let (mut core, operations) = (Core::new(&config), Operations::with_seed(1));
@@ -38,8 +45,8 @@ impl Model {
             operations.register(key, Epoch::default()).unwrap();
             let placed = core.schedule(
                 &StdArc::new(key),
-                spec(),
-                (),
+                spec(class(key)),
+                key,
                 Epoch::default(),
                 false,
                 Tick(0),
@@ -53,28 +60,42 @@ impl Model {
         })
     }
 
-    fn core<R>(&self, step: impl FnOnce(&mut Core<u8, ()>) -> R) -> R {
+    /// Even keys are optional, of which one may run at once, odd ones are critical.
+    fn with_classes(keys: u8, limit: usize) -> Arc<Self> {
+        let mut classes = Classes::default();
+        classes.optional.max_concurrent = NonZeroUsize::new(1);
+        let class = |key: u8| [Class::Optional, Class::Critical][usize::from(key % 2)];
+        Self::made(keys, limit, classes, class)
+    }
+
+    fn core<R>(&self, step: impl FnOnce(&mut Core<u8, u8>) -> R) -> R {
         step(&mut lock(&self.core))
     }
 
     /// One turn of the driver: what begins comes back, running.
     fn drive(&self, now: u64) -> Vec<(RunId, Operation<u8>)> {
-        let mut begun = Vec::new();
         let effects = self.core(|core| {
             core.advance(Tick(now));
             core.take_effects()
         });
-        for effect in effects {
-            let Effect::Start(Start { run, key, .. }) = effect else {
-                continue;
-            };
-            let began = begin(&self.core, &self.operations, run, &key, || Tick(now)).unwrap();
-            if let Some((operation, _)) = began {
-                if *key == 0 {
-                    let before = self.inside.fetch_add(1, Ordering::SeqCst);
-                    assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
-                }
-                begun.push((run, operation));
+        let starts = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Start(start) => Some(start),
+            _ => None,
+        });
+        let begun = begin(
+            &self.core,
+            starts.collect(),
+            |start| self.operations.begin(&start.handler),
+            || Tick(now),
+        );
+        let begun = begun
+            .into_iter()
+            .map(|begun| (begun.start.run, begun.operation));
+        let begun: Vec<_> = begun.collect();
+        for (_, operation) in &begun {
+            if *operation.key() == 0 {
+                let before = self.inside.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(before, 0, "INV-SCHEDULER-2: two runs of one key");
             }
         }
         begun
@@ -96,8 +117,9 @@ impl Model {
     }
 }
 
-fn spec() -> Spec {
+fn spec(class: Class) -> Spec {
     let spec = Spec::builder(Spec::MIN_INTERVAL).phase(Phase::Offset(Default::default()));
+    let spec = spec.class(class);
     spec.backoff(monitor_backoff::Policy::socket())
         .build()
         .unwrap()
@@ -189,8 +211,9 @@ fn loom_inv_scheduler_2_cancel_schedule_finish() {
                 assert!(model.core(|core| core.remove(&0, Tick(1))));
                 drop(model.operations.fence(&0, Cause::Stopped));
                 let key = StdArc::new(0);
-                let placed = model
-                    .core(|core| core.schedule(&key, spec(), (), Epoch::new(1), false, Tick(1)));
+                let placed = model.core(|core| {
+                    core.schedule(&key, spec(Class::Normal), 0, Epoch::new(1), false, Tick(1))
+                });
                 assert_eq!(placed, Ok(true));
                 assert_ne!(
                     model.core(|core| core.trigger(&0, Tick(1))),
@@ -250,7 +273,153 @@ fn loom_inv_scheduler_4_5_permits() {
     });
 }
 
-impl Core<u8, ()> {
+/// Two classes, one permit of the process and none to spare, a limit on the class: two runs that end
+/// at once while a third key is triggered. The tree grants no more than it has, on no level, and
+/// what comes back is granted again.
+///
+/// Breaks when a permit goes back to the process only: in `Permits::give_back`, leave out the line
+/// of the class. And when it goes nowhere: in `return_permit`, leave out `give_back`.
+#[test]
+fn loom_inv_scheduler_4_5_the_tree_of_permits() {
+    loom::model(|| {
+        let model = Model::with_classes(4, 2);
+        let mut first = model.drive(0);
+        assert_eq!(first.len(), 2, "one of each class");
+        let ends = first.pop().map(|run| {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.end(run, 1))
+        });
+        let triggers = {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.core(|core| core.trigger(&3, Tick(1))))
+        };
+        first.into_iter().for_each(|run| model.end(run, 1));
+        let mut going = model.drive(1);
+        ends.into_iter().for_each(|ends| ends.join().unwrap());
+        triggers.join().unwrap();
+        going.extend(model.drive(1));
+        model.core(|core| {
+            core.check_all();
+            let status = core.status(Tick(1));
+            assert!(status.current_concurrency <= 2, "INV-SCHEDULER-4");
+            assert!(
+                status.classes[0].current_concurrency <= 1,
+                "INV-SCHEDULER-4"
+            );
+        });
+        let mut runs = 2;
+        while !going.is_empty() {
+            runs += going.len();
+            going.into_iter().for_each(|run| model.end(run, 2));
+            going = model.drive(2);
+        }
+        assert!(
+            runs >= 4,
+            "INV-SCHEDULER-5: a permit was lost after {runs} runs"
+        );
+        model.core(|core| {
+            core.check_all();
+            assert_eq!(
+                core.status(Tick(2)).current_concurrency,
+                0,
+                "INV-SCHEDULER-4: a leak"
+            );
+        });
+    });
+}
+
+/// A driver that goes to sleep until the next millisecond while a key is triggered: whoever changes
+/// something for it calls it, and exactly one of two who do.
+///
+/// Breaks when the driver's sleep is noted in a step of its own, before it looks: in `sleeps`
+/// below, note it before the look, and let the lock go between.
+/// And when a start can wait for the timer: in `calls_driver`, leave out the case of `urgent`.
+#[test]
+fn loom_inv_scheduler_8_a_sleeping_driver_is_called() {
+    /// One look of the driver: what there is to do, or sleep.
+    fn sleeps(model: &Model) -> bool {
+        model.core(|core| {
+            core.advance(Tick(99));
+            let idle = core.take_effects().is_empty();
+            if idle {
+                core.driver_sleeps();
+            }
+            idle
+        })
+    }
+    loom::model(|| {
+        let model = Model::new(1, 1);
+        let ran = model.drive(0);
+        ran.into_iter().for_each(|run| model.end(run, 0));
+        drop(model.core(|core| core.take_effects()));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let changes = {
+            let (model, calls) = (Arc::clone(&model), Arc::clone(&calls));
+            thread::spawn(move || {
+                for step in [0, 1] {
+                    let called = model.core(|core| {
+                        match step {
+                            0 => drop(core.trigger(&0, Tick(99))),
+                            _ => core.set_limit(2, Tick(99)),
+                        }
+                        core.calls_driver()
+                    });
+                    calls.fetch_add(usize::from(called), Ordering::SeqCst);
+                }
+            })
+        };
+        let asleep = sleeps(&model);
+        changes.join().unwrap();
+        let left = model.core(|core| !core.take_effects().is_empty());
+        let calls = calls.load(Ordering::SeqCst);
+        assert!(calls <= 1, "INV-SCHEDULER-8: called twice");
+        assert_eq!(
+            calls == 1,
+            asleep && left,
+            "INV-SCHEDULER-8: a sleeper is called"
+        );
+    });
+}
+
+/// A deadline's timer against the end of the run and the start of the next one: what was meant for
+/// the old run does nothing to the new one.
+///
+/// Breaks when a run is not asked for its number: in `Core::run`, leave out the comparison.
+#[test]
+fn loom_inv_scheduler_7_what_is_told_of_an_old_run() {
+    loom::model(|| {
+        let model = Model::new(1, 1);
+        let (run, operation) = model.drive(0).pop().unwrap();
+        model.inside.fetch_sub(1, Ordering::SeqCst);
+        drop(operation);
+        let ends = |model: &Arc<Model>| {
+            let model = Arc::clone(model);
+            thread::spawn(move || {
+                let end = End::Returned(Verdict::Success.into());
+                model.core(|core| core.ended(run, end, Tick(1)));
+                model.core(|core| core.trigger(&0, Tick(1)))
+            })
+        };
+        // An end that is told twice, as no shell does; and the next run between the two.
+        let (first, second) = (ends(&model), ends(&model));
+        let mut going = model.drive(1);
+        first.join().unwrap();
+        second.join().unwrap();
+        going.extend(model.drive(1));
+        assert_eq!(
+            going.len(),
+            1,
+            "INV-SCHEDULER-7: the next run was ended for the old one"
+        );
+        model.core(|core| {
+            core.check_all();
+            assert!(core.run_of(&0).is_some(), "INV-SCHEDULER-7");
+        });
+        going.into_iter().for_each(|run| model.end(run, 2));
+    });
+}
+
+impl Core<u8, u8> {
     /// What its timer does to a run when its grace is over.
     fn overdue(&mut self, run: RunId, now: Tick) {
         self.clock(now);

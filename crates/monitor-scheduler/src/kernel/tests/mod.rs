@@ -3,21 +3,30 @@
 #[cfg(not(monitor_loom))]
 mod accounting;
 #[cfg(not(monitor_loom))]
+mod classes;
+#[cfg(not(monitor_loom))]
 mod coverage;
 #[cfg(not(monitor_loom))]
 mod grid;
 #[cfg(monitor_loom)]
 mod loom;
 #[cfg(not(monitor_loom))]
+mod pace;
+#[cfg(not(monitor_loom))]
+mod presets;
+#[cfg(not(monitor_loom))]
 mod rules;
+#[cfg(not(monitor_loom))]
+mod soak;
 #[cfg(not(monitor_loom))]
 mod timing;
 #[cfg(not(monitor_loom))]
-mod wheel;
-#[cfg(not(monitor_loom))]
 mod world;
 
-use super::Tick;
+use std::{hash::Hash, sync::Arc};
+
+use super::{Core, Tick};
+use crate::Status;
 
 /// What became of due times, in order: what the accounting is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,4 +40,27 @@ pub(crate) enum Note {
         due: Tick,
         slots: u32,
     },
+}
+
+impl<K: Clone + Eq + Hash, H: Clone> Core<K, H> {
+    /// The status, as the shell puts it together, with pages of two keys.
+    fn status(&mut self, now: Tick) -> Status<Arc<K>> {
+        let whole = self.overview(now);
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            let (seen, next) = self.page(at, 2, now);
+            all.extend(seen);
+            from = next;
+        }
+        Status::of(whole, all)
+    }
+
+    /// Lets all that is due by `now` happen.
+    #[cfg(not(monitor_loom))]
+    fn advance_all(&mut self, now: Tick) {
+        self.advance(now);
+        while self.next().is_some_and(|next| next <= now) {
+            self.advance(now);
+        }
+    }
 }

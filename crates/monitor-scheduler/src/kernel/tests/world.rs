@@ -16,7 +16,7 @@ pub(super) const SECOND: u64 = 1000;
 pub(super) const MINUTE: u64 = 60_000;
 
 pub(super) struct World {
-    pub(super) core: Core<u8, ()>,
+    pub(super) core: Core<u8, u8>,
     pub(super) now: Tick,
     /// Runs that the kernel wants and nobody has confirmed yet.
     pub(super) starting: Vec<RunId>,
@@ -43,6 +43,7 @@ pub(super) fn config(limit: usize, saturation: Saturation) -> Config {
         cleanup_grace: Duration::from_secs(5),
         origin_unix: Duration::from_millis(1_234_567),
         seed: 7,
+        ..Config::default()
     }
 }
 
@@ -89,7 +90,7 @@ impl World {
     pub(super) fn schedule(&mut self, key: u8, spec: Spec) -> bool {
         let placed =
             self.core
-                .schedule(&Arc::new(key), spec, (), Epoch::default(), false, self.now);
+                .schedule(&Arc::new(key), spec, key, Epoch::default(), false, self.now);
         self.after();
         placed.unwrap()
     }
@@ -118,7 +119,7 @@ impl World {
     }
 
     fn advance(&mut self) {
-        self.core.advance(self.now);
+        self.core.advance_all(self.now);
         self.after();
     }
 
@@ -128,8 +129,8 @@ impl World {
             let effects = self.core.take_effects();
             for effect in effects {
                 match effect {
-                    Effect::Start(Start { run, key, .. }) => {
-                        self.keys.insert(run, *key);
+                    Effect::Start(Start { run, handler, .. }) => {
+                        self.keys.insert(run, handler);
                         self.starting.push(run);
                     }
                     Effect::Missed(missed) => self.missed.push(missed),
