@@ -175,7 +175,8 @@ impl Breaker {
     /// It also goes by `now` from now on, even if it was told a later time before: the way out
     /// when a clock once jumped far ahead.
     ///
-    /// Returns `false` when it was closed without a failure already, or is forced open or disabled.
+    /// Returns `false`, and calls in flight go on counting, when it was closed without a failure
+    /// already, or is forced open or disabled.
     pub fn reset(&self, now: Duration) -> bool {
         self.change(|machine, log| machine.reset(now, log))
     }
@@ -371,7 +372,11 @@ impl Breaker {
         if let Some(listener) = &self.listener {
             for transition in log {
                 // A permit may settle while its thread unwinds, where a second panic would abort.
-                let _told = catch_unwind(AssertUnwindSafe(|| listener(transition)));
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| listener(transition))) {
+                    // Its destructor is the listener's own as well.
+                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                    dropped.unwrap_or_else(std::mem::forget);
+                }
             }
         }
         result

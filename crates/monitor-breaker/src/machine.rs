@@ -252,9 +252,10 @@ impl Machine {
             return false;
         }
         let wait = wait.min(self.config.longest_open());
-        let until = Some(self.clock.saturating_add(wait));
+        let until = self.clock.saturating_add(wait).max(self.pushed_back_until);
+        let phase = Phase::Open { until: Some(until) };
         self.opened_total = self.opened_total.saturating_add(1);
-        self.enter(Phase::Open { until }, Cause::Peers, self.clock, log);
+        self.enter(phase, Cause::Peers, self.clock, log);
         self.opened_by_peers = true;
         true
     }

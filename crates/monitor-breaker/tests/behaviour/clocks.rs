@@ -34,6 +34,19 @@ fn a_clock_that_jumps_ahead_is_believed_until_a_reset() {
     }
 }
 
+/// ROB-14: an older time counts as the latest one: the failure that meets the threshold opens,
+/// though its thread read the clock before another's that was counted already.
+#[test]
+fn a_failure_dated_before_another_still_opens() {
+    for builder in ways_of_counting() {
+        let breaker = Breaker::new(builder.build().expect("valid"));
+        let late = breaker.try_acquire(seconds(9)).expect("closed");
+        fail(&breaker, 2, seconds(10));
+        late.failure(seconds(9));
+        assert_eq!(breaker.state(seconds(10)), State::Open);
+    }
+}
+
 /// ROB-14: a clock that stood still, ran back, or reached the end of time: never a panic, never
 /// more trials than there are, and always the way out.
 #[test]
