@@ -181,6 +181,24 @@ impl Core {
     /// The core's own tasks end with the core; this one ends when its handle or the supervisor is
     /// told to stop. A core that it holds lives as long.
     ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use monitor_core::{Core, model::MemoryStore};
+    /// use monitor_core::supervisor::{Health, TaskSpec};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let core = Core::builder(Arc::new(MemoryStore::new())).start().await?;
+    /// let spec = TaskSpec::builder("replica").interval(Duration::from_secs(30)).build()?;
+    /// let replica = core.supervise(spec, |_tick| async { Health::of(["behind by a minute"]) })?;
+    /// let first = replica.first().await;
+    /// assert_eq!(first.map(|outcome| outcome.failure().is_some()), Some(true));
+    /// core.shutdown(Duration::from_secs(1)).await;
+    /// replica.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SpawnError`]: the name is taken, or the supervisor was stopped.
     pub fn supervise<F, Fut>(&self, spec: TaskSpec, check: F) -> Result<TaskHandle, SpawnError>
