@@ -184,6 +184,28 @@ fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
     });
 }
 
+/// A key that is forgotten while its epoch is raised keeps the epoch that was promised.
+///
+/// Breaks when a raise that found the key forgotten is not made again: in `Line::register`, make
+/// the last statement of the loop
+/// `return self.fence(Cause::Superseded, epoch).map_or(epoch, |fence| fence.epoch());`.
+#[test]
+fn loom_inv_operation_3_a_raised_epoch_is_not_forgotten() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let raises = {
+            let operations = operations.clone();
+            thread::spawn(move || operations.register(0, Epoch::new(5)).unwrap())
+        };
+        drop(operations.forget(&0));
+        let raised = raises.join().unwrap();
+        let next = operations.register(0, Epoch::default()).unwrap();
+        assert!(next >= raised, "INV-OPERATION-3: {raised}, then {next}");
+        assert!(operation.commit(|| ()).is_err(), "INV-OPERATION-1");
+        assert_eq!(operations.begin(&0).unwrap().epoch(), next);
+    });
+}
+
 /// An operation that begins while its key is fenced is of the epoch before and commits nothing
 /// after, or of the new one and commits.
 ///
@@ -267,5 +289,24 @@ fn loom_inv_operation_7_an_end_beside_a_fence() {
         ends.join().unwrap();
         assert_eq!(cancellation.is_cancelled(), found_open, "INV-OPERATION-7");
         assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
+    });
+}
+
+/// Two operations that listen and end at the same time leave nobody on the list: a fence that comes
+/// later tells neither.
+///
+/// Breaks when a token does not learn its new place: in `Line::unlisten`, leave out
+/// `moved.list(place)`.
+#[test]
+fn loom_inv_operation_7_two_ends_leave_nobody_listed() {
+    loom::model(|| {
+        let (operations, first) = one_operation();
+        let second = operations.begin(&0).unwrap();
+        let (one, two) = (first.cancellation(), second.cancellation());
+        let ends = thread::spawn(move || drop(first));
+        drop(second);
+        ends.join().unwrap();
+        drop(operations.fence(&0, Cause::Paused));
+        assert_eq!((one.cause(), two.cause()), (None, None), "INV-OPERATION-7");
     });
 }
