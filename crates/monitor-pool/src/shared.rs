@@ -121,10 +121,23 @@ impl<M: Manager> Shared<M> {
     /// Gives it back if it was not out.
     pub(crate) fn take_back(
         mut core: Locked<M>,
-        carrier: Box<Carrier<M>>,
+        mut carrier: Box<Carrier<M>>,
         fitness: Fitness,
+        now: Tick,
     ) -> Result<(), Box<Carrier<M>>> {
-        let (slot, number, now) = (carrier.slot, carrier.number, carrier.shared.clock.coarse());
+        let (slot, number) = (carrier.slot, carrier.number);
+        if fitness.is_ok() {
+            match core.kernel.try_pass(slot, number, carrier, now) {
+                Ok(waker) => {
+                    drop(core);
+                    if let Some(waker) = waker {
+                        quietly("a waker", || waker.wake());
+                    }
+                    return Ok(());
+                }
+                Err(back) => carrier = back,
+            }
+        }
         let mut actions = Actions::default();
         let result = core
             .kernel

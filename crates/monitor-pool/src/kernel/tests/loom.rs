@@ -115,7 +115,7 @@ impl Pool {
         });
     }
 
-    /// As the shell's drop of an object: the hot path first.
+    /// As the shell's drop of an object: the hot paths first.
     fn release(&self, held: Held, now: Tick) {
         self.give_back(held, Ok(()), now);
     }
@@ -124,8 +124,14 @@ impl Pool {
         token.is_held.store(false, Ordering::Relaxed);
         let (slot, number) = (token.slot, token.number);
         let token = if fitness.is_ok() {
-            match lock(&self.kernel).try_park(slot, number, token) {
+            let mut kernel = lock(&self.kernel);
+            let passed = match kernel.try_park(slot, number, token) {
                 Ok(()) => return,
+                Err(token) => kernel.try_pass(slot, number, token, now),
+            };
+            drop(kernel);
+            match passed {
+                Ok(waker) => return waker.into_iter().for_each(Waker::wake),
                 Err(token) => token,
             }
         } else {
@@ -189,7 +195,10 @@ impl Future for Acquire {
                 }
             }),
             None => pool.step(now, |kernel, actions| {
-                kernel.acquire(now, deadline, somebody(), waker, actions)
+                match kernel.try_wait(now, deadline, somebody(), waker) {
+                    Ok(id) => Acquired::Waits(id),
+                    Err(waker) => kernel.acquire(now, deadline, somebody(), waker, actions),
+                }
             }),
         };
         self.is_over = !matches!(answer, Acquired::Waits(_));

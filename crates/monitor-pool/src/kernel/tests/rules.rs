@@ -109,3 +109,75 @@ fn inv_pool_3_an_expired_connection_is_not_handed_over() {
     let status = kernel.status(at(100));
     assert_eq!((status.offered, status.closing, status.waiting), (0, 1, 1));
 }
+
+/// The hot paths of a busy pool leave to the others whatever the driver has to be told of: an
+/// offer or a deadline that is due before the driver looks, and what does not fit or is not out.
+#[test]
+fn inv_pool_2_6_the_busy_paths_leave_the_driver_nothing_to_miss() {
+    let (mut kernel, slot, number) = one_out();
+    let mut actions = Actions::default();
+    kernel.tick(at(20), &mut actions);
+    assert_eq!(kernel.arm(at(20)), at(1000));
+    // The driver would sleep through the deadline.
+    assert!(
+        kernel
+            .try_wait(at(20), at(500), somebody(), waker())
+            .is_err()
+    );
+    let asked = kernel.acquire(at(20), at(500), somebody(), waker(), &mut actions);
+    assert!(matches!(asked, Acquired::Waits(_)));
+    assert!(std::mem::take(&mut actions).wake_driver);
+    assert_eq!(kernel.arm(at(20)), at(500));
+    assert!(
+        kernel
+            .try_wait(at(20), at(400), somebody(), waker())
+            .is_err(),
+        "too early"
+    );
+    assert!(
+        kernel
+            .try_wait(at(20), at(600), somebody(), waker())
+            .is_ok()
+    );
+    // It would sleep through the end of the offer.
+    assert_eq!(
+        kernel.try_pass(slot, number, number, at(20)).unwrap_err(),
+        number
+    );
+    assert_eq!(
+        kernel.try_pass(slot, number + 1, 9, at(495)).unwrap_err(),
+        9
+    );
+    let passed = kernel.try_pass(slot, number, number, at(495));
+    assert!(passed.unwrap().is_some(), "nobody was woken");
+    assert_eq!(kernel.status(at(495)).offered, 1);
+    // What lies offered is revocable from now on for whoever comes.
+    assert!(
+        kernel
+            .try_wait(at(480), at(600), somebody(), waker())
+            .is_err()
+    );
+}
+
+/// A newcomer waits on the hot path only where every connection is with somebody, and never beyond
+/// the bound of the queue.
+#[test]
+fn inv_pool_4_the_busy_paths_leave_room_and_bounds_alone() {
+    let (mut kernel, slot, number) = one_out_of(&Settings {
+        max_waiters: 1,
+        ..still(2)
+    });
+    let ask = |kernel: &mut Plain| kernel.try_wait(at(0), at(1), somebody(), waker());
+    let mut actions = Actions::default();
+    kernel.tick(at(0), &mut actions);
+    assert!(ask(&mut kernel).is_err(), "there is room to connect");
+    kernel.resize(1, at(0), &mut actions);
+    assert!(ask(&mut kernel).is_ok());
+    assert!(ask(&mut kernel).is_err(), "the queue is full");
+    kernel.close(at(0), &mut actions);
+    assert!(ask(&mut kernel).is_err(), "it is closed");
+    assert!(
+        kernel.try_pass(slot, number, number, at(0)).is_err(),
+        "it is closed"
+    );
+}

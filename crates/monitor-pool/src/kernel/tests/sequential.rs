@@ -210,7 +210,10 @@ impl World {
         let deadline = Tick(self.now.0 + timeout * 1_000_000);
         let waiters = self.waiting.len();
         let answer = self.step(|kernel, now, _, actions| {
-            kernel.acquire(now, deadline, somebody(), Waker::noop().clone(), actions)
+            match kernel.try_wait(now, deadline, somebody(), Waker::noop().clone()) {
+                Ok(id) => Acquired::Waits(id),
+                Err(waker) => kernel.acquire(now, deadline, somebody(), waker, actions),
+            }
         });
         match answer {
             Acquired::Hit(token) => self.take(token),
@@ -276,7 +279,12 @@ impl World {
         let token = match fitness {
             Ok(()) => match self.kernel.try_park(slot, number, token) {
                 Ok(()) => return,
-                Err(token) => token,
+                Err(token) => {
+                    match self.step(|kernel, now, _, _| kernel.try_pass(slot, number, token, now)) {
+                        Ok(_) => return,
+                        Err(token) => token,
+                    }
+                }
             },
             Err(_) => token,
         };
