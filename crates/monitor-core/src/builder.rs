@@ -30,6 +30,8 @@ pub struct Builder {
     long_queue: usize,
     #[cfg(feature = "pressure")]
     pressure: Option<monitor_pressure::Config>,
+    #[cfg(feature = "pressure")]
+    plan: monitor_pressure::Plan,
 }
 
 impl fmt::Debug for Builder {
@@ -51,6 +53,8 @@ impl Builder {
             long_queue: 10,
             #[cfg(feature = "pressure")]
             pressure: None,
+            #[cfg(feature = "pressure")]
+            plan: monitor_pressure::Plan::default(),
         }
     }
 
@@ -107,11 +111,22 @@ impl Builder {
         self
     }
 
-    /// Watches how hard-pressed the process is. Default: nobody watches.
+    /// Watches how hard-pressed the process is, and checks less often when it is. Default: nobody
+    /// watches.
     #[cfg(feature = "pressure")]
     #[must_use]
     pub fn pressure(mut self, config: monitor_pressure::Config) -> Self {
         self.pressure = Some(config);
+        self
+    }
+
+    /// What becomes of the checks of each class at each level of pressure. Due times at which
+    /// nobody looks for it are recorded as missed by overload. Default: as
+    /// [`Plan::default`](monitor_pressure::Plan::default) has it.
+    #[cfg(feature = "pressure")]
+    #[must_use]
+    pub fn pressure_plan(mut self, plan: monitor_pressure::Plan) -> Self {
+        self.plan = plan;
         self
     }
 
@@ -163,7 +178,7 @@ impl Builder {
         queues::watch(&shared, self.long_queue);
         #[cfg(feature = "pressure")]
         if let Some(config) = self.pressure {
-            pressing::watch(&shared, config).await;
+            pressing::watch(&shared, config, self.plan).await;
         }
         Ok(Core::from(shared))
     }

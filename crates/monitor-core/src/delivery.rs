@@ -234,9 +234,12 @@ impl Observer<MonitorId> for Misses {
         };
         let reason = match missed.reason {
             MissedReason::InFlight => Unobserved::InFlight,
-            MissedReason::Overload | MissedReason::Refused | MissedReason::Shed => {
-                Unobserved::Overload
-            }
+            // The prober had too much to do, or was too hard-pressed to do it.
+            MissedReason::Overload
+            | MissedReason::Refused
+            | MissedReason::Shed
+            | MissedReason::Stretched
+            | MissedReason::Suspended => Unobserved::Overload,
             MissedReason::Shutdown => Unobserved::Shutdown,
             // Whoever paused, edited or deleted the monitor took its due times back with it.
             MissedReason::Withdrawn => return,

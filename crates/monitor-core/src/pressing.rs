@@ -1,4 +1,5 @@
-//! How hard-pressed the process is: looked at by a supervised task, told in events, kept for show.
+//! How hard-pressed the process is: looked at by a supervised task, told in events, kept for show;
+//! and what is done about it: whole classes of monitors are checked less often, or not at all.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +9,10 @@ use monitor_model::EventKind;
 #[cfg(target_os = "linux")]
 use monitor_pressure::ProcessReader;
 use monitor_pressure::{
-    Config, LagProbe, Pressure, Reading, Scope, Snapshot, Source, Transition, Usage,
+    Config, LagProbe, Measure, Plan, Pressure, Priority, Reading, Scope, Snapshot, Source,
+    Transition, Usage,
 };
+use monitor_scheduler::{Class, Pace};
 
 use crate::shared::Shared;
 
@@ -26,6 +29,7 @@ const LAG_PERIOD: Duration = Duration::from_millis(100);
 /// Everything that is looked at, and what was made of it.
 pub(crate) struct Watch {
     levels: Mutex<Pressure>,
+    plan: Plan,
     /// Opened with the first look that can.
     #[cfg(target_os = "linux")]
     process: Mutex<Option<ProcessReader>>,
@@ -33,10 +37,11 @@ pub(crate) struct Watch {
 }
 
 /// Looks around for as long as the core is there, and for the first time before this returns.
-pub(crate) async fn watch(shared: &Arc<Shared>, config: Config) {
+pub(crate) async fn watch(shared: &Arc<Shared>, config: Config, plan: Plan) {
     let interval = config.resource_check_interval();
     let watch = Watch {
         levels: Mutex::new(Pressure::new(config)),
+        plan,
         #[cfg(target_os = "linux")]
         process: Mutex::default(),
         lag: LagProbe::spawn(LAG_PERIOD),
@@ -52,7 +57,7 @@ pub(crate) async fn watch(shared: &Arc<Shared>, config: Config) {
     }
 }
 
-/// Looks once, and tells what has changed. What cannot be read is the outcome of the look; the
+/// Looks once, acts on what has changed, and tells it. What cannot be read is the outcome of the look; the
 /// levels are made of the rest.
 fn look(shared: &Shared) -> io::Result<()> {
     let Some(watch) = shared.pressure.get() else {
@@ -69,9 +74,30 @@ fn look(shared: &Shared) -> io::Result<()> {
         levels.observe(readings, shared.tasks.supervisor().uptime())
     };
     for transition in transitions {
+        for decision in watch.plan.decide(&transition) {
+            tracing::warn!("{decision}");
+            let pace = pace(decision.to);
+            shared.scheduler.set_pace(class(decision.priority), pace);
+        }
         shared.hub.publish(told(&transition));
     }
     process
+}
+
+const fn class(priority: Priority) -> Class {
+    match priority {
+        Priority::Optional => Class::Optional,
+        Priority::Normal => Class::Normal,
+        Priority::Critical => Class::Critical,
+    }
+}
+
+const fn pace(measure: Measure) -> Pace {
+    match measure {
+        Measure::Keep => Pace::Full,
+        Measure::Stretch(factor) => Pace::Stretched(factor),
+        Measure::Suspend => Pace::Suspended,
+    }
 }
 
 fn queue_age(shared: &Shared) -> Reading {

@@ -8,11 +8,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::next;
+use common::{Act, Puppet, definition, next, next_record};
 use monitor_core::Core;
-use monitor_core::model::{EventKind, MemoryStore};
+use monitor_core::backoff::{Jitter, Policy};
+use monitor_core::model::{EventKind, MemoryStore, Unobserved};
 use monitor_core::pool::{Manager, Pool};
-use monitor_core::pressure::{Config, Level, SourceStatus};
+use monitor_core::pressure::{Config, Level, Rule, Source, SourceStatus, Thresholds};
+use monitor_core::scheduler::Class;
 
 struct Numbers;
 
@@ -27,6 +29,7 @@ impl Manager for Numbers {
 
 async fn core(config: monitor_core::pressure::Builder) -> Core {
     Core::builder(Arc::new(MemoryStore::new()))
+        .seed(7)
         .pressure(config.build().unwrap())
         .start()
         .await
@@ -41,13 +44,34 @@ fn source(core: &Core, name: &str) -> SourceStatus {
         .unwrap_or_else(|| panic!("{name} is not looked at"))
 }
 
+/// A look every `interval`, whatever else goes on on this machine.
+fn on_a_calm_machine(interval: Duration) -> monitor_core::pressure::Builder {
+    let builder = Config::builder().resource_check_interval(interval);
+    let thresholds = Thresholds {
+        elevated: 1000,
+        degraded: 1000,
+        critical: 1000,
+        margin: 5,
+    };
+    let rule = Rule {
+        thresholds,
+        ..Rule::default()
+    };
+    let of_the_machine = [
+        Source::CGROUP_MEMORY,
+        Source::CGROUP_TASKS,
+        Source::MEMORY_STALL,
+    ];
+    let sources = of_the_machine.into_iter();
+    sources.fold(builder, |builder, source| builder.rule_of(source, rule))
+}
+
 /// ROB-74, ROB-77: the pool for whose connections somebody waits too long is named as the cause, by
 /// the looks of the interval that is set, and is let off in steps when nobody waits any more. That
 /// all its connections are out is no pressure by itself.
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_is_exhausted_presses_the_process() {
-    let interval = Duration::from_secs(2);
-    let core = core(Config::builder().resource_check_interval(interval)).await;
+    let core = core(on_a_calm_machine(Duration::from_secs(2))).await;
     let mut events = core.subscribe();
     let builder = Pool::builder(Numbers).max_size(1);
     let pool = core.pools().open("numbers", builder).unwrap();
@@ -85,6 +109,76 @@ async fn a_pool_that_is_exhausted_presses_the_process() {
         reached = to;
     }
     core.shutdown(Duration::from_secs(1)).await;
+}
+
+/// ROB-81, ROB-82: at critical, optional monitors are not checked, normal ones at every fourth due
+/// time and critical ones as ever; what nobody looked at is recorded, due time by due time; and all
+/// of it ends with the pressure.
+#[tokio::test(start_paused = true)]
+async fn under_pressure_what_matters_less_gives_way_and_comes_back() {
+    let core = core(on_a_calm_machine(Duration::from_secs(1))).await;
+    let mut events = core.subscribe();
+    for class in Class::ALL {
+        let mut monitor = definition(class.as_str(), &Puppet::new(Act::Up));
+        monitor.settings.class = class;
+        // On the grid, to the millisecond.
+        monitor.settings.backoff = Policy::builder().jitter(Jitter::NONE).build().unwrap();
+        core.define(monitor).await.unwrap();
+    }
+    let builder = Pool::builder(Numbers).max_size(1);
+    let pool = core.pools().open("numbers", builder).unwrap();
+    let held = pool.acquire().await.unwrap();
+    let waits = tokio::spawn({
+        let pool = pool.clone();
+        let hour = Duration::from_secs(3600);
+        async move { pool.acquire_timeout(hour).await.map(drop) }
+    });
+    next(&mut events, process_is("critical")).await;
+
+    assert_eq!(
+        next_due_times(&core, 40).await,
+        [(0, 40), (10, 30), (40, 0)]
+    );
+
+    drop(held);
+    waits.await.unwrap().unwrap();
+    next(&mut events, process_is("normal")).await;
+    assert_eq!(next_due_times(&core, 10).await, [(10, 0); 3]);
+}
+
+/// What becomes of the next `count` due times of the monitor of each class: at how many of them
+/// somebody looked, and at how many nobody did.
+async fn next_due_times(core: &Core, count: usize) -> [(usize, usize); 3] {
+    // What is on its way to the store gets there first.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut events = core.subscribe();
+    let mut found = [(0, 0); 3];
+    while found.iter().any(|(looked, missed)| looked + missed < count) {
+        let (record, _) = next_record(&mut events).await;
+        let name = record.monitor.as_str();
+        let class = Class::ALL.iter().position(|class| class.as_str() == name);
+        let (looked, missed) = &mut found[class.unwrap()];
+        assert_eq!(record.slots, 1, "each due time on its own");
+        if *looked + *missed < count {
+            match record.reason() {
+                None => *looked += 1,
+                Some(reason) => {
+                    assert_eq!(reason, Unobserved::Overload);
+                    *missed += 1;
+                }
+            }
+        }
+    }
+    found
+}
+
+fn process_is(level: &str) -> impl FnMut(&EventKind) -> Option<()> + use<'_> {
+    move |kind| match kind {
+        EventKind::Pressure { source, to, .. } => {
+            (source == "process" && *to == level).then_some(())
+        }
+        _ => None,
+    }
 }
 
 /// ROB-73, ROB-76: memory, threads and descriptors of the real process, before the first monitor is

@@ -340,3 +340,25 @@ fn limits_of_the_process_in_a_table() {
         assert!(found.contains(says), "{found}");
     }
 }
+
+/// ROB-81: how much a monitor matters: as much as most, unless it says so.
+#[test]
+fn priorities_in_a_table() {
+    use monitor_scheduler::Class;
+    let of =
+        |line: &str| parse(&format!("{MINIMAL}{line}\n")).map(|config| settings(&config).class);
+    assert_eq!(of("").unwrap(), Class::Normal);
+    for class in Class::ALL {
+        let line = format!("priority = \"{}\"", class.as_str());
+        assert_eq!(of(&line).unwrap(), class);
+        let json = json!({ "id": "a", "tcp": "h:1", "priority": class.as_str() });
+        assert_eq!(MonitorSpec::from_json(&json).unwrap().to_json(), json);
+    }
+    let problem = problem_of("priority = \"high\"");
+    assert!(
+        problem.ends_with(
+            "monitor[1].priority = \"high\": is no priority; allowed: optional, normal, critical"
+        ),
+        "{problem}"
+    );
+}
