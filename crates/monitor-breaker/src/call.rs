@@ -165,7 +165,7 @@ impl<C: Clock> Caller<C> {
     pub fn run<T>(&self, work: impl FnOnce() -> T, judge: impl Judge<T>) -> Result<T, Rejected> {
         let call = self.try_acquire()?;
         let outcome = work();
-        call.record(judge.judge(&outcome));
+        call.end(judge.judge(&outcome));
         Ok(outcome)
     }
 
@@ -201,6 +201,20 @@ impl<C: Clock> Caller<C> {
         let outcome = work().await;
         call.record(judge.judge(&outcome));
         Ok(outcome)
+    }
+}
+
+impl<C: Clock> Call<'_, C> {
+    /// As [`record`](CallOf::record), for a call that owns nothing. It is over before the clock is
+    /// read, which might panic: so a call whose work does not panic stays in registers.
+    #[inline]
+    fn end(self, verdict: Verdict) {
+        let (breaker, clock) = (self.permit.breaker(), self.clock);
+        let (ticket, admitted_at) = (self.permit.ticket(), self.permit.admitted_at());
+        let _over = ManuallyDrop::new(self);
+        if verdict != Verdict::Success || !breaker.is_clean_in(ticket.epoch) {
+            breaker.end(ticket, admitted_at, verdict, clock.now());
+        }
     }
 }
 

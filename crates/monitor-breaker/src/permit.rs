@@ -110,6 +110,10 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
         self.ticket != Ticket::UNCOUNTED
     }
 
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// As [`record`](PermitOf::record), reading the clock only if the time matters.
     ///
     /// The breaker is handed copies, never the permit: so the compiler can keep it in registers.
@@ -130,6 +134,12 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
             self.settled = true;
             self.breaker.give_up(self.ticket, self.admitted_at, now());
         }
+    }
+}
+
+impl<'a> Permit<'a> {
+    pub(crate) fn breaker(&self) -> &'a Breaker {
+        self.breaker
     }
 }
 
