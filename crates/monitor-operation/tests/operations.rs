@@ -158,7 +158,7 @@ fn a_leaked_section_ends_with_its_operation() {
     let operations = registry();
     let leaks = || {
         let operation = operations.begin(&"a").unwrap();
-        std::mem::forget(operation.begin_commit().unwrap());
+        let _leaked = std::mem::ManuallyDrop::new(operation.begin_commit().unwrap());
         operation
     };
     let operation = leaks();
