@@ -50,8 +50,8 @@ impl<C, E: Clone> Kernel<C, E> {
         self.idle.len() < self.rules.min_idle && self.has_orders(now)
     }
 
-    /// Takes a place in the queue, when nothing else is to be done: all connections are out. The
-    /// hot path of a pool for which callers queue.
+    /// Takes a place in the queue, when nothing else is to be done: as many connections are out as
+    /// there may be, so none is idle. The hot path of a pool for which callers queue.
     ///
     /// # Errors
     /// Gives the waker back if there is more to do, which [`acquire`](Kernel::acquire) does.
@@ -70,7 +70,6 @@ impl<C, E: Clone> Kernel<C, E> {
             _ => deadline.min(now.after(self.rules.offer_grace)),
         };
         if self.phase != Phase::Open
-            || !self.idle.is_empty()
             || leased + offered < self.max
             || self.queue.len() >= self.rules.max_waiters
             || self.rules.nested == Nested::AtOnce

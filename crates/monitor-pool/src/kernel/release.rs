@@ -21,9 +21,7 @@ impl<C, E: Clone> Kernel<C, E> {
         {
             return Err(value);
         }
-        let slot = self.slots.get_mut(id);
-        slot.value = Some(value);
-        slot.caller = None;
+        self.slots.get_mut(id).value = Some(value);
         self.push_idle(id);
         #[cfg(any(test, monitor_loom))]
         self.assert_invariants(Tick(0));
@@ -53,9 +51,7 @@ impl<C, E: Clone> Kernel<C, E> {
         {
             return Err(value);
         }
-        let slot = self.slots.get_mut(id);
-        slot.value = Some(value);
-        slot.caller = None;
+        self.slots.get_mut(id).value = Some(value);
         let waker = self.offer(id, waiter, now);
         #[cfg(any(test, monitor_loom))]
         self.assert_invariants(now);
@@ -79,9 +75,7 @@ impl<C, E: Clone> Kernel<C, E> {
             self.totals.races += 1;
             return Err(value);
         }
-        let slot = self.slots.get_mut(id);
-        slot.value = Some(value);
-        slot.caller = None;
+        self.slots.get_mut(id).value = Some(value);
         match fitness {
             Ok(()) => self.hand_over(id, now, &mut actions.wakes),
             Err(reason) => self.start_close(id, reason),

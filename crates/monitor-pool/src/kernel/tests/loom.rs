@@ -513,8 +513,7 @@ fn loom_inv_pool_6_moved_waiter_against_offer() {
 
 /// STB-34: a deadline against a release: the connection is not lost with the one who is too late.
 ///
-/// Breaks when a waiter stays in the queue though its time is up: in `give_up_on`, always take the
-/// second branch.
+/// Breaks when who is told is not woken: in `give_up_on`, drop the waker.
 #[test]
 fn loom_inv_pool_2_6_deadline_against_release() {
     loom::model(|| {

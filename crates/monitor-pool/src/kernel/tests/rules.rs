@@ -104,6 +104,7 @@ fn inv_pool_3_an_expired_connection_is_not_handed_over() {
     let mut actions = Actions::default();
     let asked = kernel.acquire(at(5), at(1000), somebody(), waker(), &mut actions);
     assert!(matches!(asked, Acquired::Waits(_)));
+    assert!(kernel.try_pass(slot, number, number, at(100)).is_err());
     let back = kernel.release(slot, number, number, Ok(()), at(100), &mut actions);
     assert_eq!(back, Ok(()));
     let status = kernel.status(at(100));
