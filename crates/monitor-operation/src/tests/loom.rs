@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use loom::{cell::UnsafeCell, thread};
 
-use crate::{Cause, CommitError, Epoch, Fence, Operation, Operations};
+use crate::{
+    Cause, CommitError, Epoch, Fence, Operation, Operations, cancellation::Token, line::Line,
+};
 
 /// The row that commits write and fences take over. Loom fails when two who touch it are not
 /// ordered, one after the other.
@@ -308,5 +310,30 @@ fn loom_inv_operation_7_two_ends_leave_nobody_listed() {
         ends.join().unwrap();
         drop(operations.fence(&0, Cause::Paused));
         assert_eq!((one.cause(), two.cause()), (None, None), "INV-OPERATION-7");
+    });
+}
+
+/// Two threads that both ask to hear of the same operation put it on the list once: when it has
+/// ended, it is on it no more, and a later fence does not tell it. On the line itself, for the
+/// `OnceLock` that shares the token between them is not loom's.
+///
+/// Breaks when `Line::listen` does not look under the lock whether it is listed already: leave out
+/// its first `if`.
+#[test]
+fn loom_inv_operation_7_who_listens_is_listed_once() {
+    loom::model(|| {
+        let line = Arc::new(Line::new(Epoch::default()));
+        let (tag, _) = line.begin().unwrap();
+        let token = Arc::new(Token::new());
+        let listens = {
+            let (line, token) = (Arc::clone(&line), Arc::clone(&token));
+            thread::spawn(move || line.listen(tag, &token))
+        };
+        line.listen(tag, &token);
+        listens.join().unwrap();
+        line.unlisten(tag, &token);
+        assert_eq!(line.end(tag), None);
+        drop(line.fence(Cause::Paused, Epoch::default()));
+        assert_eq!(token.cause(), None, "INV-OPERATION-7: listed twice");
     });
 }
