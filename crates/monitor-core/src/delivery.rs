@@ -234,12 +234,10 @@ impl Observer<MonitorId> for Misses {
         };
         let reason = match missed.reason {
             MissedReason::InFlight => Unobserved::InFlight,
-            // The prober had too much to do, or was too hard-pressed to do it.
-            MissedReason::Overload
-            | MissedReason::Refused
-            | MissedReason::Shed
-            | MissedReason::Stretched
-            | MissedReason::Suspended => Unobserved::Overload,
+            MissedReason::Overload | MissedReason::Refused => Unobserved::Overload,
+            MissedReason::Shed => Unobserved::Shed,
+            MissedReason::Stretched => Unobserved::Stretched,
+            MissedReason::Suspended => Unobserved::Suspended,
             MissedReason::Shutdown => Unobserved::Shutdown,
             // Whoever paused, edited or deleted the monitor took its due times back with it.
             MissedReason::Withdrawn => return,
