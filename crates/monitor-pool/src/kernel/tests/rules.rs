@@ -3,7 +3,7 @@
 use std::{task::Waker, time::Duration};
 
 use super::{
-    super::{Acquired, Actions, Kernel},
+    super::{Acquired, Actions, Kernel, Poll, SlotId, Tick},
     world::{at, kernel, somebody, still},
 };
 use crate::config::Settings;
@@ -16,27 +16,28 @@ fn waker() -> Waker {
 }
 
 /// A kernel with one connection, which is out.
-fn one_out() -> (Plain, crate::kernel::SlotId, u64) {
+fn one_out() -> (Plain, SlotId, u64) {
     one_out_of(&still(1))
 }
 
-fn one_out_of(settings: &Settings) -> (Plain, crate::kernel::SlotId, u64) {
-    let (mut kernel, mut actions): (Plain, _) = (kernel(settings), Actions::default());
-    let asked = kernel.acquire(at(0), at(1000), somebody(), waker(), &mut actions);
+fn one_out_of(settings: &Settings) -> (Plain, SlotId, u64) {
+    let mut kernel = kernel(settings);
+    let (slot, number) = take_new(&mut kernel, at(0));
+    (kernel, slot, number)
+}
+
+/// Takes a connection that is made for it.
+fn take_new(kernel: &mut Plain, now: Tick) -> (SlotId, u64) {
+    let (mut actions, mut rng) = (Actions::default(), SmallRng::seed_from_u64(1));
+    let asked = kernel.acquire(now, at(1000), somebody(), waker(), &mut actions);
     let Acquired::Waits(id) = asked else {
         panic!("nothing was idle")
     };
-    let ticket = kernel
-        .take_orders(at(0))
-        .connects
-        .into_iter()
-        .next()
-        .unwrap();
-    let mut rng = SmallRng::seed_from_u64(1);
-    kernel.connected(&ticket, ticket.number, at(0), &mut rng, &mut actions);
-    let taken = kernel.poll(id, at(0), waker(), &mut actions);
-    assert!(matches!(taken, crate::kernel::Poll::Ready(1)));
-    (kernel, ticket.slot, ticket.number)
+    let ticket = kernel.take_orders(now).connects.into_iter().next().unwrap();
+    kernel.connected(&ticket, ticket.number, now, &mut rng, &mut actions);
+    let taken = kernel.poll(id, now, waker(), &mut actions);
+    assert!(matches!(taken, Poll::Ready(number) if number == ticket.number));
+    (ticket.slot, ticket.number)
 }
 
 /// STB-41, S3: a connection that comes back without being out is counted, refused and given back
@@ -180,5 +181,46 @@ fn inv_pool_4_the_busy_paths_leave_room_and_bounds_alone() {
     assert!(
         kernel.try_pass(slot, number, number, at(0)).is_err(),
         "it is closed"
+    );
+}
+
+/// STB-32: after a failure nothing is tried until the back-off is over, and then one at a time.
+#[test]
+fn inv_pool_4_a_failure_holds_everything_back() {
+    let (mut kernel, mut actions): (Plain, _) = (kernel(&still(4)), Actions::default());
+    for _ in 0..4 {
+        let asked = kernel.acquire(at(0), at(90_000), somebody(), waker(), &mut actions);
+        assert!(matches!(asked, Acquired::Waits(_)));
+    }
+    let mut rng = SmallRng::seed_from_u64(1);
+    for ticket in kernel.take_orders(at(0)).connects {
+        kernel.connect_failed(&ticket, "down", false, at(0), &mut rng, &mut actions);
+    }
+    assert!(
+        !kernel.has_orders(at(49)),
+        "the first wait is 50 ms at least"
+    );
+    assert_eq!(
+        kernel.take_orders(at(60_000)).connects.into_iter().count(),
+        1
+    );
+}
+
+/// STB-36: an idle connection that needs no check is taken before one that does, whatever the
+/// order.
+#[test]
+fn inv_pool_2_the_fresh_go_first() {
+    let (mut kernel, old, first) = one_out_of(&Settings {
+        check_if_idle_for: Some(Duration::from_millis(100)),
+        ..still(2)
+    });
+    let (new, second) = take_new(&mut kernel, at(50));
+    assert_eq!(kernel.try_park(new, second, second), Ok(()));
+    assert_eq!(kernel.try_park(old, first, first), Ok(()));
+    let mut actions = Actions::default();
+    let asked = kernel.acquire(at(120), at(1000), somebody(), waker(), &mut actions);
+    assert!(
+        matches!(asked, Acquired::Hit(number) if number == second),
+        "{asked:?}"
     );
 }
