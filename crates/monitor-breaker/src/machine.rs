@@ -436,7 +436,6 @@ impl Machine {
             Phase::Recovering(Ramp::new(self.clock, ramp, ramp_from, self.rng.next_u32()))
         };
         self.enter(phase, cause, self.clock, log);
-        self.forget_openings_if_healthy();
     }
 
     fn enter(&mut self, phase: Phase, cause: Cause, at: Duration, log: &mut Log) {

@@ -1,6 +1,9 @@
 //! Clocks that jump, and verdicts that come when nobody expects them any more.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use monitor_breaker::{Breaker, Builder, Clock, Config, InstantClock, State, TickClock, Verdict};
 
@@ -114,6 +117,25 @@ fn a_dropped_permit_goes_by_the_latest_time() {
         assert_eq!(breaker.snapshot(seconds(6)).state, State::Closed);
         drop(slow);
         assert_eq!(breaker.state(seconds(6)), State::Open);
+    }
+}
+
+/// ROB-23: the breaker may not have been told the time for long, as successes and admissions pass it
+/// by: a permit is then dated by its admission, and its failure is in the window.
+#[test]
+fn a_dropped_permit_is_dated_no_earlier_than_its_admission() {
+    for builder in ways_of_counting() {
+        let breaker = Breaker::new(builder.build().expect("valid"));
+        let now = seconds(105);
+        fail(&breaker, 1, now);
+        for _ in 0..2 {
+            let call = AssertUnwindSafe(|| {
+                let _permit = breaker.try_acquire(now).expect("closed");
+                panic!("the call panics");
+            });
+            assert!(catch_unwind(call).is_err());
+        }
+        assert_eq!(breaker.state(now), State::Open);
     }
 }
 

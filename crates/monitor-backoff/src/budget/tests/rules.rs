@@ -259,3 +259,12 @@ fn inv_backoff_4_the_end_of_time_is_paid_once() {
     assert_eq!(drain(&budget, millis(1_000), Class::Transient), 0);
     assert_eq!(drain(&budget, millis(2_000), Class::Transient), 0);
 }
+
+/// ROB-96: INV-BACKOFF-4: the first second's reserve is not more than the budget can hold.
+#[test]
+fn inv_backoff_4_the_start_is_within_the_capacity() {
+    let budget = RetryBudget::builder().ratio_per_mille(0).capacity(5);
+    let budget = budget.min_per_second(10).build().expect("valid");
+    assert_eq!(budget.stats().balance_milli, budget.stats().capacity_milli);
+    assert_eq!(drain(&budget, Duration::ZERO, Class::Transient), 5);
+}
