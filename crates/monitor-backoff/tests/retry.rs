@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use monitor_backoff::{
-    Attempts, Base, Class, ClassChange, Decision, Disposition, LongPushBack, Policy, Retry,
-    RetryBudget, RetryBuilder, RetryConfigError, RetryToken, Schedule, Stop,
+    Attempts, Base, Class, ClassChange, Decision, Disposition, ExponentOrigin, LongPushBack,
+    Policy, Retry, RetryBudget, RetryBuilder, RetryConfigError, RetryToken, Schedule, Stop,
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -152,6 +152,7 @@ fn a_push_back_does_not_lengthen_the_chain() {
         factor: 3.0,
     };
     let policy = Policy::exponential(seconds(1), seconds(1000)).schedule(schedule);
+    let policy = policy.exponent_origin(ExponentOrigin::Failures);
     let policy = policy.build().expect("valid");
     let retry = retry(Retry::builder(policy));
     let busy = Disposition::RetryAfter(Class::Transient, seconds(50));
