@@ -15,7 +15,7 @@ use crate::{
     driver,
     gate::Locked,
     kernel::{self, Acquired, Actions, Failure, Span, Tick, WaiterId},
-    shared::{Carrier, Cause, Shared},
+    shared::{Carrier, Cause, Core, Shared},
 };
 
 /// Waits for a connection. Made by [`Pool::acquire`](crate::Pool::acquire).
@@ -148,14 +148,22 @@ impl<'a, M: Manager> Acquire<'a, M> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         let now = self.shared.clock.coarse();
-        if let Some((carrier, since)) = self.shared.lock().kernel.try_accept(id, now) {
+        // Not within the condition: the lock would be held to the end of the block.
+        let accepted = self.shared.lock().kernel.try_accept(id, now);
+        if let Some((carrier, since)) = accepted {
             return Poll::Ready(Ok(self.acquired(carrier, now.since(since))));
         }
         let waker = cx.waker().clone();
-        let (since, answer) = self.shared.step_in_runtime(now, |core, actions| {
+        let decide = |core: &mut Core<M>, actions: &mut Actions<Cause<M>>| {
             let since = core.kernel.waiting_since(id);
             (since, core.kernel.poll(id, now, waker, actions))
-        });
+        };
+        // It may have moved to another runtime since, or be polled outside of any.
+        let (since, answer) = if driver::ensure(self.shared) {
+            self.shared.step_in_runtime(now, decide)
+        } else {
+            self.shared.step(now, decide)
+        };
         match answer {
             kernel::Poll::Pending => Poll::Pending,
             kernel::Poll::Ready(carrier) => {
@@ -257,7 +265,9 @@ impl<M: Manager> Future for Acquire<'_, M> {
             return Poll::Ready(Ok(self.acquired(carrier, Span(0))));
         }
         match waker {
-            Some(waker) if core.drivers.is_at_home() => self.begin_locked(now, caller, waker, core),
+            Some(waker) if caller.task.is_some() && core.drivers.is_at_home() => {
+                self.begin_locked(now, caller, waker, core)
+            }
             waker => {
                 drop(core);
                 let waker = waker.unwrap_or_else(|| cx.waker().clone());

@@ -128,7 +128,8 @@ pub(crate) fn ensure<M: Manager>(shared: &Arc<Shared<M>>) -> bool {
             id
         }
     };
-    if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+    // In a task only: what calls `block_on` may enter another runtime next.
+    if tokio::task::try_id().is_some() && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
         AT_HOME.set(id);
     }
     true

@@ -79,9 +79,10 @@ impl<M: Manager> Object<M> {
     /// If it is dropped, the connection will be closed: nobody will read what was not read. Also
     /// if the operation panics.
     pub async fn run<R>(&mut self, operation: impl AsyncFnOnce(&mut M::Connection) -> R) -> R {
+        let was_busy = self.is_busy;
         self.begin();
         let result = operation(self).await;
-        self.finish();
+        self.is_busy = was_busy;
         result
     }
 

@@ -10,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
-
 use crate::{
-    Acquire, AcquireError, Builder, CloseReport, ConfigError, ExecuteError, Holder, Manager,
-    Object, Phase, Status, TryAcquireError, caller::Caller, config::Settings, kernel::Span,
-    shared::Shared,
+    Acquire, AcquireError, Builder, CloseReport, ConfigError, ConnectionId, Event, ExecuteError,
+    Holder, Manager, Object, Phase, Status, TryAcquireError, caller::Caller, config::Settings,
+    driver, kernel::Span, shared::Shared,
 };
 
 /// A pool of connections. A handle: clones are the same pool, which closes with the last one.
@@ -70,8 +68,12 @@ impl<M: Manager> Pool<M> {
         let caller = Caller::here(Location::caller());
         let now = self.shared.clock.coarse();
         let mut core = self.shared.lock();
-        if let Some(carrier) = core.kernel.try_hit(now, caller) {
+        if let Some(carrier) = core.kernel.try_fresh(now, caller) {
             drop(core);
+            self.shared.tell(&Event::Acquired {
+                connection: ConnectionId(carrier.number),
+                waited: Duration::ZERO,
+            });
             return Ok(Object::new(carrier));
         }
         Err(match core.kernel.phase() {
@@ -149,8 +151,10 @@ impl<M: Manager> Pool<M> {
         let drained = self.shared.drained.notified();
         let mut drained = pin!(drained);
         drained.as_mut().enable();
+        // What says goodbye is to run here, whatever other runtimes do.
+        let may_wait = driver::ensure(&self.shared);
         self.shared.shut();
-        if self.status().phase != Phase::Closed && Handle::try_current().is_ok() {
+        if self.status().phase != Phase::Closed && may_wait {
             let mut limit = pin!(tokio::time::sleep(deadline));
             poll_fn(|cx| {
                 let is_over = drained.as_mut().poll(cx).is_ready();

@@ -64,7 +64,9 @@ pub(crate) fn check<M: Manager>(carrier: Carrier<M>) -> impl Future<Output = ()>
         match until(check, shared.stopped()).await {
             Some(Ok(Ok(connection))) => guard.pass(connection),
             Some(Ok(Err(error))) => guard.tell_failed(Some(&error)),
-            Some(Err(_)) | None => guard.tell_failed(None),
+            Some(Err(_)) => guard.tell_failed(None),
+            // The pool is being closed: it has not failed.
+            None => guard.cut_off(),
         }
     }
 }
@@ -128,7 +130,7 @@ impl<M: Manager> ConnectGuard<M> {
     }
 
     fn fail_now(&mut self, error: ConnectError<M::Error>, permanent: bool) {
-        let Some(ticket) = self.ticket.take() else {
+        let Some(ticket) = &self.ticket else {
             return;
         };
         let shared = &self.shared;
@@ -140,6 +142,10 @@ impl<M: Manager> ConnectGuard<M> {
             connection,
             error: &error,
         });
+        // Only now: to show the error is the users' code, and may have panicked.
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
         let now = shared.clock.exact();
         shared.step(now, |core, actions| {
             let rng = &mut core.rng;
@@ -213,6 +219,10 @@ impl<M: Manager> Guard<M> {
         });
     }
 
+    fn cut_off(&mut self) {
+        self.purpose = Some(Purpose::Close);
+    }
+
     fn tell_failed(&self, error: Option<&M::Error>) {
         let connection = ConnectionId(self.number);
         tracing::info!(
@@ -231,6 +241,9 @@ impl<M: Manager> Guard<M> {
 impl<M: Manager> Drop for Guard<M> {
     fn drop(&mut self) {
         let Some(purpose) = self.purpose else { return };
+        if purpose == Purpose::Check && std::thread::panicking() {
+            self.tell_failed(None);
+        }
         // First the connection, then its slot: never more than the maximum, also then.
         let connection = self.connection.take();
         quietly("dropping a connection", || drop(connection));

@@ -68,7 +68,7 @@ fn row(line: &str) -> Result<Row> {
     })
 }
 
-/// The rows in a file that [`write`] has written.
+/// The rows in a file that [`write()`] has written.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -8,7 +8,7 @@ use super::{
     queue::{Failure, Wait, WaiterId},
     slots::State,
 };
-use crate::{IdleOrder, Nested, Phase, Stage, caller::Caller};
+use crate::{CloseReason, IdleOrder, Nested, Phase, Stage, caller::Caller};
 
 /// The answer to somebody who asks.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ impl<C, E: Clone> Kernel<C, E> {
         #[cfg(any(test, monitor_loom))]
         self.assert_invariants(now);
         value
+    }
+
+    /// As [`try_hit`](Kernel::try_hit), but looks at all that are idle.
+    pub(crate) fn try_fresh(&mut self, now: Tick, caller: Caller) -> Option<C> {
+        let is_fresh = |id: &SlotId| now < self.slots.get(*id).fresh_until;
+        let position = self.idle.iter().rposition(is_fresh)?;
+        let id = self.idle.remove(position)?;
+        self.lease(id, now, caller)
     }
 
     /// Whether the last hit took one of the idle connections to be kept, and it is to be replaced.
@@ -116,12 +124,7 @@ impl<C, E: Clone> Kernel<C, E> {
 
     #[inline]
     fn enqueue(&mut self, now: Tick, deadline: Tick, caller: Caller, waker: Waker) -> WaiterId {
-        self.alarms.deadline = self.alarms.deadline.min(deadline);
-        if self.slots.counts.of(State::Offered) > 0 {
-            // Now somebody wants what another does not take.
-            let patience = now.after(self.rules.offer_grace);
-            self.alarms.offer = self.alarms.offer.min(patience);
-        }
+        self.joined(deadline, now);
         self.queue.push(waker, caller, now, deadline)
     }
 
@@ -148,6 +151,10 @@ impl<C, E: Clone> Kernel<C, E> {
             actions.spent.push(Spent::Waker(waker));
             return Poll::Ready(value);
         }
+        if let Wait::Offered(slot) = self.queue.get(id).wait {
+            self.queue.get_mut(id).wait = Wait::Dormant;
+            self.retire_offer(slot, now);
+        }
         let deadline = self.queue.get(id).deadline;
         if !matches!(self.queue.get(id).wait, Wait::Failed(_)) && now >= deadline {
             self.time_out(id, actions);
@@ -167,6 +174,7 @@ impl<C, E: Clone> Kernel<C, E> {
             // It is being polled, so it takes part again. An idle connection may have come up.
             Wait::Dormant | Wait::Offered(_) => {
                 self.queue.requeue(id, waker);
+                self.joined(deadline, now);
                 self.balance(now, &mut actions.wakes);
                 Poll::Pending
             }
@@ -241,11 +249,41 @@ impl<C, E: Clone> Kernel<C, E> {
         }
     }
 
+    /// Sees to it that the driver looks in time for who has just come into the queue.
+    #[inline]
+    fn joined(&mut self, deadline: Tick, now: Tick) {
+        self.alarms.deadline = self.alarms.deadline.min(deadline);
+        if self.slots.counts.of(State::Offered) > 0 {
+            // Now somebody wants what another does not take.
+            let patience = now.after(self.rules.offer_grace);
+            self.alarms.offer = self.alarms.offer.min(patience);
+        }
+    }
+
+    /// Whether an offer is so old that what is offered may not be taken unseen.
+    pub(super) fn is_stale_offer(&self, slot: SlotId, now: Tick) -> bool {
+        let slot = self.slots.get(slot);
+        let age = now.since(slot.since);
+        age >= self.rules.offer_grace && (now >= slot.expires || age >= self.rules.check_after)
+    }
+
+    /// Takes back what was offered too long ago.
+    fn retire_offer(&mut self, slot: SlotId, now: Tick) {
+        if now >= self.slots.get(slot).expires {
+            self.start_close(slot, CloseReason::Expired);
+        } else {
+            self.start_check(slot);
+        }
+    }
+
     /// Takes what is offered, if something is; the waiter is gone then.
     fn take_offer(&mut self, id: WaiterId, now: Tick) -> Option<C> {
         let Wait::Offered(slot) = self.queue.get(id).wait else {
             return None;
         };
+        if self.is_stale_offer(slot, now) {
+            return None;
+        }
         let caller = self.queue.remove(id)?.caller;
         self.lease(slot, now, caller)
     }

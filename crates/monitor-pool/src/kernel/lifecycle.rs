@@ -45,6 +45,11 @@ impl<C, E: Clone> Kernel<C, E> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
             self.close_idle(CloseReason::PoolClosed);
+            // Checks that nobody has begun.
+            for (id, value) in self.orders.checks.take() {
+                self.slots.get_mut(id).value = Some(value);
+                self.start_close(id, CloseReason::PoolClosed);
+            }
             while let Some(id) = self.slots.find(|slot| slot.state == State::Offered) {
                 let waiter = self.slots.get(id).offered_to;
                 self.queue.get_mut(waiter).wait = Wait::Dormant;

@@ -185,7 +185,7 @@ impl<C, E: Clone> Kernel<C, E> {
             Some(CloseReason::Reset)
         } else if slot.uses >= self.rules.max_uses {
             Some(CloseReason::Worn)
-        } else if self.slots.counts.live() > self.max {
+        } else if self.slots.counts.alive() > self.max {
             Some(CloseReason::Shrunk)
         } else {
             None

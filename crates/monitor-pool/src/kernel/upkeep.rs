@@ -139,9 +139,13 @@ impl<C, E: Clone> Kernel<C, E> {
             .count()
     }
 
-    /// Whether a waiter is out of the queue without an offer.
+    /// Whether a waiter has let its turn pass: out of the queue without an offer it may take.
     #[cfg(test)]
-    pub(crate) fn is_dormant(&self, id: super::WaiterId) -> bool {
-        matches!(self.queue.get(id).wait, super::queue::Wait::Dormant)
+    pub(crate) fn is_dormant(&self, id: super::WaiterId, now: Tick) -> bool {
+        match self.queue.get(id).wait {
+            super::queue::Wait::Dormant => true,
+            super::queue::Wait::Offered(slot) => self.is_stale_offer(slot, now),
+            _ => false,
+        }
     }
 }

@@ -234,7 +234,7 @@ impl World {
 
     fn poll(&mut self, position: usize) {
         let asking = &mut self.waiting[position];
-        asking.lapsed |= self.kernel.is_dormant(asking.id);
+        asking.lapsed |= self.kernel.is_dormant(asking.id, self.now);
         let (id, deadline) = (asking.id, asking.deadline);
         let answer = self
             .step(|kernel, now, _, actions| kernel.poll(id, now, Waker::noop().clone(), actions));
