@@ -131,7 +131,7 @@ impl RetryBudget {
     /// # Errors
     /// [`BudgetExhausted`]; nothing was taken.
     pub fn withdraw(&self, class: Class) -> Result<RetryToken, BudgetExhausted> {
-        self.withdraw_at(crate::clock::now(), class)
+        self.withdraw_at(crate::clock::process_time(), class)
     }
 
     /// Takes out what a retry of this class costs.

@@ -47,6 +47,7 @@ pub use crate::{
 #[cfg(feature = "std")]
 pub use crate::{
     budget::{BudgetBuilder, BudgetError, BudgetExhausted, BudgetStats, RetryBudget, RetryToken},
+    clock::process_time,
     retry::{
         Attempts, Call, ClassChange, Decision, GaveUp, LongPushBack, Retry, RetryBuilder,
         RetryConfigError, RetryError, RetryEvent, RetryStats, Stop,

@@ -29,6 +29,8 @@ const SPAN: Duration = Duration::from_secs(1);
 const RATE: f64 = 0.5;
 
 /// A breaker as its user calls it. A clone calls the same breaker.
+///
+/// All are inlined here, as they would be where they are called once.
 trait Calls: Clone + Send + 'static {
     /// Makes one call, which ends well or not. Says whether it was let through.
     fn call(&mut self, well: bool) -> bool;
@@ -130,7 +132,7 @@ fn by_count(config: Builder) -> Builder {
 }
 
 impl<C: Clock + Clone + Send + 'static> Calls for Caller<C> {
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, well: bool) -> bool {
         let result = Self::call(self, || outcome(well));
         !matches!(result, Err(CallError::Rejected(_)))
@@ -142,7 +144,7 @@ impl<C: Clock + Clone + Send + 'static> Calls for Caller<C> {
 struct NoBreaker;
 
 impl Calls for NoBreaker {
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, well: bool) -> bool {
         keep(outcome(well).is_ok());
         true
@@ -162,7 +164,7 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// The call itself.
-#[inline]
+#[inline(always)]
 fn outcome(well: bool) -> Result<u32, Failed> {
     if black_box(well) { Ok(1) } else { Err(Failed) }
 }

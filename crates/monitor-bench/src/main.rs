@@ -1,7 +1,8 @@
 //! Measures our crates, their peers and some floors; prints one JSON object for each row.
 //!
 //! `monitor-bench [GROUP [WORKLOAD [SUBJECT]]]`: only workloads and subjects with this in their
-//! names. Progress goes to standard error, a line at a time.
+//! names, and with a subject for a profiler: nothing is counted besides. Progress goes to standard
+//! error, a line at a time.
 
 #![allow(clippy::disallowed_methods, reason = "measuring needs the real clock")]
 

@@ -49,6 +49,7 @@ struct Workload {
 #[derive(Default)]
 pub(crate) struct Subjects {
     entries: Vec<(String, Entry)>,
+    is_profiled: bool,
 }
 
 enum Entry {
@@ -78,6 +79,8 @@ impl Plan {
 
     /// Measures, and prints a row of JSON for each subject of each workload; only those with these
     /// words in their names. `false` when there is no such workload.
+    ///
+    /// With a subject it is for a profiler: nothing is observed besides.
     pub(crate) fn run(mut self, workload: &str, subject: &str) -> bool {
         self.workloads
             .retain(|wanted| wanted.name.contains(workload));
@@ -92,6 +95,7 @@ impl Plan {
             let mut subjects = Subjects::default();
             (workload.fill)(&mut subjects);
             subjects.entries.retain(|(name, _)| name.contains(subject));
+            subjects.is_profiled = !subject.is_empty();
             subjects.measure(workload.group, &workload.name, progress);
         }
         total > 0
@@ -153,7 +157,8 @@ impl Subjects {
                 Entry::Fact(what, value) => row["extra"] = json!({ what: number(value) }),
                 Entry::Measured(mut subject) => {
                     timed(&mut row, &samples);
-                    let mut extra = observed(&mut *subject);
+                    let observations = if self.is_profiled { 0 } else { OBSERVATIONS };
+                    let mut extra = observed(&mut *subject, observations);
                     row["allocs"] = extra.remove("allocs").unwrap_or_default();
                     extra.insert("about".into(), subject.about());
                     extra.insert("foreign_cpus".into(), number(foreign));
@@ -186,9 +191,9 @@ fn timed(row: &mut Value, samples: &[Sample]) {
 }
 
 /// The median of each number that is observed.
-fn observed(subject: &mut dyn Subject) -> Map<String, Value> {
+fn observed(subject: &mut dyn Subject, observations: usize) -> Map<String, Value> {
     let mut values: Vec<(&'static str, Vec<f64>)> = Vec::new();
-    for _ in 0..OBSERVATIONS {
+    for _ in 0..observations {
         for (name, value) in subject.observe() {
             match values.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, values)) => values.push(value),

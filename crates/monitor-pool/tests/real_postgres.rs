@@ -254,6 +254,12 @@ async fn an_unreachable_or_full_server_is_no_permanent_error() {
     let mut server =
         Postgres::with_settings("max_connections = 4\nsuperuser_reserved_connections = 0").unwrap();
     let manager = manager(&server.url());
+    // What this side refuses is permanent, although the server has not said so.
+    let address = server.address();
+    let without = format!("host={} port={} user=monitor", address.ip(), address.port());
+    let without = support::manager(&without);
+    let refused = without.connect().await.unwrap_err();
+    assert!(without.is_permanent(&refused), "{refused}");
     let mut sessions = Vec::new();
     let full = loop {
         match manager.connect().await {

@@ -22,6 +22,8 @@ mod trend;
 pub use crate::lag::LagProbe;
 #[cfg(target_os = "linux")]
 pub use crate::linux::ProcessReader;
+#[cfg(all(target_os = "linux", feature = "tokio"))]
+pub use crate::linux::StallWatch;
 pub use crate::{
     config::{Builder, Config},
     error::ConfigError,

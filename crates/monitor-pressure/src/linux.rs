@@ -8,5 +8,9 @@ mod descriptors;
 mod file;
 mod parse;
 mod reader;
+#[cfg(feature = "tokio")]
+mod stall_watch;
 
 pub use reader::ProcessReader;
+#[cfg(feature = "tokio")]
+pub use stall_watch::StallWatch;

@@ -11,7 +11,8 @@ use crate::{Class, Disposition, RetryToken};
 /// The attempts of one call, begun by [`Retry::begin`].
 ///
 /// The drivers of this crate are loops around it; write one of your own where they do not fit.
-/// Times are since an origin that all users of the same budget share.
+/// Times are since an origin that all users of the same budget share, as
+/// [`process_time`](crate::process_time) is.
 ///
 /// # Cancel safety
 /// Dropped, it spends the token of a retry that was [resumed](Attempts::resume) and has not

@@ -183,7 +183,7 @@ where
     where
         Op: FnMut() -> Result<T, E>,
     {
-        let mut attempts = self.begin(clock::now());
+        let mut attempts = self.begin(clock::process_time());
         let mut rng = None;
         loop {
             let error = match (self.operation)() {
@@ -194,7 +194,7 @@ where
                 Err(error) => error,
             };
             let rng = rng.get_or_insert_with(|| self.retry.rng());
-            match self.fail(&mut attempts, clock::now(), &error, rng) {
+            match self.fail(&mut attempts, clock::process_time(), &error, rng) {
                 Decision::Stop(stop) => return Err(attempts.give_up(stop, error)),
                 Decision::Retry { after, token } => {
                     drop(error);

@@ -89,7 +89,7 @@ fn recloser() -> Shared<Recloser> {
 }
 
 impl Calls for Shared<Recloser> {
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
         !matches!(result, Err(recloser::Error::Rejected))
@@ -114,7 +114,7 @@ fn failsafe_window() -> impl Calls {
 }
 
 impl<B: failsafe::CircuitBreaker + Clone + Send + 'static> Calls for Failsafe<B> {
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
         !matches!(result, Err(failsafe::Error::Rejected))
@@ -131,7 +131,7 @@ fn circuitbreaker_rs(consecutive: u64) -> Shared<Rs<DefaultPolicy, Failed>> {
 }
 
 impl Calls for Shared<Rs<DefaultPolicy, Failed>> {
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, well: bool) -> bool {
         let result = self.0.call(|| outcome(well));
         !matches!(result, Err(BreakerError::Open))

@@ -143,12 +143,14 @@ impl Group {
 }
 
 /// Where stalls for want of memory are told: of the own group, else of the machine.
-pub(super) fn memory_pressure(root: &Path) -> Option<KernelFile> {
+pub(super) fn memory_pressure_paths(root: &Path) -> impl Iterator<Item = PathBuf> {
     let own = Place::find(root, None).map(|place| place.own().join("memory.pressure"));
-    let machine = root.join("proc/pressure/memory");
-    let mut found = own.into_iter().chain([machine]);
-    // Where stalls are not accounted the file is there and cannot be read.
-    found.find_map(|path| {
+    own.into_iter().chain([root.join("proc/pressure/memory")])
+}
+
+/// The first of them that can be read. Where stalls are not accounted it is there and cannot.
+pub(super) fn memory_pressure(root: &Path) -> Option<KernelFile> {
+    memory_pressure_paths(root).find_map(|path| {
         let file = KernelFile::open(path).ok()?;
         file.read(&mut Vec::new()).ok()?;
         Some(file)

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 use tokio_postgres::{AsyncMessage, Connection};
+use tracing::Span;
 
 use super::observed::Account;
 
@@ -68,7 +69,12 @@ impl Driver {
         // A runtime that is shut down drops its tasks: the client must learn that nobody drives
         // any more, or its requests would wait for ever.
         let closing = Closing(Arc::clone(&shared));
-        let task = tokio::spawn(poll_fn(move |cx| closing.0.drive_as_the_task(cx)));
+        // What it logs belongs to whatever the connection was made for.
+        let span = Span::current();
+        let task = tokio::spawn(poll_fn(move |cx| {
+            let _entered = span.enter();
+            closing.0.drive_as_the_task(cx)
+        }));
         Self { shared, task }
     }
 
