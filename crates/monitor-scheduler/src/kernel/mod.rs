@@ -253,6 +253,28 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.closed
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn started_total(&self) -> u64 {
+        self.started_total
+    }
+
+    /// When the timer of a key comes, if it has one.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn timer(&self, key: &K) -> Option<Tick> {
+        self.wheel.at(self.find(key)?).map(Tick)
+    }
+
+    /// Takes the timer of a key, as no step may: a fault for those to find who look for such.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn lose_timer(&mut self, key: &K) -> bool {
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        let had = self.wheel.at(index).is_some();
+        self.wheel.clear(index);
+        had
+    }
+
     /// Each step begins with this.
     fn clock(&mut self, now: Tick) {
         self.now = self.now.max(now);
