@@ -112,6 +112,14 @@ pub struct Numbers {
     pub missed: MissedCounts,
 }
 
+impl RunNumber {
+    /// Returns a small number that no other run has as long as this one goes on.
+    #[must_use]
+    pub fn place(self) -> u32 {
+        self.0.index
+    }
+}
+
 impl<K: Clone + Eq + Hash> Kernel<K> {
     /// Makes a kernel without keys, whose runs begin their operations in `operations`.
     #[must_use]

@@ -95,7 +95,7 @@ pub(crate) struct Core<K, H> {
 /// One run of one key, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RunId {
-    index: u32,
+    pub(crate) index: u32,
     pub(crate) serial: u64,
 }
 
