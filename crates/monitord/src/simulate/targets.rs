@@ -196,6 +196,11 @@ fn down(how: How, chance: &mut Chance) -> Sight {
     Sight::Failure { after, fault }
 }
 
+/// What a check saw that reached its deadline.
+pub(super) fn no_answer() -> Fault {
+    Fault::new(Layer::Response, Reason::Timeout)
+}
+
 fn own_breaker(template: &Template, seed: u64) -> Option<Arc<Breaker>> {
     let config = template.settings.breaker.as_ref()?;
     // What was valid is so with a seed.

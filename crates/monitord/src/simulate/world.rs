@@ -1,10 +1,11 @@
 //! The world: events in the order of their time, and the driver between them.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 
 use monitor_core::operation::Operations;
+use monitor_fault::CategoryStreaks;
 use monitor_scheduler::simulation::{Effect, Kernel, Start};
 use monitor_scheduler::{Class, Config, Phase, Saturation, Spec};
 
@@ -53,6 +54,8 @@ pub(super) struct World<'a> {
     terms: Vec<[Terms; 2]>,
     waits: Vec<Waits>,
     pub(super) planting: Planting,
+    /// Failures in a row by category, of those keys that tell them apart.
+    pub(super) streaks: HashMap<u32, CategoryStreaks>,
 }
 
 /// How far the fault that is to be found has come.
@@ -63,6 +66,15 @@ pub(super) struct Planting {
     pub(super) is_done: bool,
     /// Operations that are not given back.
     pub(super) kept: Vec<monitor_core::operation::Operation<u32>>,
+    /// Ends of checks that were ever scheduled.
+    pub(super) versions: u64,
+}
+
+impl Planting {
+    /// Whether now is the time: once.
+    pub(super) fn plant(&mut self) -> bool {
+        self.is_ripe && !std::mem::replace(&mut self.is_done, true)
+    }
 }
 
 enum Item {
@@ -94,11 +106,11 @@ impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let operations = Operations::with_seed(plan.seed);
-        let extra = 1 + usize::from(plan.plant == Some(Plant::ExtraPermits)) * 1_000_000;
         let config = Config {
-            max_concurrent: NonZeroUsize::MIN
-                .saturating_add(plan.max_concurrent.get() - 1)
-                .saturating_mul(NonZeroUsize::MIN.saturating_add(extra - 1)),
+            max_concurrent: match plan.plant {
+                Some(Plant::ExtraPermits) => NonZeroUsize::MAX,
+                _ => plan.max_concurrent,
+            },
             saturation: plan.saturation,
             seed: plan.seed,
             ..Config::default()
@@ -129,6 +141,7 @@ impl<'a> World<'a> {
             terms,
             waits,
             planting: Planting::default(),
+            streaks: HashMap::new(),
         }
     }
 
@@ -283,7 +296,10 @@ impl<'a> World<'a> {
             .phase(Phase::Offset(at(phase % terms.interval)))
             .class(class(key));
         let Ok(spec) = spec.build() else { return };
-        if self.kernel.schedule(key, spec, at(self.now)).is_ok() {
+        if let Ok(is_new) = self.kernel.schedule(key, spec, at(self.now)) {
+            if !is_new {
+                self.call_off(key);
+            }
             self.collect();
             let at = self.now;
             self.note(key, Note::Placed { at, terms });
