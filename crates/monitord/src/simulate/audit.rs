@@ -95,7 +95,13 @@ pub(super) struct Audit {
 impl Audit {
     const KEPT: usize = 20;
 
-    pub(super) fn fail(&mut self, property: Property, at_ms: Ms, target: Option<u32>, what: String) {
+    pub(super) fn fail(
+        &mut self,
+        property: Property,
+        at_ms: Ms,
+        target: Option<u32>,
+        what: String,
+    ) {
         self.total += 1;
         if self.found.len() < Self::KEPT {
             self.found.push(Violation {

@@ -64,7 +64,10 @@ pub(super) enum Note {
     /// A check was given up, which is a failure.
     GivenUp,
     /// Scheduled, anew or once more, or resumed.
-    Placed { at: Ms, terms: Terms },
+    Placed {
+        at: Ms,
+        terms: Terms,
+    },
     Paused,
     Gone,
     /// The failures are forgotten.
@@ -118,7 +121,11 @@ impl Book {
                 self.terms = terms;
                 self.not_before = 0;
                 self.floor = 0;
-                self.promised = if self.life == Life::Active { self.promised } else { 0 };
+                self.promised = if self.life == Life::Active {
+                    self.promised
+                } else {
+                    0
+                };
                 if self.life == Life::Gone {
                     (self.failures, self.last) = (0, None);
                 }

@@ -73,7 +73,9 @@ impl World<'_> {
 
     fn schedule_next(&mut self, fault: Fault) {
         if Fault::RECURRING.contains(&fault) {
-            let gap = self.chance.gap(fault.per_hour(f64::from(self.plan.targets)));
+            let gap = self
+                .chance
+                .gap(fault.per_hour(f64::from(self.plan.targets)));
             self.schedule(self.now + gap, Event::Fault(fault));
         }
     }
@@ -127,7 +129,8 @@ impl World<'_> {
                 self.later(MINUTE, 20 * MINUTE, Fault::PaceOver);
             }
             Fault::PaceOver => {
-                self.kernel.set_pace(Class::Optional, Pace::Full, at(self.now));
+                self.kernel
+                    .set_pace(Class::Optional, Pace::Full, at(self.now));
                 self.collect();
             }
             Fault::Trigger
@@ -205,7 +208,9 @@ impl World<'_> {
 
     fn trigger_resets(&self, key: u32) -> bool {
         let template = usize::from(self.targets.all[key as usize].template);
-        self.plan.templates[template].settings.trigger_resets_backoff
+        self.plan.templates[template]
+            .settings
+            .trigger_resets_backoff
     }
 
     /// A breaker has as long to close as if its target had only now become well.
@@ -232,7 +237,8 @@ impl World<'_> {
                 None => self.schedule(self.now + 10, Event::Plant),
             },
             Some(Plant::StayOpen) => {
-                let well = (0..self.plan.targets).find(|key| self.targets.well_since(*key).is_some());
+                let well =
+                    (0..self.plan.targets).find(|key| self.targets.well_since(*key).is_some());
                 let breaker = well.and_then(|key| self.targets.all[key as usize].breaker.as_ref());
                 if let Some(breaker) = breaker {
                     breaker.set_mode(monitor_breaker::Mode::ForcedOpen, at(self.now));

@@ -49,7 +49,9 @@ enum Manner {
         is_overdue: bool,
     },
     /// Its breaker is open.
-    Refused { retry_after: Duration },
+    Refused {
+        retry_after: Duration,
+    },
     /// Its monitor has changed.
     CalledOff,
     Panics,
@@ -184,9 +186,8 @@ impl World<'_> {
 
     /// A check ends, if this is still its end.
     pub(super) fn end(&mut self, place: u32, version: u64) {
-        let is_it = |live: &&mut Option<Live>| {
-            live.as_ref().is_some_and(|live| live.version == version)
-        };
+        let is_it =
+            |live: &&mut Option<Live>| live.as_ref().is_some_and(|live| live.version == version);
         let live = self.live.get_mut(place as usize).filter(is_it);
         if let Some(live) = live.and_then(Option::take) {
             self.finish(live);
@@ -254,7 +255,14 @@ impl World<'_> {
                 None => completion,
             }
         });
-        self.release(run, key, holds, End::Returned(completion), verdict, not_before);
+        self.release(
+            run,
+            key,
+            holds,
+            End::Returned(completion),
+            verdict,
+            not_before,
+        );
     }
 
     /// Tells the breaker, and works out when to look again at the earliest.
@@ -324,12 +332,7 @@ impl World<'_> {
     }
 
     /// Commits a result; true if it was taken.
-    pub(super) fn commit(
-        &mut self,
-        key: u32,
-        generation: u32,
-        operation: Operation<u32>,
-    ) -> bool {
+    pub(super) fn commit(&mut self, key: u32, generation: u32, operation: Operation<u32>) -> bool {
         if self.plan.plant == Some(Plant::KeepOperation) && self.planting.plant() {
             self.planting.kept.push(operation);
             return true;

@@ -2,8 +2,8 @@
 
 use monitor_scheduler::MissedReason;
 
-use super::audit::Violation;
 use super::Ms;
+use super::audit::Violation;
 
 /// How many columns the plot has.
 const BINS: u64 = 240;

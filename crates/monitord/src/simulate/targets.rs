@@ -168,8 +168,7 @@ impl Targets {
     pub(super) fn well_since(&self, key: u32) -> Option<Ms> {
         let target = &self.all[key as usize];
         let group = &self.groups[usize::from(target.group)];
-        let is_well =
-            target.temper == Temper::Steady && target.outages == 0 && group.outages == 0;
+        let is_well = target.temper == Temper::Steady && target.outages == 0 && group.outages == 0;
         is_well.then(|| target.well_since.max(group.well_since))
     }
 }
@@ -218,7 +217,10 @@ fn shared(plan: &Plan, group: u32) -> Option<Arc<Breaker>> {
     let builder = builder.success_threshold(trials.max(2));
     let builder = builder.seed(plan.seed ^ u64::from(group));
     // As many trials as successes are enough for any trip.
-    builder.build().ok().map(|config| Arc::new(Breaker::new(config)))
+    builder
+        .build()
+        .ok()
+        .map(|config| Arc::new(Breaker::new(config)))
 }
 
 /// Within which time the breaker of a well target is to close: the longest wait, the longest open

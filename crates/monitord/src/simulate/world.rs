@@ -94,7 +94,10 @@ struct Scheduled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     /// A check ends, unless it has since been called off.
-    End { place: u32, version: u64 },
+    End {
+        place: u32,
+        version: u64,
+    },
     /// The driver wakes up from being held up.
     Wake,
     Audit,
@@ -327,7 +330,12 @@ impl<'a> World<'a> {
         }
         if numbers.permits_held != self.holding {
             let what = format!("{} of {} runs", numbers.permits_held, self.holding);
-            self.audit.fail(Property::L3, now, None, format!("permits are held by {what}"));
+            self.audit.fail(
+                Property::L3,
+                now,
+                None,
+                format!("permits are held by {what}"),
+            );
         }
     }
 
@@ -374,7 +382,11 @@ impl<'a> World<'a> {
         {
             self.now = self.now.max(next);
             let is_end = |next: &Reverse<Scheduled>| matches!(next.0.event, Event::End { .. });
-            if self.events.peek().is_some_and(|next| next.0.at > self.now || is_end(next)) {
+            if self
+                .events
+                .peek()
+                .is_some_and(|next| next.0.at > self.now || is_end(next))
+            {
                 self.step();
             } else {
                 self.events.pop();
