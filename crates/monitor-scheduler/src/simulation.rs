@@ -272,6 +272,12 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         lock(&self.core).timer(key).map(Tick::duration)
     }
 
+    /// The same of the key of a run that has just ended, without looking it up.
+    #[must_use]
+    pub fn timer_after(&self, RunNumber(run): RunNumber) -> Option<Duration> {
+        lock(&self.core).timer_at(run.index).map(Tick::duration)
+    }
+
     /// Returns the numbers of the whole.
     #[must_use]
     pub fn numbers(&mut self, now: Duration) -> Numbers {

@@ -261,7 +261,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// When the timer of a key comes, if it has one.
     #[cfg(feature = "simulation")]
     pub(crate) fn timer(&self, key: &K) -> Option<Tick> {
-        self.wheel.at(self.find(key)?).map(Tick)
+        self.timer_at(self.find(key)?)
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn timer_at(&self, index: u32) -> Option<Tick> {
+        self.wheel.at(index).map(Tick)
     }
 
     /// Takes the timer of a key, as no step may: a fault for those to find who look for such.

@@ -4,7 +4,7 @@ use monitor_scheduler::{Class, Pace};
 
 use super::books::{Life, Note};
 use super::world::{Event, World};
-use super::{MINUTE, Ms, Plant, SECOND, at};
+use super::{MINUTE, Ms, Plant, SECOND, at, ms};
 
 /// Something goes wrong, or is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,6 +191,7 @@ impl World<'_> {
             }
             _ => {}
         }
+        self.books[key as usize].planned = self.kernel.timer(&key).map(ms);
     }
 
     /// Any monitor; half the time one that is being checked, where changes hurt most.

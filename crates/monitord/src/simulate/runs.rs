@@ -372,7 +372,7 @@ impl World<'_> {
         self.collect();
         let book = &mut self.books[key as usize];
         book.place = None;
-        book.planned = self.kernel.timer(&key).map(ms);
+        book.planned = self.kernel.timer_after(run).map(ms);
     }
 
     fn give_back_trial(&mut self, key: u32, trial: Option<u64>) {
