@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod process;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroUsize;
+use std::process::Output;
 use std::time::Duration;
 
 use monitor_scheduler::Saturation;
 use monitord::simulate::{Plan, Plant, Property, Report, run, svg};
+use process::{stderr, stdout};
+use serde_json::Value;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -144,4 +149,130 @@ fn a_seed_replays_exactly() {
     let digest = |seed| simulated(&Plan::new(100, HOUR, seed)).digest;
     assert_eq!(digest(5), digest(5));
     assert_ne!(digest(5), digest(6));
+}
+
+fn simulate(args: &[&str]) -> Output {
+    let mut all = vec!["simulate", "--targets", "50", "--hours", "0.5"];
+    all.extend(args);
+    process::run(&all)
+}
+
+/// The report for people, with everything that it counts, and the picture.
+#[test]
+fn the_command_tells_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("plot.svg");
+    let output = simulate(&["--seed", "3", "--plot", plot.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "", "no bar where there is no terminal");
+    let text = stdout(&output);
+    for part in [
+        "simulated 30m of 50 targets, at most 20 checks at once, seed 3\n",
+        "  start lag   p50 ",
+        "  at once     ",
+        "  outcomes    1 ",
+        "  missed      ",
+        "checks per CPU second",
+        "kept  all that is promised\n",
+    ] {
+        assert!(text.contains(part), "lacks {part:?}:\n{text}");
+    }
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(
+        svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
+        "{svg}"
+    );
+    assert!(svg.contains("seed 3"), "{svg}");
+}
+
+/// The same seed brings the same numbers, in JSON; without one there is a new one, which is told.
+#[test]
+fn the_command_replays_a_seed() {
+    let json = |args: &[&str]| -> Value {
+        let output = simulate(&[&["--json"], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let first = json(&[]);
+    let again = json(&["--seed", &first["seed"].to_string()]);
+    assert_eq!(first["digest"], again["digest"]);
+    assert_eq!(first["checks"], again["checks"]);
+    assert_ne!(first["digest"], json(&[])["digest"]);
+    let missed: u64 = first["missed"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_u64)
+        .sum();
+    let outcomes = first["outcomes"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_u64);
+    assert!(missed < outcomes.sum(), "{first}");
+    assert!(
+        first["lag_ms"]["p99"].is_u64() && first["violations_total"] == 0,
+        "{first}"
+    );
+}
+
+/// A configuration is simulated as it is: its monitors, its limits; none of it is contacted.
+#[test]
+fn the_command_takes_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let text = format!(
+        "[limits]\nmax_concurrent_probes = 7\n[defaults]\ninterval = \"10s\"\n\
+         backoff_by_category = true\n\
+         [[monitor]]\nid = \"a\"\nurl = {url:?}\n\
+         [[monitor]]\nid = \"b\"\nurl = {url:?}\npreset = \"mail\"\ninterval = \"2m\"\n"
+    );
+    let path = process::config(folder.path(), &text);
+    let output = process::run(&["simulate", "--config", &path, "--seed", "1", "--json"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        stderr(&output),
+        stdout(&output)
+    );
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        (&json["targets"], &json["max_concurrent"]),
+        (&2.into(), &7.into())
+    );
+    // One every 10 s and one every 2 min, for an hour, give or take what goes wrong.
+    let checks = json["checks"].as_u64().unwrap();
+    assert!((200..600).contains(&checks), "{json}");
+    assert!(listener.accept().is_err(), "nobody is contacted");
+
+    let bad = process::config(folder.path(), "[[monitor]]\nid = \"a\"\nurl = 5\n");
+    let output = process::run(&["simulate", "--config", &bad]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("monitor[1].url = 5"), "{output:?}");
+}
+
+#[test]
+fn the_command_refuses_what_makes_no_sense() {
+    for args in [
+        &["--targets", "0"][..],
+        &["--hours", "0"],
+        &["--hours", "nan"],
+        &["--hours", "1e9"],
+        &["--concurrent", "0"],
+        &["--seed", "x"],
+        &["--without-permit", "pray"],
+    ] {
+        let output = process::run(&[&["simulate"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(args[0]), "{output:?}");
+    }
+    let output = simulate(&["--plot", "/no/such/folder/plot.svg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("cannot write /no/such/folder/plot.svg"),
+        "{output:?}"
+    );
 }

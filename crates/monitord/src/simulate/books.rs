@@ -63,10 +63,14 @@ pub(super) enum Note {
     },
     /// A check was given up, which is a failure.
     GivenUp,
-    /// Scheduled, anew or once more, or resumed.
+    /// Scheduled, anew or once more.
     Placed {
         at: Ms,
         terms: Terms,
+    },
+    /// Resumed: what its last check asked to wait still holds.
+    Resumed {
+        at: Ms,
     },
     Paused,
     Gone,
@@ -120,23 +124,28 @@ impl Book {
             Note::Placed { at, terms } => {
                 self.terms = terms;
                 self.not_before = 0;
-                self.floor = 0;
-                self.promised = if self.life == Life::Active {
-                    self.promised
-                } else {
-                    0
-                };
                 if self.life == Life::Gone {
                     (self.failures, self.last) = (0, None);
                 }
-                self.life = Life::Active;
-                let slot = at.max(self.last.unwrap_or(0)) + 2 * terms.interval;
-                self.promised = self.promised.max(slot);
+                self.place(at);
             }
+            Note::Resumed { at } => self.place(at),
             Note::Paused => self.life = Life::Paused,
             Note::Gone => self.life = Life::Gone,
             Note::Reset => (self.failures, self.floor) = (0, 0),
         }
+    }
+
+    /// It is active from now on: its next slot is not far, unless it waits out its backoff.
+    fn place(&mut self, now: Ms) {
+        let from = now.max(self.last.unwrap_or(0)).max(self.not_before);
+        let slot = from + 2 * self.terms.interval;
+        self.promised = match self.life {
+            Life::Active => self.promised.max(slot),
+            Life::Paused | Life::Gone => slot,
+        };
+        self.floor = 0;
+        self.life = Life::Active;
     }
 
     /// A check began.

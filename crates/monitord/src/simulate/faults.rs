@@ -167,9 +167,7 @@ impl World<'_> {
             }
             Fault::Resume(_) if self.kernel.resume(&key, now) => {
                 self.collect();
-                let terms = self.books[key as usize].terms;
-                let at = self.now;
-                self.note(key, Note::Placed { at, terms });
+                self.note(key, Note::Resumed { at: self.now });
                 self.unsettle(key);
             }
             Fault::Edit if self.books[key as usize].life == Life::Active => {

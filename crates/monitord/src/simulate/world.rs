@@ -316,7 +316,8 @@ impl<'a> World<'a> {
             let book = &self.books[key as usize];
             if book.is_overdue(now) && !self.is_queued(key) {
                 let due = self.books[key as usize].promised;
-                let what = format!("nothing was heard of it since {due} ms, when it was due");
+                let says = self.says(key);
+                let what = format!("nothing was heard since it was due at {due} ms; {says}");
                 self.audit.fail(Property::L1, now, Some(key), what);
                 // Told once is enough.
                 self.books[key as usize].promised = Ms::MAX / 2;
@@ -336,6 +337,20 @@ impl<'a> World<'a> {
                 None,
                 format!("permits are held by {what}"),
             );
+        }
+    }
+
+    /// What the kernel says of a key about which the books wonder.
+    fn says(&mut self, key: u32) -> String {
+        let timer = self.kernel.timer(&key).map(ms);
+        match self.kernel.explain(&key, at(self.now)) {
+            Some(it) => format!(
+                "the kernel says: {}, next {:?} ms, timer {timer:?} ms, {:?}",
+                it.why,
+                it.next.map(|due| ms(due.at)),
+                it.limits
+            ),
+            None => "the kernel does not know it".to_owned(),
         }
     }
 
