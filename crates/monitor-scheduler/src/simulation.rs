@@ -136,6 +136,10 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     /// # Errors
     ///
     /// As there; nothing was changed.
+    ///
+    /// # Panics
+    ///
+    /// Never: a registry does not lose a key that was registered.
     pub fn schedule(&mut self, key: K, spec: Spec, now: Duration) -> Result<bool, ScheduleError> {
         let epoch = self.operations.register(key.clone(), Epoch::default())?;
         #[expect(clippy::expect_used, reason = "a registry never loses a key")]

@@ -30,7 +30,7 @@ fn found_by(plant: Plant, property: Property) {
     let mut plan = match plant {
         // Trials meet only where many share a breaker.
         Plant::ExtraTrial => Plan::new(1000, 4 * HOUR, 1),
-        _ => Plan::new(200, 12 * HOUR, 1),
+        _ => Plan::new(60, 12 * HOUR, 1),
     };
     plan.plant = Some(plant);
     if plant == Plant::ExtraPermits {
@@ -110,8 +110,8 @@ fn all_is_kept_where_there_are_too_few_permits() {
         Saturation::Shed { bound: 20 },
     ];
     for (seed, saturation) in (100..).zip(modes) {
-        let mut plan = Plan::new(500, 4 * HOUR, seed);
-        plan.max_concurrent = NonZeroUsize::new(3).unwrap();
+        let mut plan = Plan::new(200, 3 * HOUR, seed);
+        plan.max_concurrent = NonZeroUsize::new(2).unwrap();
         plan.saturation = saturation;
         let report = simulated(&plan);
         assert!(report.missed.iter().sum::<u64>() > 0);
@@ -124,20 +124,20 @@ fn all_is_kept_where_there_are_too_few_permits() {
     }
 }
 
-/// PRB-1, PRB-5, PRB-34, OPS-1, ROB-14, ROB-17, ROB-51, ROB-84: with a new seed each time, nothing that is promised is
-/// broken; the seed is told if it is.
+/// PRB-1, PRB-5, OPS-1, ROB-14, ROB-17, ROB-51, ROB-84: with a new seed each time, nothing that is
+/// promised is broken; the seed is told if it is.
 #[test]
 fn all_is_kept_whatever_the_seed() {
-    for _ in 0..3 {
+    for _ in 0..2 {
         let seed = RandomState::new().build_hasher().finish() >> 32;
-        let report = simulated(&Plan::new(400, 6 * HOUR, seed));
+        let report = simulated(&Plan::new(200, 6 * HOUR, seed));
         assert_eq!(
             report.violations_total,
             0,
-            "monitord simulate --targets 400 --hours 6 --seed {seed}\n{}",
+            "monitord simulate --targets 200 --hours 6 --without-permit shed --seed {seed}\n{}",
             told(&report)
         );
-        assert!(report.checks > 100_000 && report.faults.stalls > 0);
+        assert!(report.checks > 50_000 && report.faults.stalls > 0);
         let svg = svg(&report, "A < B");
         assert!(svg.contains("A &lt; B") && svg.matches("<polyline").count() == 5);
     }
