@@ -218,7 +218,8 @@ impl Shared {
     /// whoever moves `paid_until` over it.
     fn pay_reserve(&self, now: Duration) {
         // 584 million years.
-        let now = u64::try_from(now.as_millis()).unwrap_or(NOT_YET - 1);
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now = now.min(NOT_YET - 1);
         let mut paid = self.paid_until.load(Ordering::Relaxed);
         while paid == NOT_YET || paid < now {
             let moved =

@@ -26,6 +26,7 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 ///   `max_attempts` altogether.
 /// - Each further attempt takes a token that is not given back, whether it wins or not: the load
 ///   was caused. Where the budget has none, the call goes on with the attempts it has.
+/// - After a push-back ([`Disposition::RetryAfter`]) no further attempt starts; those in flight go on.
 /// - The first success wins, and so does the first permanent error. The losers are **dropped**
 ///   where they are: a request that has been sent is still worked on by its target, and a
 ///   connection in the middle of a request cannot be used again.
@@ -164,7 +165,7 @@ struct Race<'h, A, C, Fut, E> {
     /// INV-BACKOFF-7: grows in `start` only, which `may_start` guards.
     in_flight: Vec<Pin<Box<Fut>>>,
     begun: u32,
-    /// Whether the budget has refused: then there is no further attempt.
+    /// Whether the budget has refused, or the target asked for less: there is no further attempt.
     refused: bool,
     /// Of the attempt that failed last.
     last: Option<E>,
@@ -212,9 +213,11 @@ where
                         Disposition::Permanent | Disposition::DoNotRetry => {
                             return Some(Err(error));
                         }
-                        Disposition::Retry(_) | Disposition::RetryAfter(..) => {
-                            self.last = Some(error);
+                        // Whoever asks to be left alone is not asked once more beside that.
+                        Disposition::RetryAfter(..) => {
+                            (self.refused, self.last) = (true, Some(error))
                         }
+                        Disposition::Retry(_) => self.last = Some(error),
                     }
                 }
             }

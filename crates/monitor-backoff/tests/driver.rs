@@ -5,6 +5,8 @@ use std::{
     error::Error,
     fmt,
     future::{Future, pending},
+    pin::pin,
+    rc::Rc,
     time::Duration,
 };
 
@@ -224,6 +226,23 @@ fn a_blocking_call_is_repeated_on_its_thread() {
     let error = error.expect_err("not found");
     assert_eq!((error.attempts, error.stop, told), (3, Stop::Permanent, 2));
     assert_eq!(error.last, Fetch::NotFound);
+}
+
+/// ROB-96: the error of an attempt is gone before its wait, which may be long.
+#[tokio::test(start_paused = true)]
+async fn an_error_is_not_kept_through_a_wait() {
+    struct Large(Rc<Cell<u32>>);
+    impl Drop for Large {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let (retry, dropped) = (retry(socket()), Rc::new(Cell::new(0)));
+    let attempt = || std::future::ready(Err::<(), _>(Large(Rc::clone(&dropped))));
+    let mut call = pin!(retry.call(attempt).run());
+    let waiting = timeout(Duration::from_millis(500), call.as_mut()).await;
+    assert!(waiting.is_err());
+    assert_eq!(dropped.get(), 1);
 }
 
 /// The future of a call can move between threads when its parts can.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use monitor_backoff::{Disposition, Hedge, HedgeBuilder, RetryBudget, RetryConfigError};
+use monitor_backoff::{Class, Disposition, Hedge, HedgeBuilder, RetryBudget, RetryConfigError};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -51,6 +51,7 @@ async fn run(hedge: &Hedge, script: &Script) -> (Result<u32, &'static str>, Log,
     };
     let classify = |error: &&str| match *error {
         "permanent" => Disposition::Permanent,
+        "busy" => Disposition::RetryAfter(Class::Throttled, millis(1)),
         _ => Disposition::TRANSIENT,
     };
     let result = hedge.run(attempt, classify).await;
@@ -64,6 +65,19 @@ fn hedge(delay: u64) -> HedgeBuilder {
 
 fn build(builder: HedgeBuilder) -> Hedge {
     builder.build().expect("valid")
+}
+
+/// ROB-96: a target that asks to be left alone gets no further attempt, neither at once nor after the
+/// delay; one that is in flight may still win.
+#[tokio::test(start_paused = true)]
+async fn a_push_back_ends_the_hedging() {
+    let three = build(hedge(50).max_attempts(3));
+    let (result, log, took) = run(&three, &[(10, Err("busy")), (0, Ok(())), (0, Ok(()))]).await;
+    assert_eq!((result, log.started.len()), (Err("busy"), 1));
+    assert_eq!(took, millis(10));
+    let (result, log, took) = run(&three, &[(200, Ok(())), (10, Err("busy")), (0, Ok(()))]).await;
+    assert_eq!((result, log.started.len()), (Ok(1), 2));
+    assert_eq!(took, millis(200));
 }
 
 /// ROB-96: an attempt that answers in time stays alone.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use monitor_backoff::{
-    Attempts, Class, ClassChange, Decision, Disposition, LongPushBack, Policy, Retry, RetryBudget,
-    RetryBuilder, RetryConfigError, RetryToken, Stop,
+    Attempts, Base, Class, ClassChange, Decision, Disposition, ExponentOrigin, LongPushBack,
+    Policy, Retry, RetryBudget, RetryBuilder, RetryConfigError, RetryToken, Schedule, Stop,
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -125,6 +125,49 @@ fn inv_backoff_6_the_earlier_deadline_holds() {
     let mut attempts = retry.begin(NOW).deadline(Duration::MAX);
     let decision = fail(&mut attempts, Duration::MAX, TRANSIENT);
     assert!(matches!(decision, Decision::Stop(Stop::Deadline { .. })));
+}
+
+/// ROB-96: INV-BACKOFF-6: where no wait is needed and no least time is set, the deadline is one
+/// all the same: full jitter may draw a wait of zero.
+#[test]
+fn inv_backoff_6_a_retry_without_a_wait_keeps_the_deadline() {
+    let at_once = Policy::socket().to_builder();
+    let at_once = at_once.schedule(Schedule::Fixed(Duration::ZERO)).build();
+    let settings = Retry::builder(at_once.expect("valid")).unlimited_attempts();
+    let retry = retry(settings.total(seconds(1)));
+    let mut attempts = retry.begin(NOW);
+    for (now, is_late) in [(0, false), (1, false), (2, true)] {
+        let decision = fail(&mut attempts, NOW + seconds(now), TRANSIENT);
+        let stopped = matches!(decision, Decision::Stop(Stop::Deadline { .. }));
+        assert_eq!(stopped, is_late, "INV-BACKOFF-6: after {now} s");
+    }
+}
+
+/// ROB-96: a chain of decorrelated delays goes on from what its policy drew, not from a push-back
+/// that took its place.
+#[test]
+fn a_push_back_does_not_lengthen_the_chain() {
+    let schedule = Schedule::Decorrelated {
+        base: Base::Fixed(seconds(1)),
+        factor: 3.0,
+    };
+    let policy = Policy::exponential(seconds(1), seconds(1000)).schedule(schedule);
+    let policy = policy.exponent_origin(ExponentOrigin::Failures);
+    let policy = policy.build().expect("valid");
+    let retry = retry(Retry::builder(policy));
+    let busy = Disposition::RetryAfter(Class::Transient, seconds(50));
+    for seed in 0..100 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let drawn = policy.delay_after(Duration::ZERO, 1, seconds(1), &mut rng);
+        let (mut attempts, mut rng) = (retry.begin(NOW), SmallRng::seed_from_u64(seed));
+        let mut next = |disposition| match attempts.fail(NOW, disposition, &mut rng) {
+            Decision::Retry { after, .. } => after,
+            Decision::Stop(stop) => panic!("{stop}"),
+        };
+        assert!(next(busy) >= seconds(50));
+        let after = next(TRANSIENT);
+        assert!(after <= drawn * 3, "{after:?} after {drawn:?}");
+    }
 }
 
 /// ROB-96: a push-back is never cut short, is spread upwards, and yields to a longer own delay.

@@ -1,10 +1,12 @@
 //! Counts allocations, while somebody asks for it: a run that is timed pays one load for each.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
+static WEIGHED: AtomicBool = AtomicBool::new(false);
+static BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// Starts to count the allocations of all threads from zero.
 pub(crate) fn start() {
@@ -16,6 +18,22 @@ pub(crate) fn start() {
 pub(crate) fn stop() -> u64 {
     COUNTED.store(false, Ordering::SeqCst);
     COUNT.load(Ordering::SeqCst)
+}
+
+/// Adds up from now on what is allocated less what is given back.
+pub(crate) fn weigh() {
+    WEIGHED.store(true, Ordering::SeqCst);
+}
+
+/// How many bytes of heap are in use, beside those from before [`weigh`].
+pub(crate) fn bytes() -> i64 {
+    BYTES.load(Ordering::SeqCst)
+}
+
+fn grow(bytes: i64) {
+    if WEIGHED.load(Ordering::Relaxed) {
+        BYTES.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// The system's allocator, with a counter.
@@ -35,17 +53,20 @@ fn increment() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         increment();
+        grow(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        grow(-(layout.size() as i64));
         // SAFETY: the pointer comes from `alloc` or `realloc` above, that is, from the system's.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         increment();
+        grow(size as i64 - layout.size() as i64);
         // SAFETY: the pointer comes from the system's allocator, with this layout.
         unsafe { System.realloc(pointer, layout, size) }
     }

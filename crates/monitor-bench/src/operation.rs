@@ -16,8 +16,9 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocations;
-use crate::noise::thread_cpu;
+use crate::noise::{process_cpu, thread_cpu};
 use crate::plan::{Plan, Sample, Subject, Subjects};
+use crate::threads::Threads;
 
 const KEYS: u64 = 1000;
 
@@ -140,7 +141,7 @@ fn seed(subjects: &mut Subjects, open: u64, threads: usize) {
     let runtime = Runtime::new().expect("a runtime");
     let runtime = Arc::new(runtime);
     let seed = std::cell::Cell::new(1);
-    subjects.threads(threads, "mutex, map, random id, timeout task", || {
+    let make = || {
         let (table, runtime) = (Arc::clone(&table), Arc::clone(&runtime));
         seed.set(seed.get() + 1);
         let mut rng = SmallRng::seed_from_u64(seed.get());
@@ -165,7 +166,35 @@ fn seed(subjects: &mut Subjects, open: u64, threads: usize) {
                 lock(&table).remove(&id);
             }
         }
-    });
+    };
+    let workers = (0..threads).map(|_| make()).collect();
+    subjects.add(SEED, WithItsTasks(Threads::new(workers), threads));
+}
+
+const SEED: &str = "mutex, map, random id, timeout task";
+
+/// Work of which a part is done by other threads of the process: all of their time counts.
+struct WithItsTasks<W>(Threads<W>, usize);
+
+impl<W: FnMut(u64) + Send> Subject for WithItsTasks<W> {
+    fn sample(&mut self) -> Sample {
+        let before = process_cpu();
+        let sample = self.0.sample();
+        let cpu = process_cpu() - before;
+        let all = self.0.times() as f64 * self.1 as f64;
+        Sample {
+            cpu_ns: cpu.as_secs_f64() * 1e9 / all,
+            ..sample
+        }
+    }
+
+    fn observe(&mut self) -> Vec<(&'static str, f64)> {
+        self.0.observe()
+    }
+
+    fn about(&self) -> Value {
+        self.0.about()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

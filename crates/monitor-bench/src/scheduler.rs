@@ -1,9 +1,7 @@
 //! A million timers of one period: who keeps them at what cost, and how late they are.
 //!
-//! To hook it in: `mod scheduler;`, and call [`rows`] with a function that tells how many bytes of
-//! heap are in use. It needs `hierarchical_hash_wheel_timer` 1.4, `tokio` with `rt-multi-thread`
-//! and `time`, and `tokio-util` with `time`. Each subject runs for so many seconds of real time:
-//! lateness can be had in no other way. Other processes disturb lateness, and processor time least.
+//! Each subject runs for so many seconds of real time: lateness can be had in no other way. Other
+//! processes disturb lateness, and processor time least.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -124,7 +122,9 @@ impl Gauge {
     fn fired(&self, due: Instant) {
         let late = Instant::now().saturating_duration_since(due);
         let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        let bucket = usize::try_from(late_us / 32).unwrap_or(usize::MAX).min(4095);
+        let bucket = usize::try_from(late_us / 32)
+            .unwrap_or(usize::MAX)
+            .min(4095);
         self.late[bucket].fetch_add(1, Ordering::Relaxed);
         if late_us > self.worst_us.load(Ordering::Relaxed) {
             self.worst_us.fetch_max(late_us, Ordering::Relaxed);
@@ -133,7 +133,10 @@ impl Gauge {
 
     /// Whether the time is over; takes the processor time when it first is.
     fn is_over(&self) -> bool {
-        let over = self.set.get().is_some_and(|set| Instant::now() >= set.until);
+        let over = self
+            .set
+            .get()
+            .is_some_and(|set| Instant::now() >= set.until);
         if over {
             self.over.get_or_init(process_cpu);
         }
@@ -203,7 +206,10 @@ fn runtime() -> Runtime {
 
 fn alone() -> Runtime {
     let mut builder = Builder::new_current_thread();
-    builder.enable_time().build().expect("a runtime on this thread")
+    builder
+        .enable_time()
+        .build()
+        .expect("a runtime on this thread")
 }
 
 fn tasks(gauge: &Arc<Gauge>) -> Value {
@@ -301,18 +307,19 @@ fn wheel(gauge: &Arc<Gauge>) -> Value {
         dues_ms[key as usize] = first_ms;
         wheel.set(key, first_ms);
     });
-    let mut fired = Vec::new();
+    let (mut fired, mut dues) = (Vec::new(), Vec::new());
     while !gauge.is_over() {
         loop {
             wheel.advance(gauge.now_ms(), 1024, &mut fired);
             if fired.is_empty() {
                 break;
             }
-            for key in fired.drain(..) {
-                let due_ms = &mut dues_ms[key as usize];
-                gauge.fired(gauge.instant(*due_ms));
-                *due_ms += gauge.load.period_ms;
-                wheel.set(key, *due_ms);
+            dues.extend(fired.iter().map(|key| dues_ms[*key as usize]));
+            for (key, due_ms) in fired.drain(..).zip(dues.drain(..)) {
+                gauge.fired(gauge.instant(due_ms));
+                let next_ms = due_ms + gauge.load.period_ms;
+                dues_ms[key as usize] = next_ms;
+                wheel.set(key, next_ms);
             }
         }
         if let Some(next_ms) = wheel.next() {
@@ -353,7 +360,9 @@ fn filled(gauge: &Arc<Gauge>, on: &Runtime, ear: &Arc<Ear>) -> Scheduler<u32> {
             async { Verdict::Success }
         };
         let spec = spec.build().expect("a good spec");
-        scheduler.schedule(key, spec, handler).expect("not shut down");
+        scheduler
+            .schedule(key, spec, handler)
+            .expect("not shut down");
     });
     scheduler
 }

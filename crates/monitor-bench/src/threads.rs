@@ -38,6 +38,11 @@ impl<W: FnMut(u64) + Send> Threads<W> {
         Self { workers, times }
     }
 
+    /// How often each thread does its work in one measurement.
+    pub(crate) const fn times(&self) -> u64 {
+        self.times
+    }
+
     /// Lets all workers do their work at once.
     fn run(&mut self) -> Vec<Share> {
         let times = self.times;

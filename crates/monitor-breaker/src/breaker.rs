@@ -10,8 +10,10 @@ use std::{
 use monitor_backoff::Verdict;
 
 use crate::{
-    Config, Counts, Mode, OwnedPermit, Permit, PermitOf, Rejected, Snapshot, State, Transition,
-    Trip,
+    Clock, Config, Counts, Mode, OwnedPermit, Permit, PermitOf, Rejected, Snapshot, State,
+    Transition, Trip,
+    clock::At,
+    error::Refusal,
     machine::{Ending, Log, Machine, Ticket},
     quota::Quota,
     sync::{AtomicU64, Mutex, Ordering, lock, thread_number},
@@ -101,8 +103,8 @@ impl Breaker {
     /// A permit that is dropped gives back its trial: see [`PermitOf`].
     #[inline]
     pub fn try_acquire(&self, now: Duration) -> Result<Permit<'_>, Rejected> {
-        self.admit(|| now)
-            .map(|ticket| PermitOf::new(self, ticket, now))
+        let ticket = self.admit(&At(now))?;
+        Ok(PermitOf::new(self, ticket, now))
     }
 
     /// As [`try_acquire`](Breaker::try_acquire), with a permit that a spawned task can own.
@@ -114,8 +116,8 @@ impl Breaker {
     /// A permit that is dropped gives back its trial: see [`PermitOf`].
     #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>, now: Duration) -> Result<OwnedPermit, Rejected> {
-        self.admit(|| now)
-            .map(|ticket| PermitOf::new(Arc::clone(self), ticket, now))
+        let ticket = self.admit(&At(now))?;
+        Ok(PermitOf::new(Arc::clone(self), ticket, now))
     }
 
     /// Returns the state at `now`: what an admission would meet.
@@ -173,7 +175,8 @@ impl Breaker {
     /// It also goes by `now` from now on, even if it was told a later time before: the way out
     /// when a clock once jumped far ahead.
     ///
-    /// Returns `false` when it was closed without a failure already, or is forced open or disabled.
+    /// Returns `false`, and calls in flight go on counting, when it was closed without a failure
+    /// already, or is forced open or disabled.
     pub fn reset(&self, now: Duration) -> bool {
         self.change(|machine, log| machine.reset(now, log))
     }
@@ -221,7 +224,7 @@ impl Breaker {
 
     /// Admits a call, reading the clock only if the breaker is not closed.
     #[inline]
-    pub(crate) fn admit(&self, now: impl Fn() -> Duration) -> Result<Ticket, Rejected> {
+    pub(crate) fn admit(&self, clock: &impl Clock) -> Result<Ticket, Refusal> {
         let word = self.word();
         match word.bits() {
             Bits::Clean | Bits::Counting => {
@@ -233,18 +236,17 @@ impl Breaker {
             Bits::Open if !word.is_shadow() => {
                 // At least as new as the word, so at worst this is the refusal of a later opening.
                 let retry_at = self.retry_at.load(Ordering::Relaxed);
-                let retry_after = retry_at.saturating_sub(nanos(now()));
-                if retry_after > 0 {
-                    let retry_after = Duration::from_nanos(retry_after);
-                    return Err(Rejected {
+                let retry_after_nanos = retry_at.saturating_sub(clock.now_nanos());
+                if retry_after_nanos > 0 {
+                    return Err(Refusal {
                         state: State::Open,
-                        retry_after,
+                        retry_after_nanos,
                     });
                 }
             }
             Bits::Open | Bits::HalfOpen | Bits::Recovering | Bits::Disabled => {}
         }
-        let now = now();
+        let now = clock.now();
         self.change(|machine, log| machine.admit(now, log))
     }
 
@@ -267,32 +269,58 @@ impl Breaker {
         self.slow_after
     }
 
-    /// Returns the latest time that the machine was told.
-    #[cold]
-    pub(crate) fn latest_time(&self) -> Duration {
-        lock(&self.machine).clock()
-    }
-
-    /// Takes the ending of a call.
-    #[inline]
-    pub(crate) fn settle(&self, ticket: Ticket, ending: Ending, now: Duration) {
+    /// Takes the verdict of a call that was admitted at `start` and ended at `now`.
+    #[inline(never)]
+    pub(crate) fn end(&self, ticket: Ticket, start: Duration, verdict: Verdict, now: Duration) {
         if ticket == Ticket::UNCOUNTED {
             return;
         }
+        let slow = match self.slow_after {
+            Some(slow_after) => now.saturating_sub(start) >= slow_after,
+            None => false,
+        };
         if ticket.trial.is_none() {
-            let failed = match ending.verdict {
+            let failed = match verdict {
                 Verdict::Success => false,
                 Verdict::Failure => true,
                 Verdict::Ignore => return,
             };
-            let slow = ending.slow;
             if let Some(window) = &self.window
                 && self.record(window, ticket.epoch, Record { failed, slow }, now)
             {
                 return;
             }
         }
+        let ending = Ending { verdict, slow };
         self.change(|machine, log| machine.settle(ticket, ending, now, log));
+    }
+
+    /// Takes note that a call was given up at `now`, or unwound.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn give_up(&self, ticket: Ticket, start: Duration, now: Duration) {
+        let elapsed = now.saturating_sub(start);
+        let is_slow = self.slow_after.is_some_and(|slow| elapsed >= slow);
+        let verdict = if is_slow || std::thread::panicking() {
+            Verdict::Failure
+        } else {
+            Verdict::Ignore
+        };
+        self.end(ticket, start, verdict, now);
+    }
+
+    /// As [`give_up`](Breaker::give_up), by the latest time that the breaker was told, if any time
+    /// matters.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn give_up_untold(&self, ticket: Ticket, start: Duration) {
+        let needs_time = self.slow_after.is_some() || std::thread::panicking();
+        let now = if needs_time {
+            lock(&self.machine).clock().max(start)
+        } else {
+            start
+        };
+        self.give_up(ticket, start, now);
     }
 
     /// Counts a call in the time window; `false` if it is of an older epoch.
@@ -344,7 +372,11 @@ impl Breaker {
         if let Some(listener) = &self.listener {
             for transition in log {
                 // A permit may settle while its thread unwinds, where a second panic would abort.
-                let _told = catch_unwind(AssertUnwindSafe(|| listener(transition)));
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| listener(transition))) {
+                    // Its destructor is the listener's own as well.
+                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                    dropped.unwrap_or_else(std::mem::forget);
+                }
             }
         }
         result

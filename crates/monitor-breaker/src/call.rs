@@ -1,6 +1,12 @@
 //! A breaker with a clock: one line around a call.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    mem::{self, ManuallyDrop},
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
 
 use monitor_backoff::Verdict;
 
@@ -116,7 +122,7 @@ impl<C: Clock> Caller<C> {
     /// [`Rejected`]. Nothing is counted.
     #[inline]
     pub fn try_acquire(&self) -> Result<Call<'_, C>, Rejected> {
-        let ticket = self.breaker.admit(|| self.clock.now())?;
+        let ticket = self.breaker.admit(&self.clock)?;
         Ok(CallOf::new(&*self.breaker, ticket, &self.clock))
     }
 
@@ -129,7 +135,7 @@ impl<C: Clock> Caller<C> {
     where
         C: Clone,
     {
-        let ticket = self.breaker.admit(|| self.clock.now())?;
+        let ticket = self.breaker.admit(&self.clock)?;
         let breaker = Arc::clone(&self.breaker);
         Ok(CallOf::new(breaker, ticket, self.clock.clone()))
     }
@@ -159,7 +165,7 @@ impl<C: Clock> Caller<C> {
     pub fn run<T>(&self, work: impl FnOnce() -> T, judge: impl Judge<T>) -> Result<T, Rejected> {
         let call = self.try_acquire()?;
         let outcome = work();
-        call.record(judge.judge(&outcome));
+        call.end(judge.judge(&outcome));
         Ok(outcome)
     }
 
@@ -195,6 +201,20 @@ impl<C: Clock> Caller<C> {
         let outcome = work().await;
         call.record(judge.judge(&outcome));
         Ok(outcome)
+    }
+}
+
+impl<C: Clock> Call<'_, C> {
+    /// As [`record`](CallOf::record), for a call that owns nothing. It is over before the clock is
+    /// read, which might panic: so a call whose work does not panic stays in registers.
+    #[inline]
+    fn end(self, verdict: Verdict) {
+        let (breaker, clock) = (self.permit.breaker(), self.clock);
+        let (ticket, admitted_at) = (self.permit.ticket(), self.permit.admitted_at());
+        let _over = ManuallyDrop::new(self);
+        if verdict != Verdict::Success || !breaker.is_clean_in(ticket.epoch) {
+            breaker.end(ticket, admitted_at, verdict, clock.now());
+        }
     }
 }
 
@@ -235,6 +255,11 @@ impl<B: Deref<Target = Breaker>, C: Clock> CallOf<B, C> {
     pub fn record(mut self, verdict: Verdict) {
         let clock = &self.clock;
         self.permit.settle(verdict, || clock.now());
+        if !mem::needs_drop::<(B, C)>() {
+            // A settled call that owns nothing has nothing to drop; said here, as the optimiser
+            // does not find out by itself and would keep the whole call in memory for it.
+            let _settled = ManuallyDrop::new(self);
+        }
     }
 
     /// Returns whether the call is one of the trials of a half-open breaker.

@@ -19,6 +19,24 @@ use crate::word::nanos;
 pub trait Clock: Send + Sync {
     /// Returns the time since the origin.
     fn now(&self) -> Duration;
+
+    /// Returns the time since the origin in whole nanoseconds; above 584 years it saturates. To be
+    /// overridden where that is cheaper than a duration.
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        nanos(self.now())
+    }
+}
+
+/// The time that a caller brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At(pub(crate) Duration);
+
+impl Clock for At {
+    #[inline]
+    fn now(&self) -> Duration {
+        self.0
+    }
 }
 
 /// The monotonic clock of the system: exact, and some 25 ns to read.
@@ -70,6 +88,14 @@ impl Clock for InstantClock {
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
+
+    /// Without a look at what would wrap: no process lasts for 584 years.
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        let elapsed = self.origin.elapsed();
+        let whole = elapsed.as_secs().wrapping_mul(1_000_000_000);
+        whole.wrapping_add(u64::from(elapsed.subsec_nanos()))
+    }
 }
 
 impl TickClock {
@@ -117,7 +143,12 @@ impl TickClock {
 impl Clock for TickClock {
     #[inline]
     fn now(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+        Duration::from_nanos(self.now_nanos())
+    }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        self.nanos.load(Ordering::Relaxed)
     }
 }
 
@@ -126,11 +157,21 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Duration {
         (**self).now()
     }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        (**self).now_nanos()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     #[inline]
     fn now(&self) -> Duration {
         (**self).now()
+    }
+
+    #[inline]
+    fn now_nanos(&self) -> u64 {
+        (**self).now_nanos()
     }
 }

@@ -36,7 +36,7 @@ pub enum ConfigError {
 
 /// The breaker refused the call: the target was not touched, and nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("circuit {state}: no call is admitted for another {retry_after:?}")]
+#[error("circuit {state}: {}", outlook(*.retry_after))]
 #[non_exhaustive]
 pub struct Rejected {
     /// Open, half-open with every trial taken, or recovering.
@@ -45,4 +45,30 @@ pub struct Rejected {
     /// overdue. A trial that ends sooner makes room sooner. Zero while recovering: the very next
     /// call may be admitted.
     pub retry_after: Duration,
+}
+
+fn outlook(retry_after: Duration) -> String {
+    if retry_after.is_zero() {
+        "this call was not admitted, the next one may be".to_owned()
+    } else {
+        format!("no call is admitted for another {retry_after:?}")
+    }
+}
+
+/// A [`Rejected`] before its time is made a duration: on the way out of the fast path that costs
+/// more than the refusal, and mostly nobody looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) state: State,
+    pub(crate) retry_after_nanos: u64,
+}
+
+impl From<Refusal> for Rejected {
+    #[inline]
+    fn from(refusal: Refusal) -> Rejected {
+        Rejected {
+            state: refusal.state,
+            retry_after: Duration::from_nanos(refusal.retry_after_nanos),
+        }
+    }
 }

@@ -13,11 +13,12 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use self::phase::{Phase, Tally};
 use crate::{
-    Cause, Config, Counts, Mode, Rejected, Snapshot, State, Transition,
+    Cause, Config, Counts, Mode, Snapshot, State, Transition,
+    error::Refusal,
     quota::{Place, Quota},
     ramp::Ramp,
     window::Record,
-    word::{Bits, Word},
+    word::{Bits, Word, nanos},
 };
 
 /// The right to bring one verdict.
@@ -107,7 +108,7 @@ impl Machine {
     }
 
     /// Admits a call, or says when the next one has a chance. In shadow mode it admits all.
-    pub(crate) fn admit(&mut self, now: Duration, log: &mut Log) -> Result<Ticket, Rejected> {
+    pub(crate) fn admit(&mut self, now: Duration, log: &mut Log) -> Result<Ticket, Refusal> {
         self.play_timers(now, log);
         if let Some(trial) = self.claim() {
             let epoch = self.epoch;
@@ -119,9 +120,9 @@ impl Machine {
                 self.shadow_rejected = self.shadow_rejected.saturating_add(1);
                 Ok(Ticket::UNCOUNTED)
             }
-            Mode::Normal | Mode::ForcedOpen => Err(Rejected {
+            Mode::Normal | Mode::ForcedOpen => Err(Refusal {
                 state: self.state(),
-                retry_after: self.retry_after().unwrap_or_default(),
+                retry_after_nanos: self.retry_after().map_or(0, nanos),
             }),
         }
     }
@@ -251,9 +252,10 @@ impl Machine {
             return false;
         }
         let wait = wait.min(self.config.longest_open());
-        let until = Some(self.clock.saturating_add(wait));
+        let until = self.clock.saturating_add(wait).max(self.pushed_back_until);
+        let phase = Phase::Open { until: Some(until) };
         self.opened_total = self.opened_total.saturating_add(1);
-        self.enter(Phase::Open { until }, Cause::Peers, self.clock, log);
+        self.enter(phase, Cause::Peers, self.clock, log);
         self.opened_by_peers = true;
         true
     }
@@ -434,7 +436,6 @@ impl Machine {
             Phase::Recovering(Ramp::new(self.clock, ramp, ramp_from, self.rng.next_u32()))
         };
         self.enter(phase, cause, self.clock, log);
-        self.forget_openings_if_healthy();
     }
 
     fn enter(&mut self, phase: Phase, cause: Cause, at: Duration, log: &mut Log) {

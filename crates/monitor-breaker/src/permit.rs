@@ -4,10 +4,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use monitor_backoff::Verdict;
 
-use crate::{
-    Breaker,
-    machine::{Ending, Ticket},
-};
+use crate::{Breaker, machine::Ticket};
 
 /// The breaker's clock never runs backwards, so zero stands for the latest time it was told.
 const LATEST: Duration = Duration::ZERO;
@@ -113,57 +110,45 @@ impl<B: Deref<Target = Breaker>> PermitOf<B> {
         self.ticket != Ticket::UNCOUNTED
     }
 
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// As [`record`](PermitOf::record), reading the clock only if the time matters.
+    ///
+    /// The breaker is handed copies, never the permit: so the compiler can keep it in registers.
     #[inline]
-    pub(crate) fn settle(&mut self, verdict: Verdict, now: impl Fn() -> Duration) {
+    pub(crate) fn settle(&mut self, verdict: Verdict, now: impl FnOnce() -> Duration) {
         self.settled = true;
         if verdict == Verdict::Success && self.breaker.is_clean_in(self.ticket.epoch) {
             return;
         }
-        self.settle_slowly(verdict, now());
-    }
-
-    #[inline]
-    pub(crate) fn settle_abandoned(&mut self, now: impl Fn() -> Duration) {
-        if self.settled {
-            return;
-        }
-        self.settled = true;
-        if std::thread::panicking() {
-            return self.settle_slowly(Verdict::Failure, now());
-        }
-        let verdict = match self.breaker.slow_after() {
-            Some(slow) if now().saturating_sub(self.admitted_at) >= slow => Verdict::Failure,
-            None if !self.is_trial() => return,
-            _ => Verdict::Ignore,
-        };
-        self.settle_slowly(verdict, now());
-    }
-
-    fn settle_slowly(&self, verdict: Verdict, now: Duration) {
-        let elapsed = now.saturating_sub(self.admitted_at);
-        let slow = self
-            .breaker
-            .slow_after()
-            .is_some_and(|slow| elapsed >= slow);
         self.breaker
-            .settle(self.ticket, Ending { verdict, slow }, now);
+            .end(self.ticket, self.admitted_at, verdict, now());
+    }
+
+    /// As [`abandon`](PermitOf::abandon), unless the verdict is in.
+    #[inline]
+    pub(crate) fn settle_abandoned(&mut self, now: impl FnOnce() -> Duration) {
+        if !self.settled {
+            self.settled = true;
+            self.breaker.give_up(self.ticket, self.admitted_at, now());
+        }
+    }
+}
+
+impl<'a> Permit<'a> {
+    pub(crate) fn breaker(&self) -> &'a Breaker {
+        self.breaker
     }
 }
 
 impl<B: Deref<Target = Breaker>> Drop for PermitOf<B> {
     #[inline]
     fn drop(&mut self) {
-        if self.settled {
-            return;
+        if !self.settled {
+            self.breaker.give_up_untold(self.ticket, self.admitted_at);
         }
-        let needs_time = self.breaker.slow_after().is_some() || std::thread::panicking();
-        let now = if needs_time {
-            self.breaker.latest_time().max(self.admitted_at)
-        } else {
-            LATEST
-        };
-        self.settle_abandoned(|| now);
     }
 }
 

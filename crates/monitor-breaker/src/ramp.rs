@@ -22,7 +22,8 @@ pub(crate) struct Ramp {
     over: Duration,
     /// The share at the start, as a part of [`WHOLE`].
     first: u64,
-    /// What the requests have earned and not yet spent; less than a whole call.
+    /// INV-BREAKER-9: what the requests have earned and not yet spent; less than a whole call, so
+    /// what was admitted is the sum of the shares but for that.
     earned: u64,
 }
 

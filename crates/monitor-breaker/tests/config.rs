@@ -8,6 +8,9 @@ fn refused(builder: Builder) -> String {
     builder.build().expect_err("to be refused").to_string()
 }
 
+/// Three settings by name, each with what sets it.
+type Setters<T> = [(&'static str, fn(T) -> Builder); 3];
+
 fn windowed() -> Builder {
     Config::builder().count_window(100)
 }
@@ -36,7 +39,7 @@ fn counts_out_of_range_are_refused() {
 /// ROB-13: NaN, infinity, negative numbers, 0 and more than all are no share.
 #[test]
 fn shares_out_of_range_are_refused() {
-    let setters: [(&str, fn(f64) -> Builder); 3] = [
+    let setters: Setters<f64> = [
         ("failure_rate", |share| windowed().failure_rate(share)),
         ("slow_call_rate", |share| {
             let slow = windowed().slow_call_threshold(Duration::from_secs(1));
@@ -68,7 +71,7 @@ fn shares_out_of_range_are_refused() {
 /// ROB-14: a duration of zero, or one that overflows, is refused by name, with its range.
 #[test]
 fn durations_out_of_range_are_refused() {
-    let setters: [(&str, fn(Duration) -> Builder); 3] = [
+    let setters: Setters<Duration> = [
         ("trial_deadline", |d| Config::builder().trial_deadline(d)),
         ("open_duration", |d| Config::builder().open_duration(d)),
         ("slow_call_threshold", |d| {
@@ -86,7 +89,7 @@ fn durations_out_of_range_are_refused() {
             assert_eq!(refused(with(value)), expected);
         }
     }
-    let setters: [(&str, fn(Duration) -> Builder); 3] = [
+    let setters: Setters<Duration> = [
         ("healthy_after", |d| Config::builder().healthy_after(d)),
         ("push_back_max", |d| Config::builder().push_back_max(d)),
         ("ramp", |d| Config::builder().ramp(d)),

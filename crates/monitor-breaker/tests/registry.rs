@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_breaker::{Breaker, Cause, Config, Registry, RegistryBuilder, State};
+use monitor_breaker::{Breaker, Cause, Config, Mode, Registry, RegistryBuilder, State};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -151,6 +151,48 @@ fn inv_breaker_10_no_more_are_open_than_may_be() {
     fail(&few.get(&0, seconds(0)), seconds(0));
     fail(&few.get(&1, seconds(0)), seconds(0));
     assert_eq!(few.open(), 1, "always one");
+}
+
+/// ROB-12, ROB-26: INV-BREAKER-10: a shadow refuses nobody, so it takes no place from those that do.
+#[test]
+fn inv_breaker_10_a_shadow_takes_no_place() {
+    let registry = registry().max_open_percent(1).build().expect("valid");
+    let [shadow, other] = [1, 2].map(|key| registry.get(&key, seconds(0)));
+    shadow.set_mode(Mode::Shadow, seconds(0));
+    fail(&shadow, seconds(0));
+    assert_eq!(
+        (shadow.state(seconds(0)), registry.open()),
+        (State::Open, 0)
+    );
+    fail(&other, seconds(0));
+    assert_eq!((other.state(seconds(0)), registry.open()), (State::Open, 1));
+}
+
+/// ROB-12: what was asked for longest ago goes first: by the last time, not by the first.
+#[test]
+fn the_least_recently_used_goes_first() {
+    let registry = registry().max_keys(3).build().expect("valid");
+    for (key, at) in [(1, 0), (2, 1), (3, 2), (1, 3), (4, 4), (2, 1), (5, 5)] {
+        registry.get(&key, seconds(at));
+    }
+    let snapshots = registry.snapshots(seconds(5));
+    let mut keys: Vec<_> = snapshots.into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    // 4 put out 2, which came back in place of 3, and went again for 5.
+    assert_eq!(keys, [1, 4, 5]);
+}
+
+/// ROB-12: an idle breaker that is open is kept: its target would be called at once.
+#[test]
+fn what_is_idle_and_open_is_kept() {
+    let registry = registry().build().expect("valid");
+    registry.get(&1, seconds(0));
+    fail(&registry.get(&2, seconds(0)), seconds(0));
+    assert_eq!(registry.evict_idle(seconds(1), seconds(30)), 1);
+    assert_eq!(
+        registry.get(&2, seconds(30)).state(seconds(30)),
+        State::Open
+    );
 }
 
 /// INV-BREAKER-10: threads that open at once do not exceed the share either.

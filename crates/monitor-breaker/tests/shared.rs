@@ -153,6 +153,17 @@ fn hands_and_shadows_are_not_heard() {
     assert_eq!(two.breaker.retry_after(clock.now()), Some(seconds(60)));
 }
 
+/// ROB-14, ROB-24: what the target itself asked for holds for an opening by hearsay as well.
+#[test]
+fn a_push_back_outlasts_what_others_say() {
+    let ([mut one, mut two], clock) = instances(1);
+    two.breaker.push_back(seconds(100), clock.now());
+    one.calls(false, 5);
+    one.exchange();
+    assert!(two.exchange());
+    assert_eq!(two.breaker.retry_after(clock.now()), Some(seconds(100)));
+}
+
 /// A shared state that is down, or says what it is told to.
 struct Scripted(Result<Vec<PeerHint>, Down>);
 

@@ -13,13 +13,25 @@ use crate::core::Core;
 use crate::delivery::Misses;
 use crate::error::CoreError;
 use crate::hub::{Hub, Sink};
+#[cfg(feature = "pressure")]
+use crate::pressing;
+#[cfg(feature = "pool")]
+use crate::queues;
 use crate::shared::Shared;
+use crate::tasks::{BeforeTick, Tasks};
 
 /// Settings of a [`Core`], all with defaults.
 pub struct Builder {
     store: Arc<dyn Store>,
     sinks: Vec<Arc<dyn Sink>>,
     config: Config,
+    before_tick: Option<BeforeTick>,
+    #[cfg(feature = "pool")]
+    long_queue: usize,
+    #[cfg(feature = "pressure")]
+    pressure: Option<monitor_pressure::Config>,
+    #[cfg(feature = "pressure")]
+    plan: monitor_pressure::Plan,
 }
 
 impl fmt::Debug for Builder {
@@ -36,6 +48,13 @@ impl Builder {
             store,
             sinks: Vec::new(),
             config: Config::default(),
+            before_tick: None,
+            #[cfg(feature = "pool")]
+            long_queue: 10,
+            #[cfg(feature = "pressure")]
+            pressure: None,
+            #[cfg(feature = "pressure")]
+            plan: monitor_pressure::Plan::default(),
         }
     }
 
@@ -74,6 +93,43 @@ impl Builder {
         self
     }
 
+    /// Calls `hook` with the name of a supervised task in each of its ticks, before its work, as
+    /// part of the tick: what it panics, the tick has panicked. For tests of what that comes to.
+    /// Default: none.
+    #[must_use]
+    pub fn before_tick(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.before_tick = Some(Arc::new(hook));
+        self
+    }
+
+    /// From how many waiting callers on the queue of a pool is told to be long: with the next one.
+    /// It is short again at half as many. Looked at every second. Default: 10.
+    #[cfg(feature = "pool")]
+    #[must_use]
+    pub const fn long_queue(mut self, waiting: usize) -> Self {
+        self.long_queue = waiting;
+        self
+    }
+
+    /// Watches how hard-pressed the process is, and checks less often when it is. Default: nobody
+    /// watches.
+    #[cfg(feature = "pressure")]
+    #[must_use]
+    pub fn pressure(mut self, config: monitor_pressure::Config) -> Self {
+        self.pressure = Some(config);
+        self
+    }
+
+    /// What becomes of the checks of each class at each level of pressure. Due times at which
+    /// nobody looks for it are recorded as missed by overload. Default: as
+    /// [`Plan::default`](monitor_pressure::Plan::default) has it.
+    #[cfg(feature = "pressure")]
+    #[must_use]
+    pub fn pressure_plan(mut self, plan: monitor_pressure::Plan) -> Self {
+        self.plan = plan;
+        self
+    }
+
     /// Reads the store and starts the scheduler. Nothing is checked before it is defined.
     ///
     /// # Errors
@@ -107,15 +163,23 @@ impl Builder {
             Arc::clone(&misses) as _,
         );
         let hub = Hub::start(self.sinks);
+        let tasks = Tasks::new(self.config.seed, self.before_tick);
         let shared = Arc::new(Shared::new(
             self.store,
             operations,
             scheduler,
             hub,
+            tasks,
             self.config.origin_unix,
             loaded,
         ));
         misses.attach(&shared);
+        #[cfg(feature = "pool")]
+        queues::watch(&shared, self.long_queue);
+        #[cfg(feature = "pressure")]
+        if let Some(config) = self.pressure {
+            pressing::watch(&shared, config, self.plan).await;
+        }
         Ok(Core::from(shared))
     }
 }

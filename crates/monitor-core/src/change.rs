@@ -72,6 +72,7 @@ pub(crate) async fn define(
         }
     };
     shared.loaded().remove(&id);
+    former.iter().for_each(|former| former.leave_pool());
     let entry = Arc::new(Entry::new(definition, breaker, status, false));
     // Told before it can be checked: its first result comes after.
     shared
@@ -123,6 +124,7 @@ pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool,
         Ok(deleted) => {
             shared.entries().remove(id);
             shared.loaded().remove(id);
+            entry.iter().for_each(|entry| entry.leave_pool());
             shared.hub.publish(EventKind::Deleted {
                 monitor: id.clone(),
             });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use monitor_model::{Event, Health, Lifecycle, MonitorId, Status, Store, Stored, majority};
 use monitor_scheduler::TriggerOutcome;
+use monitor_supervisor::{Report, SpawnError, Supervisor, TaskHandle, TaskSpec, Tick};
 use tokio::sync::broadcast;
 
 use crate::builder::Builder;
@@ -179,6 +180,55 @@ impl Core {
     #[must_use]
     pub fn pools(&self) -> &crate::pools::Pools {
         &self.shared.pools
+    }
+
+    /// Starts a periodic task beside the core's own: an error, a panic or a hang of one tick is an
+    /// outcome of that tick, shown by [`supervisor`](Self::supervisor), and of nothing else.
+    ///
+    /// The core's own tasks end with the core; this one ends when its handle or the supervisor is
+    /// told to stop. A core that it holds lives as long.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use monitor_core::{Core, model::MemoryStore};
+    /// use monitor_core::supervisor::{Health, TaskSpec};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let core = Core::builder(Arc::new(MemoryStore::new())).start().await?;
+    /// let spec = TaskSpec::builder("replica").interval(Duration::from_secs(30)).build()?;
+    /// let replica = core.supervise(spec, |_tick| async { Health::of(["behind by a minute"]) })?;
+    /// let first = replica.first().await;
+    /// assert_eq!(first.map(|outcome| outcome.failure().is_some()), Some(true));
+    /// core.shutdown(Duration::from_secs(1)).await;
+    /// replica.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SpawnError`]: the name is taken, or the supervisor was stopped.
+    pub fn supervise<F, Fut>(&self, spec: TaskSpec, check: F) -> Result<TaskHandle, SpawnError>
+    where
+        F: Fn(Tick) -> Fut + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Report,
+    {
+        self.shared.tasks.spawn(spec, check)
+    }
+
+    /// What becomes of the periodic tasks.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        self.shared.tasks.supervisor()
+    }
+
+    /// How hard-pressed the process was at the last look. `None`: nobody looks, see
+    /// [`Builder::pressure`].
+    #[cfg(feature = "pressure")]
+    #[must_use]
+    pub fn pressure(&self) -> Option<monitor_pressure::Snapshot> {
+        self.shared.pressure.get().map(|watch| watch.snapshot())
     }
 
     /// Whether the store took the last write.

@@ -234,9 +234,10 @@ impl Observer<MonitorId> for Misses {
         };
         let reason = match missed.reason {
             MissedReason::InFlight => Unobserved::InFlight,
-            MissedReason::Overload | MissedReason::Refused | MissedReason::Shed => {
-                Unobserved::Overload
-            }
+            MissedReason::Overload | MissedReason::Refused => Unobserved::Overload,
+            MissedReason::Shed => Unobserved::Shed,
+            MissedReason::Stretched => Unobserved::Stretched,
+            MissedReason::Suspended => Unobserved::Suspended,
             MissedReason::Shutdown => Unobserved::Shutdown,
             // Whoever paused, edited or deleted the monitor took its due times back with it.
             MissedReason::Withdrawn => return,

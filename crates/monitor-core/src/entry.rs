@@ -10,7 +10,7 @@ use monitor_breaker::Breaker;
 use monitor_fault::{CategoryStreaks, Policies};
 use monitor_model::{Lifecycle, Monitor, MonitorId, Probe, Status};
 use monitor_operation::Epoch;
-use monitor_scheduler::{ProbeStatus, Spec, SpecBuilder};
+use monitor_scheduler::{Class, ProbeStatus, Spec, SpecBuilder};
 
 use crate::delivery::Outbox;
 
@@ -27,6 +27,8 @@ pub struct Settings {
     pub breaker: Option<monitor_breaker::Config>,
     /// Whether a check by hand ends the backoff.
     pub trigger_resets_backoff: bool,
+    /// How much it matters where not all can be checked: for want of permits, and under pressure.
+    pub class: Class,
     /// What to wait for after a failure of each category: the next check comes at the latest of
     /// this, of the backoff and of the breaker. `None`: whatever failed, the backoff says.
     pub by_category: Option<Policies>,
@@ -41,6 +43,7 @@ impl Default for Settings {
             backoff: Policy::hardened(),
             breaker: Some(monitor_breaker::Config::hardened()),
             trigger_resets_backoff: true,
+            class: Class::Normal,
             by_category: None,
         }
     }
@@ -59,6 +62,7 @@ impl Settings {
             .timeout(self.effective_timeout())
             .backoff(self.backoff)
             .trigger_resets_backoff(self.trigger_resets_backoff)
+            .class(self.class)
     }
 }
 
@@ -185,6 +189,14 @@ impl Entry {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.epoch = epoch;
         status.lifecycle = lifecycle;
+    }
+
+    /// What becomes of its own pool from now on is not told any more.
+    pub(crate) fn leave_pool(&self) {
+        #[cfg(feature = "pool")]
+        if let Some(own) = &self.definition.pool {
+            own.changes.detach();
+        }
     }
 
     pub(crate) fn fenced(&self) -> u64 {

@@ -11,9 +11,14 @@ mod explain;
 mod hub;
 #[cfg(feature = "pool")]
 mod pools;
+#[cfg(feature = "pressure")]
+mod pressing;
+#[cfg(feature = "pool")]
+mod queues;
 mod run;
 mod shared;
 mod shutdown;
+mod tasks;
 
 pub use crate::builder::Builder;
 pub use crate::core::Core;
@@ -40,5 +45,10 @@ pub use monitor_operation as operation;
 #[cfg(feature = "pool")]
 #[doc(no_inline)]
 pub use monitor_pool as pool;
+#[cfg(feature = "pressure")]
+#[doc(no_inline)]
+pub use monitor_pressure as pressure;
 #[doc(no_inline)]
 pub use monitor_scheduler as scheduler;
+#[doc(no_inline)]
+pub use monitor_supervisor as supervisor;

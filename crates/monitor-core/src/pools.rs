@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +32,7 @@ use crate::hub::Hub;
 /// };
 /// match pool.acquire_timeout(context.timeout).await {
 ///     Ok(connection) => Observation::up(), // ask over the connection here
-/// ///     // Which fault it is depends on the kind of connection.
+///     // Which fault it is depends on the kind of connection.
 ///     Err(_) => Observation::fault(Fault::new(Layer::Connect, Reason::Other)),
 /// }
 /// # }
@@ -140,7 +143,7 @@ impl Pools {
         self.resources.remove(name) && removed.is_some()
     }
 
-    /// All pools, ordered by name.
+    /// All named pools, ordered by name.
     #[must_use]
     pub fn views(&self) -> Vec<PoolView> {
         self.handles()
@@ -181,7 +184,7 @@ impl Pools {
     }
 
     /// The pools, to be asked outside of the lock.
-    fn handles(&self) -> Vec<(String, Arc<dyn Erased>)> {
+    pub(crate) fn handles(&self) -> Vec<(String, Arc<dyn Erased>)> {
         let all = self.all();
         all.iter()
             .map(|(name, pool)| (name.clone(), Arc::clone(pool)))
@@ -262,19 +265,30 @@ pub struct Changes(Arc<Ear>);
 struct Ear {
     /// Under which name to tell whom. Not yet, while the monitor of the pool is not defined.
     told: OnceLock<(String, Hub)>,
+    /// The monitor of the pool is defined, or the pool is not a monitor's own.
+    is_told: AtomicBool,
     /// The last attempt to connect failed. That it fails is told once, not with every attempt.
     is_failing: AtomicBool,
 }
 
 impl Changes {
-    /// Tells `hub` of the pool from now on. A second time changes nothing.
+    /// Tells `hub` of the pool from now on; another time under the same name as before.
     pub(crate) fn attach(&self, name: &str, hub: &Hub) {
         let _ = self.0.told.set((name.to_owned(), hub.clone()));
+        self.0.is_told.store(true, Release);
+    }
+
+    /// Tells nobody any more: what goes by the name from now on is another pool, or none.
+    pub(crate) fn detach(&self) {
+        self.0.is_told.store(false, Release);
     }
 }
 
 impl Listener for Changes {
     fn event(&self, event: &Event<'_>) {
+        if !self.0.is_told.load(Acquire) {
+            return;
+        }
         let Some((pool, hub)) = self.0.told.get() else {
             return;
         };

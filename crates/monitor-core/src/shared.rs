@@ -13,12 +13,17 @@ use tokio::sync::watch;
 
 use crate::entry::{Entry, View};
 use crate::hub::Hub;
+use crate::tasks::Tasks;
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) operations: Operations<MonitorId>,
     pub(crate) scheduler: Scheduler<MonitorId>,
     pub(crate) hub: Hub,
+    pub(crate) tasks: Tasks,
+    /// Set at the start, where it is wanted.
+    #[cfg(feature = "pressure")]
+    pub(crate) pressure: std::sync::OnceLock<crate::pressing::Watch>,
     /// What probes share.
     pub(crate) resources: Resources,
     #[cfg(feature = "pool")]
@@ -51,6 +56,7 @@ impl Shared {
         operations: Operations<MonitorId>,
         scheduler: Scheduler<MonitorId>,
         hub: Hub,
+        tasks: Tasks,
         origin_unix: Duration,
         loaded: Loaded,
     ) -> Self {
@@ -67,6 +73,9 @@ impl Shared {
             #[cfg(feature = "pool")]
             pools: crate::pools::Pools::new(hub.clone(), resources.clone()),
             hub,
+            tasks,
+            #[cfg(feature = "pressure")]
+            pressure: std::sync::OnceLock::new(),
             resources,
             origin_unix,
             entries: Mutex::default(),

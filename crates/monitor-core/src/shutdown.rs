@@ -54,6 +54,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, grace: Duration) -> ShutdownReport
     // After the last check, before the store: half of what is left, so that the store has its own.
     #[cfg(feature = "pool")]
     let pools = shared.pools.close(shared.own_pools(), left() / 2).await;
+    shared.tasks.stop_own();
     let uncommitted = *shared.undelivered.borrow();
     shared.is_over.store(true, Release);
     shared.hub.flush(left()).await;

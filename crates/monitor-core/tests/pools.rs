@@ -286,3 +286,86 @@ async fn a_leak_is_told_with_its_place() {
     assert!(matches!(&change, PoolChange::Leaked { holder } if holder.contains("pools.rs")));
     drop(held);
 }
+
+/// STB-39: eleven that wait are told of once, however their number swings; and once more when five
+/// are left.
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_is_told_once_until_it_is_short() {
+    let core = core().await;
+    let mut events = core.subscribe();
+    let builder = Pool::builder(Numbers::default()).max_size(1);
+    let pool = core.pools().open("numbers", builder).unwrap();
+    let held = pool.acquire().await.unwrap();
+    let wait = |count: usize| -> Vec<_> {
+        let waits = (0..count).map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.acquire().await.map(drop) })
+        });
+        waits.collect()
+    };
+    let look = || tokio::time::sleep(Duration::from_secs(3));
+    let mut waiting = wait(10);
+    look().await;
+    assert!(events.is_empty(), "ten are not many");
+    for round in [1, 5] {
+        waiting.extend(wait(round));
+        look().await;
+        let leave = waiting.split_off(8);
+        leave.iter().for_each(tokio::task::JoinHandle::abort);
+        look().await;
+    }
+    let change = next(&mut events, pool_change).await;
+    assert_eq!(change, PoolChange::QueueLong { waiting: 11 });
+    assert!(events.is_empty(), "told once");
+    waiting[5..].iter().for_each(tokio::task::JoinHandle::abort);
+    look().await;
+    let change = next(&mut events, pool_change).await;
+    assert_eq!(change, PoolChange::QueueShort { waiting: 5 });
+    drop(held);
+    for waits in waiting.drain(..5) {
+        waits.await.unwrap().unwrap();
+    }
+}
+
+/// What the pool of an edited or deleted monitor still does is told to nobody: its name is another
+/// pool's by now, or nobody's.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_was_left_behind_is_silent() {
+    #[derive(Default)]
+    struct Heard(AtomicUsize);
+    impl Sink for Heard {
+        fn event(&self, _: &Event) {}
+        fn pool(&self, _: &str, _: &monitor_core::pool::Event<'_>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    let heard = Arc::new(Heard::default());
+    let builder = Core::builder(Arc::new(MemoryStore::new())).sink(Arc::clone(&heard) as _);
+    let core = builder.start().await.unwrap();
+    let puppet = common::Puppet::new(common::Act::Up);
+    let own = || {
+        let changes = Changes::default();
+        let builder = Pool::builder(Numbers::default()).listener(changes.clone());
+        let pool = builder.build().unwrap();
+        let own = OwnPool::new(&pool, changes);
+        (pool, Some(own))
+    };
+    let (first, own_first) = own();
+    let (second, own_second) = own();
+    let mut monitor = definition("a", &puppet);
+    monitor.pool = own_first;
+    core.define(monitor.clone()).await.unwrap();
+    drop(first.acquire().await.unwrap());
+    let before = heard.0.load(SeqCst);
+    assert!(before > 0);
+    monitor.monitor.spec.push(' ');
+    monitor.pool = own_second;
+    core.define(monitor.clone()).await.unwrap();
+    drop(first.acquire().await.unwrap());
+    assert_eq!(heard.0.load(SeqCst), before, "the first one is left behind");
+    drop(second.acquire().await.unwrap());
+    let before = heard.0.load(SeqCst);
+    core.delete(&monitor.monitor.id).await.unwrap();
+    drop(second.acquire().await.unwrap());
+    assert_eq!(heard.0.load(SeqCst), before, "and now the second");
+}

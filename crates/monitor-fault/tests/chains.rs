@@ -170,3 +170,20 @@ fn a_rule_of_the_callers_knows_more_types() {
     let fault = Fault::classify_with(&known, Layer::Connect, rule);
     assert_eq!(fault.reason(), Reason::Refused);
 }
+
+/// ROB-53: an inner link that is known, but only as something else, does not hide what an outer one
+/// is known for.
+#[test]
+fn something_else_does_not_hide_what_is_known() {
+    let rule = |link: &(dyn Error + 'static)| {
+        let reason = if link.is::<Wrapped>() {
+            Reason::Refused
+        } else {
+            Reason::Other
+        };
+        Some(Fault::new(Layer::Connect, reason))
+    };
+    let error = Wrapped(Some(Box::new(fmt::Error)));
+    let fault = Fault::classify_with(&error, Layer::Connect, rule);
+    assert_eq!(fault.reason(), Reason::Refused);
+}

@@ -71,6 +71,8 @@ pub enum EventKind {
         from: &'static str,
         /// The level it is at now.
         to: &'static str,
+        /// What was seen, in words: how much of which limit.
+        detail: String,
     },
 }
 
@@ -90,6 +92,16 @@ pub enum PoolChange {
         /// Who holds it, since when.
         holder: String,
     },
+    /// Many callers wait for a connection.
+    QueueLong {
+        /// How many, when it was looked at.
+        waiting: usize,
+    },
+    /// Few wait again.
+    QueueShort {
+        /// How many, when it was looked at.
+        waiting: usize,
+    },
     /// It was closed.
     Closed {
         /// Connections that were still out or not yet closed.
@@ -105,6 +117,8 @@ impl PoolChange {
             Self::Unreachable { .. } => "unreachable",
             Self::Reachable => "reachable",
             Self::Leaked { .. } => "leaked",
+            Self::QueueLong { .. } => "queue_long",
+            Self::QueueShort { .. } => "queue_short",
             Self::Closed { .. } => "closed",
         }
     }
@@ -115,6 +129,9 @@ impl PoolChange {
         match self {
             Self::Unreachable { error } => Some(error.clone()),
             Self::Leaked { holder } => Some(holder.clone()),
+            Self::QueueLong { waiting } | Self::QueueShort { waiting } => {
+                Some(format!("{waiting} wait"))
+            }
             Self::Closed { left } if *left > 0 => Some(format!("{left} connections were left")),
             Self::Reachable | Self::Closed { .. } => None,
         }

@@ -107,17 +107,26 @@ pub enum Unobserved {
     BreakerOpen,
     /// The process was shutting down.
     Shutdown,
+    /// Under load, more important checks took its place.
+    Shed,
+    /// Under pressure, checks of its priority came less often.
+    Stretched,
+    /// Under pressure, checks of its priority were not made at all.
+    Suspended,
 }
 
 impl Unobserved {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::InFlight,
         Self::Overload,
         Self::Stalled,
         Self::NotRunning,
         Self::BreakerOpen,
         Self::Shutdown,
+        Self::Shed,
+        Self::Stretched,
+        Self::Suspended,
     ];
 
     /// The name in JSON, metrics and the database.
@@ -130,6 +139,9 @@ impl Unobserved {
             Self::NotRunning => "not_running",
             Self::BreakerOpen => "breaker_open",
             Self::Shutdown => "shutdown",
+            Self::Shed => "shed",
+            Self::Stretched => "stretched",
+            Self::Suspended => "suspended",
         }
     }
 
@@ -137,8 +149,10 @@ impl Unobserved {
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
-            Self::InFlight | Self::Overload | Self::Stalled | Self::NotRunning => Outcome::Missed,
-            Self::BreakerOpen => Outcome::Suppressed,
+            Self::InFlight | Self::Overload | Self::Stalled | Self::NotRunning | Self::Shed => {
+                Outcome::Missed
+            }
+            Self::BreakerOpen | Self::Stretched | Self::Suspended => Outcome::Suppressed,
             Self::Shutdown => Outcome::Cancelled,
         }
     }

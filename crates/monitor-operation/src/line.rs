@@ -179,22 +179,28 @@ impl Line {
 
     /// Makes the epoch at least `epoch`, and lets operations begin.
     pub(crate) fn register(&self, epoch: Epoch) -> Epoch {
-        {
-            let mut past = lock(&self.past);
-            if self.load().is_closed() {
-                past.epoch = past.epoch.max(epoch);
-                past.tag = past.tag.after(|tag| past.find(tag).is_some());
-                self.epoch.store(past.epoch.get(), Ordering::Release);
-                self.word.store(Word::new(past.tag).0, Ordering::Release);
-                return past.epoch;
+        loop {
+            if let Some(current) = self.reopen(epoch) {
+                return current;
             }
-            if past.epoch >= epoch {
-                return past.epoch;
+            // Another thread may fence in between: then once more, and no harm. It may forget the
+            // key: then the epoch is not there yet, and what was promised would be forgotten too.
+            if let Some(fence) = self.fence(Cause::Superseded, epoch) {
+                return fence.epoch();
             }
         }
-        // Another thread may fence in between; the epoch is far enough then, and once more no harm.
-        let fence = self.fence(Cause::Superseded, epoch);
-        fence.map_or(epoch, |fence| fence.epoch())
+    }
+
+    /// Lets operations begin if none could; none if the key is open under an epoch below `epoch`.
+    fn reopen(&self, epoch: Epoch) -> Option<Epoch> {
+        let mut past = lock(&self.past);
+        if self.load().is_closed() {
+            past.epoch = past.epoch.max(epoch);
+            past.tag = past.tag.after(|tag| past.find(tag).is_some());
+            self.epoch.store(past.epoch.get(), Ordering::Release);
+            self.word.store(Word::new(past.tag).0, Ordering::Release);
+        }
+        (past.epoch >= epoch).then_some(past.epoch)
     }
 
     /// Ends the current generation, lets `next` make another one, and tells those who listen.

@@ -32,10 +32,9 @@ pub struct Operation<K> {
 }
 
 const OPEN: u8 = 0;
+/// If the operation ends like this, the commit ends with it: it finishes, or its section was leaked.
 const COMMITTING: u8 = 1;
 const COMMITTED: u8 = 2;
-/// Committing for the last time: the commit ends with the operation.
-const FINISHING: u8 = 3;
 
 impl<K> Operation<K> {
     pub(crate) fn new(known: Arc<Known<K>>, tag: Tag, epoch: Epoch) -> Self {
@@ -161,7 +160,7 @@ impl<K> Operation<K> {
             return Err(CommitError::AlreadyCommitted);
         }
         self.enter()?;
-        self.state.store(FINISHING, Ordering::Relaxed);
+        self.state.store(COMMITTING, Ordering::Relaxed);
         Ok(change())
     }
 
@@ -212,7 +211,7 @@ impl<K> Drop for Operation<K> {
         if let (Some(index), Some(id)) = (&self.known.index, self.id.get()) {
             index.leave(*id);
         }
-        let fenced = if self.state.load(Ordering::Relaxed) == FINISHING {
+        let fenced = if self.state.load(Ordering::Relaxed) == COMMITTING {
             self.known.line.leave_and_end(self.tag)
         } else {
             self.known.line.end(self.tag)
@@ -235,7 +234,8 @@ impl<K: fmt::Debug> fmt::Debug for Operation<K> {
     }
 }
 
-/// An open commit section. Dropping it ends the section; the operation has then committed.
+/// An open commit section. Dropping it ends the section; the operation has then committed. Leaked, it
+/// ends with the operation.
 #[must_use = "dropping the section ends it"]
 pub struct Committing<'a, K> {
     operation: &'a Operation<K>,

@@ -151,6 +151,30 @@ fn a_section_that_was_given_up_can_be_opened_again() {
     );
 }
 
+/// OPS-15: a section that was leaked ends with its operation, whether a fence came before or comes
+/// after: no fence hangs, and no count of the key runs over.
+#[test]
+fn a_leaked_section_ends_with_its_operation() {
+    let operations = registry();
+    let leaks = || {
+        let operation = operations.begin(&"a").unwrap();
+        let _leaked = std::mem::ManuallyDrop::new(operation.begin_commit().unwrap());
+        operation
+    };
+    let operation = leaks();
+    let before = operations.fence(&"a", Cause::Paused).unwrap();
+    assert!(!before.is_settled());
+    drop(operation);
+    assert!(before.is_settled());
+
+    let other = operations.begin(&"a").unwrap();
+    drop(leaks());
+    let after = operations.fence(&"a", Cause::Paused).unwrap();
+    assert_eq!((after.is_settled(), after.open()), (true, 1));
+    drop(other);
+    assert_eq!(operations.open(), 0);
+}
+
 /// OPS-15: a change that panics leaves no commit under way: a fence settles.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_panics_does_not_hang_the_fence() {

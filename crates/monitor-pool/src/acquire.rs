@@ -89,8 +89,15 @@ impl<'a, M: Manager> Acquire<'a, M> {
         waker: Waker,
         mut core: Locked<M>,
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
-        let mut actions = Actions::default();
         let deadline = self.deadline(now);
+        let waker = match core.kernel.try_wait(now, deadline, caller, waker) {
+            Ok(id) => {
+                drop(core);
+                return self.waits(id);
+            }
+            Err(waker) => waker,
+        };
+        let mut actions = Actions::default();
         let answer = core
             .kernel
             .acquire(now, deadline, caller, waker, &mut actions);
@@ -116,19 +123,22 @@ impl<'a, M: Manager> Acquire<'a, M> {
     ) -> Poll<Result<Object<M>, AcquireError<M::Error>>> {
         match answer {
             Acquired::Hit(carrier) => Poll::Ready(Ok(self.acquired(carrier, Span(0)))),
-            Acquired::Waits(id) => {
-                self.state = State::Waiting(id);
-                // Not written where it is so already: all workers read it.
-                if !self.shared.busy.load(Ordering::Relaxed) {
-                    self.shared.busy.store(true, Ordering::Relaxed);
-                }
-                Poll::Pending
-            }
+            Acquired::Waits(id) => self.waits(id),
             Acquired::Failed(failure) => {
                 let error = self.error(failure, now, now);
                 Poll::Ready(self.refused(error, Span(0)))
             }
         }
+    }
+
+    #[inline]
+    fn waits<T>(&mut self, id: WaiterId) -> Poll<T> {
+        self.state = State::Waiting(id);
+        // Not written where it is so already: all workers read it.
+        if !self.shared.busy.load(Ordering::Relaxed) {
+            self.shared.busy.store(true, Ordering::Relaxed);
+        }
+        Poll::Pending
     }
 
     /// A poll while waiting.

@@ -318,7 +318,8 @@ impl Settings {
 
     /// How many attempts to connect may run at once.
     pub(crate) fn connect_limit(&self) -> usize {
-        self.connect_limit.unwrap_or(4).min(self.max_size)
+        // Not bounded by `max_size`, which may grow: the kernel connects only where there is room.
+        self.connect_limit.unwrap_or(4)
     }
 }
 

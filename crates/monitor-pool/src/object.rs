@@ -3,14 +3,14 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
 use crate::{
     CloseReason, ConnectionId, Event, Manager, OnPanic,
     gate::Locked,
-    kernel::Fitness,
+    kernel::{Fitness, Tick},
     shared::{Carrier, Shared, quietly},
 };
 
@@ -86,6 +86,9 @@ impl<M: Manager> Object<M> {
     }
 
     /// Takes the connection out of the pool, which may then make another one.
+    ///
+    /// # Panics
+    /// Never: an object has its connection until it ends, and this ends it.
     #[must_use]
     pub fn detach(mut self) -> M::Connection {
         let Carrier {
@@ -108,6 +111,7 @@ impl<M: Manager> Object<M> {
                 carrier.shared.gate.lock(),
                 carrier,
                 Err(CloseReason::Discarded),
+                None,
             );
         }
     }
@@ -142,8 +146,14 @@ impl<M: Manager> Object<M> {
 
 /// Gives a connection back where there is more to it than to be idle again.
 #[inline(never)]
-fn give_back<M: Manager>(core: Locked<M>, carrier: Box<Carrier<M>>, fitness: Fitness) {
-    if let Err(carrier) = Shared::take_back(core, carrier, fitness) {
+fn give_back<M: Manager>(
+    core: Locked<M>,
+    carrier: Box<Carrier<M>>,
+    fitness: Fitness,
+    now: Option<Tick>,
+) {
+    let now = now.unwrap_or_else(|| carrier.shared.clock.coarse());
+    if let Err(carrier) = Shared::take_back(core, carrier, fitness, now) {
         tell_race(carrier);
     }
 }
@@ -165,6 +175,9 @@ impl<M: Manager> Drop for Object<M> {
             return;
         };
         let fitness = self.fitness(&mut carrier);
+        // Before locking, where it is likely to be needed.
+        let is_busy = carrier.shared.busy.load(Ordering::Relaxed);
+        let now = is_busy.then(|| carrier.shared.clock.coarse());
         // The gate is copied out: the carrier goes behind the lock that it is the way to.
         let (gate, slot, number) = (carrier.shared.gate, carrier.slot, carrier.number);
         let mut core = gate.lock();
@@ -174,7 +187,7 @@ impl<M: Manager> Drop for Object<M> {
                 Err(back) => carrier = back,
             }
         }
-        give_back(core, carrier, fitness);
+        give_back(core, carrier, fitness, now);
     }
 }
 

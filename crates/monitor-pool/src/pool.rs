@@ -111,7 +111,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Changes the maximum, at once. A smaller one closes idle connections now and others when
-    /// they come back; `min_idle` and `connect_limit` give way to it.
+    /// they come back; `min_idle` and `connect_limit` give way to it, and hold again when it grows.
     ///
     /// # Errors
     /// Fails if it is zero or too large, as in [`Builder::build`]; nothing is changed then.

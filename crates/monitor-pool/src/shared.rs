@@ -74,7 +74,7 @@ impl<M: Manager> Shared<M> {
                     Rules::new(settings),
                     settings.max_size,
                     settings.connect_limit(),
-                    settings.connect_backoff.clone(),
+                    settings.connect_backoff,
                 ),
                 rng,
                 drivers: Drivers::default(),
@@ -121,10 +121,23 @@ impl<M: Manager> Shared<M> {
     /// Gives it back if it was not out.
     pub(crate) fn take_back(
         mut core: Locked<M>,
-        carrier: Box<Carrier<M>>,
+        mut carrier: Box<Carrier<M>>,
         fitness: Fitness,
+        now: Tick,
     ) -> Result<(), Box<Carrier<M>>> {
-        let (slot, number, now) = (carrier.slot, carrier.number, carrier.shared.clock.coarse());
+        let (slot, number) = (carrier.slot, carrier.number);
+        if fitness.is_ok() {
+            match core.kernel.try_pass(slot, number, carrier, now) {
+                Ok(waker) => {
+                    drop(core);
+                    if let Some(waker) = waker {
+                        quietly("a waker", || waker.wake());
+                    }
+                    return Ok(());
+                }
+                Err(back) => carrier = back,
+            }
+        }
         let mut actions = Actions::default();
         let result = core
             .kernel
@@ -186,10 +199,10 @@ impl<M: Manager> Shared<M> {
             tokio::spawn(tasks::connect(Arc::clone(self), ticket));
         }
         for (_, carrier) in orders.checks {
-            tokio::spawn(tasks::check(carrier));
+            tokio::spawn(tasks::check(*carrier));
         }
         for (_, carrier, reason) in orders.closes {
-            tokio::spawn(tasks::close(carrier, reason));
+            tokio::spawn(tasks::close(*carrier, reason));
         }
     }
 

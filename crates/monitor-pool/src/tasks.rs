@@ -52,7 +52,7 @@ pub(crate) fn connect<M: Manager>(
 }
 
 /// Checks an idle connection, and hands it to whoever has waited longest.
-pub(crate) fn check<M: Manager>(carrier: Box<Carrier<M>>) -> impl Future<Output = ()> + Send {
+pub(crate) fn check<M: Manager>(carrier: Carrier<M>) -> impl Future<Output = ()> + Send {
     let mut guard = Guard::new(carrier, Purpose::Check);
     async move {
         let shared = Arc::clone(&guard.shared);
@@ -71,7 +71,7 @@ pub(crate) fn check<M: Manager>(carrier: Box<Carrier<M>>) -> impl Future<Output 
 
 /// Says goodbye to a connection; only then its slot is free.
 pub(crate) fn close<M: Manager>(
-    carrier: Box<Carrier<M>>,
+    carrier: Carrier<M>,
     reason: CloseReason,
 ) -> impl Future<Output = ()> + Send {
     let mut guard = Guard::new(carrier, Purpose::Close);
@@ -183,13 +183,13 @@ struct Guard<M: Manager> {
 }
 
 impl<M: Manager> Guard<M> {
-    fn new(carrier: Box<Carrier<M>>, purpose: Purpose) -> Self {
+    fn new(carrier: Carrier<M>, purpose: Purpose) -> Self {
         let Carrier {
             connection,
             shared,
             slot,
             number,
-        } = *carrier;
+        } = carrier;
         Self {
             shared,
             connection: Some(connection),

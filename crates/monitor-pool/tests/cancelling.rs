@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{ALL, Act, Script, Scripted, settle};
-use monitor_pool::{AcquireError, Event, OnPanic, Pool};
+use monitor_pool::{AcquireError, Event, Manager, OnPanic, Pool};
 
 /// Drops an acquire after so many polls, letting everything else run in between.
 async fn give_up_after(pool: &Pool<Scripted>, polls: usize) {
@@ -138,6 +138,43 @@ async fn an_offer_given_up_goes_to_the_next() {
     drop(gone);
     assert_eq!((pool.status().offered, pool.status().idle), (1, 0));
     assert!(next.as_mut().poll(&mut cx).is_ready());
+}
+
+/// STB-49: a request in a task of its own, with what it borrows from the task, in one that must be
+/// `Send`; and in a function that is generic over the manager.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn execute_in_a_task() {
+    async fn count<M: Manager>(pool: &Pool<M>, requests: &mut Vec<usize>) -> usize {
+        let counted = pool.execute(async |_: &mut M::Connection| {
+            tokio::task::yield_now().await;
+            requests.push(requests.len());
+            Ok::<_, ()>(requests.len())
+        });
+        counted.await.unwrap()
+    }
+    let script = Script::default();
+    let pool = script.builder().max_size(2).build().unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let (command, mut requests) = (String::from("ping"), Vec::new());
+                let (command, borrowed) = (command.as_str(), &mut requests);
+                let answered = pool.execute(async |wire| {
+                    borrowed.push(wire.serial);
+                    tokio::task::yield_now().await;
+                    Ok::<_, ()>(format!("{command} by {}", wire.serial))
+                });
+                let answer = answered.await.unwrap();
+                assert_eq!(answer, format!("ping by {}", requests[0]));
+                assert_eq!(count(&pool, &mut requests).await, 2);
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(script.closes(), 0);
 }
 
 /// STB-49: a request cut off after its writing: the connection is closed, nobody reads its reply.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use common::{Script, Scripted};
 use monitor_pool::{Builder, ConfigError};
 
+type Change = fn(Builder<Scripted>) -> Builder<Scripted>;
+
 fn error(change: impl FnOnce(Builder<Scripted>) -> Builder<Scripted>) -> String {
     let built = change(Script::default().builder()).build();
     built.map(drop).unwrap_err().to_string()
@@ -17,7 +19,7 @@ fn error(change: impl FnOnce(Builder<Scripted>) -> Builder<Scripted>) -> String 
 #[test]
 fn inv_pool_7_zeros_are_refused() {
     const NONE: Duration = Duration::ZERO;
-    let cases: [(&str, fn(Builder<Scripted>) -> Builder<Scripted>); 13] = [
+    let cases: [(&str, Change); 13] = [
         ("max_size", |builder| builder.max_size(0)),
         ("max_waiters", |builder| builder.max_waiters(0)),
         ("acquire_timeout", |builder| builder.acquire_timeout(NONE)),

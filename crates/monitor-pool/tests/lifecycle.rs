@@ -139,6 +139,32 @@ async fn resize_while_in_use() {
     assert_eq!(pool.status().max_size, 1);
 }
 
+/// STB-25, STB-32: a pool that was built small connects as one that was built large, once it is;
+/// but a limit that was set stays.
+#[tokio::test(start_paused = true)]
+async fn resize_leaves_the_limit_of_attempts() {
+    for (limit, most) in [(None, 4), (Some(1), 1)] {
+        let script = Script::default();
+        script.connect_always(Act::SucceedAfter(secs(1)));
+        let mut builder = script.builder().max_size(1);
+        if let Some(limit) = limit {
+            builder = builder.connect_limit(limit);
+        }
+        let pool = builder.build().unwrap();
+        pool.resize(8).unwrap();
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                let pool = pool.clone();
+                tokio::spawn(async move { pool.acquire().await.unwrap() })
+            })
+            .collect();
+        for asks in asking {
+            drop(asks.await.unwrap());
+        }
+        assert_eq!(script.most_connecting(), most);
+    }
+}
+
 /// A reset replaces every connection: idle ones at once, those in use when they come back, and
 /// one that is just being made as well.
 #[tokio::test(start_paused = true)]

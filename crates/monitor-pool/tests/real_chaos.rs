@@ -251,8 +251,8 @@ impl<M: Work> Chaos<M> {
         let pool = builder
             .max_size(MAX_SIZE)
             .min_idle(2)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_timeout(Duration::from_millis(500))
+            .acquire_timeout(Duration::from_secs(20))
+            .connect_timeout(Duration::from_secs(2))
             .check_timeout(PATIENCE)
             .close_timeout(PATIENCE)
             .connect_backoff(backoff)

@@ -54,7 +54,7 @@ async fn a_session_that_owes_nothing_comes_back() {
         .await
     );
     let failing = async |c: &mut <PostgresManager as Manager>::Connection| {
-        c.batch_execute("SELECT 1/0").await.unwrap_err();
+        c.execute("SELECT 1/0", &[]).await.unwrap_err();
     };
     assert!(comes_back(&pool, failing).await);
     let committed = async |c: &mut <PostgresManager as Manager>::Connection| {
@@ -283,7 +283,10 @@ async fn an_unreachable_or_full_server_is_no_permanent_error() {
 #[tokio::test]
 async fn the_pool_recovers_from_a_crash_of_the_server() {
     let mut server = Postgres::start().unwrap();
-    let pool = pool_of(4, &server);
+    let pool = builder_of(4, &server)
+        .acquire_timeout(support::PATIENCE)
+        .build()
+        .unwrap();
     let mut held = Vec::new();
     for _ in 0..4 {
         held.push(pool.acquire().await.unwrap());

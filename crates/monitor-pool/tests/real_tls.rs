@@ -74,7 +74,7 @@ async fn a_session_that_would_prefer_encryption_does_without() {
     let server = Postgres::start().unwrap();
     let preferred = manager(&server, &certificates, SslMode::Prefer);
     let pool = Pool::builder(preferred).max_size(1).build().unwrap();
-    let first = server_process(&*soon(pool.acquire()).await.unwrap()).await;
+    let first = server_process(&soon(pool.acquire()).await.unwrap()).await;
     let session = soon(pool.acquire()).await.unwrap();
     assert_eq!(server_process(&session).await, first);
     session.batch_execute("BEGIN").await.unwrap();

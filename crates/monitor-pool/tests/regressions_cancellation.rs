@@ -184,7 +184,7 @@ async fn after_a_load_of_all_kinds_the_numbers_are_right() {
                 match number % 5 {
                     0 => connection.is_broken = true,
                     1 => connection.begin(),
-                    2 => return connection.discard(),
+                    2 => connection.discard(),
                     3 => drop(connection.detach()),
                     _ => sleep(patience).await,
                 }

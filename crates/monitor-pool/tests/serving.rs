@@ -519,14 +519,13 @@ fn by_hand<F: Future>(future: F) -> ByHand<F> {
 
 impl<F: Future> ByHand<F> {
     async fn poll_once(&mut self) -> Option<F::Output> {
-        let output = std::future::poll_fn(|cx| {
+        std::future::poll_fn(|cx| {
             std::task::Poll::Ready(match self.0.as_mut().poll(cx) {
                 std::task::Poll::Ready(output) => Some(output),
                 std::task::Poll::Pending => None,
             })
         })
-        .await;
-        output
+        .await
     }
 
     async fn finish(self) -> F::Output {

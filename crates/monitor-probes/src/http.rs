@@ -45,8 +45,8 @@ pub use status_set::{InvalidStatusSet, StatusSet};
 /// # Cancel safety
 ///
 /// Dropping the check's future closes its connection at once. The HTTP connection is driven
-/// inside the check: no task survives it. With kept connections, an attempt to connect belongs to
-/// the pool: it goes on, and its connection waits for the next check.
+/// inside the check: no task survives it. With kept connections an attempt to connect is a task of
+/// the pool's, which ends with the check as well.
 ///
 /// # Defaults
 ///
@@ -110,9 +110,15 @@ impl HttpProbe {
     ) -> Result<String, Fault> {
         let progress = &context.progress;
         loop {
-            pool.manager().report_to(progress);
+            let wanting = pool.manager().want(progress);
             let connection = pool.acquire_timeout(context.timeout).await;
-            let mut connection = connection.map_err(|error| kept::no_connection(&error))?;
+            drop(wanting);
+            let mut connection = match connection.map_err(|error| kept::no_connection(&error)) {
+                Ok(connection) => connection,
+                // The end of an attempt that was another check's: this one makes its own.
+                Err(fault) if fault.reason() == Reason::Cancelled => continue,
+                Err(fault) => return Err(fault),
+            };
             let earlier = connection.0.requests();
             connection.begin();
             match self.ask(&mut connection.0, progress).await {

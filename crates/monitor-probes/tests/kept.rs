@@ -3,6 +3,7 @@
 mod support;
 
 use std::future::Future;
+use std::time::Duration;
 
 use monitor_fault::{Layer, Reason};
 use monitor_model::{Finding, Phase, Probe};
@@ -120,6 +121,28 @@ async fn a_check_that_is_cut_off_leaves_no_answer_behind() {
         }
         target.until(|seen| seen.open == 0).await;
         assert_eq!(target.seen().connections, checks);
+    }
+}
+
+/// The first connection hangs in its TLS handshake, until the check is cut off at its deadline.
+/// The next check connects by itself: the target may long be well again.
+#[tokio::test]
+async fn a_handshake_that_hangs_is_not_waited_for_by_the_next_check() {
+    let target = Target::silent().await.expect("a target");
+    let url = target.url().replace("http://", "https://");
+    let probe = build(HttpProbe::builder(&url).keep_connections(5, None));
+    for connections in 1..=3 {
+        let check = tokio::spawn({
+            let probe = probe.clone();
+            async move { run(&probe).await }
+        });
+        let arrives = target.until(|seen| seen.connections == connections);
+        let arrived = tokio::time::timeout(Duration::from_secs(10), arrives).await;
+        check.abort();
+        assert!(
+            arrived.is_ok(),
+            "check {connections} waits for the attempt of another"
+        );
     }
 }
 

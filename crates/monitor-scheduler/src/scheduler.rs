@@ -135,6 +135,17 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         )
     }
 
+    /// Makes room for so many more keys. Adding them then moves none of those that are there, which
+    /// with hundreds of thousands holds up what is due. False, and nothing is changed but perhaps
+    /// some room made, if there is not so much memory.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "without room keys are added as well"
+    )]
+    pub fn reserve(&self, keys: usize) -> bool {
+        self.shared().core(|core, _| core.reserve(keys))
+    }
+
     /// Takes a key out of the schedule and fences its operations as
     /// [`Stopped`](Cause::Stopped). None if there is no such key.
     ///

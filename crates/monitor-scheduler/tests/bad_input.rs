@@ -127,6 +127,7 @@ async fn adds_and_removes_leave_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_large_schedule_is_shown_in_pages() {
     let scheduler = strings();
+    assert!(scheduler.reserve(2500) && !scheduler.reserve(usize::MAX));
     for key in 0..2500 {
         scheduler
             .schedule(key.to_string(), spec(secs(3600)), nothing)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use monitor_core::{Core, Definition, ShutdownReport, Sink};
+use monitor_core::{Core, Definition, ShutdownReport, Sink, pressure};
 use monitor_store::SqliteStore;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,6 +17,8 @@ mod journal;
 mod logging;
 mod monitors;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use logging::{Format, start_logging};
 pub(crate) use signals::Signals;
@@ -25,13 +27,18 @@ pub(crate) use signals::Signals;
 pub(crate) struct Options {
     pub(crate) store: monitor_store::Options,
     pub(crate) max_concurrent: std::num::NonZeroUsize,
+    pub(crate) pressure: pressure::Config,
     pub(crate) app: AppOptions,
     pub(crate) defaults: Defaults,
     /// The monitors of the file.
     pub(crate) definitions: Vec<Definition>,
     /// One more taker of events.
     pub(crate) sink: Option<Arc<dyn Sink>>,
+    /// Called in each tick of a periodic task, with its name: what tests make fail.
+    pub(crate) before_tick: Option<BeforeTick>,
 }
+
+type BeforeTick = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A running daemon. To be ended by [`shutdown`](Self::shutdown).
 pub(crate) struct Daemon {
@@ -39,13 +46,14 @@ pub(crate) struct Daemon {
     app: App,
     close_server: oneshot::Sender<()>,
     server: JoinHandle<()>,
-    /// Tasks that only look on.
-    onlookers: Vec<JoinHandle<()>>,
+    journal: JoinHandle<()>,
 }
 
 /// How an orderly end went.
 pub(crate) struct Ending {
     pub(crate) report: ShutdownReport,
+    /// Periodic tasks that block their threads.
+    pub(crate) stuck: Vec<Arc<str>>,
     pub(crate) took: Duration,
     /// Whether the last requests came to their end.
     pub(crate) server_closed: bool,
@@ -59,19 +67,22 @@ impl Daemon {
         let parts = Parts::new();
         let mut builder = Core::builder(Arc::new(store))
             .max_concurrent(options.max_concurrent)
+            .pressure(options.pressure)
             .sink(parts.sink());
         if let Some(sink) = options.sink {
             builder = builder.sink(sink);
         }
+        if let Some(before_tick) = options.before_tick {
+            builder = builder.before_tick(before_tick);
+        }
         let core = builder.start().await.map_err(Failure::new)?;
-        let onlookers = vec![
-            tokio::spawn(journal::keep(core.subscribe())),
-            tokio::spawn(journal::watch_store(core.clone())),
-        ];
+        let journal = tokio::spawn(journal::keep(core.subscribe()));
+        journal::watch_store(&core).map_err(Failure::new)?;
         if let Err(failure) = monitors::define(&core, options.definitions, &options.defaults).await
         {
             // What was defined so far may have looked already; its results are kept.
             core.shutdown(Duration::from_secs(5)).await;
+            core.supervisor().stop(Duration::from_secs(1)).await;
             return Err(failure);
         }
         let app = App::new(core.clone(), parts, options.app);
@@ -85,7 +96,7 @@ impl Daemon {
             app,
             close_server,
             server: tokio::spawn(serve),
-            onlookers,
+            journal,
         })
     }
 
@@ -111,11 +122,11 @@ impl Daemon {
         let mut server = self.server;
         let server_closed = tokio::time::timeout(left, &mut server).await.is_ok();
         server.abort();
-        for onlooker in self.onlookers {
-            onlooker.abort();
-        }
+        let stuck = self.core.supervisor().stop(timeout / 20).await;
+        self.journal.abort();
         Ending {
             report,
+            stuck,
             took: begun.elapsed(),
             server_closed,
         }
@@ -123,6 +134,29 @@ impl Daemon {
 }
 
 impl Ending {
+    /// The last lines of the log: what ended how, and what did not end.
+    pub(crate) fn log(&self) {
+        let report = &self.report;
+        let abandoned: Vec<_> = report.abandoned.iter().map(ToString::to_string).collect();
+        for (pool, left) in report.pools.iter().filter(|(_, left)| !left.is_clean()) {
+            let held: Vec<_> = left.held.iter().map(ToString::to_string).collect();
+            let (held, unfinished) = (held.join(", "), left.unfinished);
+            tracing::warn!(pool, held, unfinished, "connections were left");
+        }
+        for task in &self.stuck {
+            tracing::warn!(task = &**task, "a periodic task did not end");
+        }
+        tracing::info!(
+            took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            finished = report.finished,
+            cancelled = report.cancelled,
+            abandoned = abandoned.join(","),
+            lost = report.uncommitted,
+            requests_cut_off = !self.server_closed,
+            "stopped"
+        );
+    }
+
     /// What is not in the store though it was reached. `None`: everything is.
     pub(crate) fn lost(&self) -> Option<String> {
         let lost = match self.report.uncommitted {

@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod problem;
 mod recent;
+mod resources;
 mod stall;
 mod updates;
 

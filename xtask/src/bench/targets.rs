@@ -65,7 +65,15 @@ const BREAKERS: Bound = Bound::Best(&[
 const BACKOFF: &str = "monitor-backoff";
 const FULL: &str = "full jitter, at the cap";
 
-const TARGETS: [Target; 23] = [
+const OPERATION: &str = "monitor-operation";
+const SEED: Bound = Bound::Best(&["mutex, map, random id, timeout task"]);
+const CHILD: Bound = Bound::Best(&["tokio-util CancellationToken child"]);
+const FEW_OPEN: &str = "begin, commit, end; 1000 others open, 1T";
+const FEW_OPEN_2: &str = "begin, commit, end; 1000 others open, 2T";
+const MANY_OPEN: &str = "begin, commit, end; 1000000 others open, 1T";
+const STOP: &str = "stop a key of 1000 who listen, each; 1000000 others open";
+
+const TARGETS: [Target; 31] = [
     cpu("pool", ONE, POOL, 0.25, DEADPOOL),
     cpu(
         "pool",
@@ -114,6 +122,26 @@ const TARGETS: [Target; 23] = [
     count("breaker", WINDOW_2, COARSE, Metric::Allocs, 0.0),
     cpu("backoff", FULL, BACKOFF, 0.2, Bound::Best(&["backon"])),
     count("backoff", FULL, BACKOFF, Metric::Allocs, 0.0),
+    cpu("operation", FEW_OPEN, OPERATION, 0.08, SEED),
+    cpu("operation", MANY_OPEN, OPERATION, 0.08, SEED),
+    cpu("operation", FEW_OPEN, OPERATION, 0.55, CHILD),
+    cpu("operation", FEW_OPEN_2, OPERATION, 0.55, CHILD),
+    cpu("operation", MANY_OPEN, OPERATION, 0.55, CHILD),
+    cpu(
+        "operation",
+        MANY_OPEN,
+        OPERATION,
+        1.2,
+        Bound::Itself(FEW_OPEN),
+    ),
+    count("operation", MANY_OPEN, OPERATION, Metric::Allocs, 0.0),
+    cpu(
+        "operation",
+        STOP,
+        OPERATION,
+        1.0,
+        Bound::Best(&["CancellationToken parent"]),
+    ),
 ];
 
 const fn cpu(

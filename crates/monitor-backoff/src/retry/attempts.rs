@@ -223,8 +223,10 @@ impl Attempts {
         let after = push_back.map_or(drawn, |wait| drawn.max(spread(wait, rng)));
         if let Some(deadline) = self.deadline {
             let needed = after.saturating_add(settings.min_attempt);
-            let left = deadline.saturating_sub(now);
-            if needed > left {
+            // By the end, not by what is left: behind the deadline nothing is left, and nothing may
+            // be needed.
+            if now.checked_add(needed).is_none_or(|end| end > deadline) {
+                let left = deadline.saturating_sub(now);
                 return Err(Stop::Deadline { needed, left });
             }
         }

@@ -98,9 +98,10 @@ impl TimeWindow {
         fence(Ordering::SeqCst);
     }
 
-    /// Sums up the calls of the span that ends at `now`.
+    /// Sums up the calls of the span that ends at `now`, or at the latest call where another thread
+    /// brought a later time: of two that record and then sum up, the older must not miss the newer.
     pub(crate) fn counts(&self, now: Duration) -> Counts {
-        let now = self.stamp(now);
+        let now = self.latest(self.stamp(now));
         let mut sum = Counts::default();
         for bucket in self.shards.iter().flat_map(|shard| &shard.0) {
             // In the opposite order of recording, so that no failure is seen without its call.
@@ -114,6 +115,14 @@ impl TimeWindow {
             sum.slow_calls += slow_calls.count_if(stamp);
         }
         sum
+    }
+
+    /// Returns the latest tick that counts calls, if that is after `now` and no jump of a clock.
+    fn latest(&self, now: Stamp) -> Stamp {
+        let buckets = self.shards.iter().flat_map(|shard| &shard.0);
+        let stamps = buckets.filter_map(|bucket| bucket.calls.read().stamp());
+        let later = stamps.filter(|stamp| stamp.is_ahead_of(now));
+        later.max_by_key(|stamp| now.age_at(*stamp)).unwrap_or(now)
     }
 
     /// Forgets every call. `epoch` is larger than at any call before. Called under the breaker's

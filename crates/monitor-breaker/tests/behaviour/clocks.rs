@@ -1,6 +1,9 @@
 //! Clocks that jump, and verdicts that come when nobody expects them any more.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use monitor_breaker::{Breaker, Builder, Clock, Config, InstantClock, State, TickClock, Verdict};
 
@@ -31,6 +34,19 @@ fn a_clock_that_jumps_ahead_is_believed_until_a_reset() {
         fail(&breaker, 3, seconds(100));
         assert_eq!(breaker.retry_after(seconds(101)), Some(seconds(59)));
         assert_eq!(breaker.state(seconds(160)), State::HalfOpen);
+    }
+}
+
+/// ROB-14: an older time counts as the latest one: the failure that meets the threshold opens,
+/// though its thread read the clock before another's that was counted already.
+#[test]
+fn a_failure_dated_before_another_still_opens() {
+    for builder in ways_of_counting() {
+        let breaker = Breaker::new(builder.build().expect("valid"));
+        let late = breaker.try_acquire(seconds(9)).expect("closed");
+        fail(&breaker, 2, seconds(10));
+        late.failure(seconds(9));
+        assert_eq!(breaker.state(seconds(10)), State::Open);
     }
 }
 
@@ -104,6 +120,25 @@ fn a_dropped_permit_goes_by_the_latest_time() {
     }
 }
 
+/// ROB-23: the breaker may not have been told the time for long, as successes and admissions pass it
+/// by: a permit is then dated by its admission, and its failure is in the window.
+#[test]
+fn a_dropped_permit_is_dated_no_earlier_than_its_admission() {
+    for builder in ways_of_counting() {
+        let breaker = Breaker::new(builder.build().expect("valid"));
+        let now = seconds(105);
+        fail(&breaker, 1, now);
+        for _ in 0..2 {
+            let call = AssertUnwindSafe(|| {
+                let _permit = breaker.try_acquire(now).expect("closed");
+                panic!("the call panics");
+            });
+            assert!(catch_unwind(call).is_err());
+        }
+        assert_eq!(breaker.state(now), State::Open);
+    }
+}
+
 /// ROB-14: the clocks: monotonic, shared by their clones, and standing where they were put.
 #[test]
 fn clocks_are_monotonic() {
@@ -113,7 +148,7 @@ fn clocks_are_monotonic() {
     let clock = TickClock::new();
     clock.advance_to(seconds(5));
     clock.advance_to(seconds(3));
-    assert_eq!((&clock).now(), seconds(5));
+    assert_eq!(clock.now(), seconds(5));
     clock.advance(Duration::MAX);
     assert_eq!(clock.clone().now(), Duration::from_nanos(u64::MAX));
     let ticking = TickClock::start(Duration::ZERO).expect("a thread");

@@ -61,6 +61,20 @@ fn a_panicking_listener_changes_nothing() {
     assert_eq!(breaker.state(seconds(60)), State::Closed);
 }
 
+/// ROB-22: a listener that panics with something that panics when it is dropped is survived too.
+#[test]
+fn a_panic_payload_that_panics_is_survived() {
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            panic!("the payload");
+        }
+    }
+    let breaker = Breaker::with_listener(Config::mail(), |_| std::panic::panic_any(Payload));
+    fail(&breaker, 5, seconds(0));
+    assert_eq!(breaker.state(seconds(0)), State::Open);
+}
+
 /// ROB-25: the failure that trips the breaker is still the caller's own: five of five are counted
 /// under their category, none is relabelled by the breaker.
 #[test]

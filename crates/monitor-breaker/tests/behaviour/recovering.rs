@@ -66,6 +66,10 @@ fn a_refusal_while_recovering_says_so() {
         (rejected.state, rejected.retry_after),
         (State::Recovering, Duration::ZERO)
     );
+    assert_eq!(
+        rejected.to_string(),
+        "circuit recovering: this call was not admitted, the next one may be"
+    );
 }
 
 /// ROB-14, ROB-20: failures while recovering open it again, and the open interval goes on growing.

@@ -155,7 +155,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// ROB-13, ROB-14, ROB-17, ROB-20, ROB-21, ROB-26, S5: whatever happens in whatever order, the
     /// breaker does what the definition says, and tells each transition once, in order. Half of

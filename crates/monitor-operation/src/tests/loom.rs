@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use loom::{cell::UnsafeCell, thread};
 
-use crate::{Cause, CommitError, Epoch, Fence, Operation, Operations};
+use crate::{
+    Cause, CommitError, Epoch, Fence, Operation, Operations, cancellation::Token, line::Line,
+};
 
 /// The row that commits write and fences take over. Loom fails when two who touch it are not
 /// ordered, one after the other.
@@ -184,6 +186,28 @@ fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
     });
 }
 
+/// A key that is forgotten while its epoch is raised keeps the epoch that was promised.
+///
+/// Breaks when a raise that found the key forgotten is not made again: in `Line::register`, make
+/// the last statement of the loop
+/// `return self.fence(Cause::Superseded, epoch).map_or(epoch, |fence| fence.epoch());`.
+#[test]
+fn loom_inv_operation_3_a_raised_epoch_is_not_forgotten() {
+    loom::model(|| {
+        let (operations, operation) = one_operation();
+        let raises = {
+            let operations = operations.clone();
+            thread::spawn(move || operations.register(0, Epoch::new(5)).unwrap())
+        };
+        drop(operations.forget(&0));
+        let raised = raises.join().unwrap();
+        let next = operations.register(0, Epoch::default()).unwrap();
+        assert!(next >= raised, "INV-OPERATION-3: {raised}, then {next}");
+        assert!(operation.commit(|| ()).is_err(), "INV-OPERATION-1");
+        assert_eq!(operations.begin(&0).unwrap().epoch(), next);
+    });
+}
+
 /// An operation that begins while its key is fenced is of the epoch before and commits nothing
 /// after, or of the new one and commits.
 ///
@@ -267,5 +291,49 @@ fn loom_inv_operation_7_an_end_beside_a_fence() {
         ends.join().unwrap();
         assert_eq!(cancellation.is_cancelled(), found_open, "INV-OPERATION-7");
         assert_eq!(operations.open(), 0, "INV-OPERATION-2: a count went astray");
+    });
+}
+
+/// Two operations that listen and end at the same time leave nobody on the list: a fence that comes
+/// later tells neither.
+///
+/// Breaks when a token does not learn its new place: in `Line::unlisten`, leave out
+/// `moved.list(place)`.
+#[test]
+fn loom_inv_operation_7_two_ends_leave_nobody_listed() {
+    loom::model(|| {
+        let (operations, first) = one_operation();
+        let second = operations.begin(&0).unwrap();
+        let (one, two) = (first.cancellation(), second.cancellation());
+        let ends = thread::spawn(move || drop(first));
+        drop(second);
+        ends.join().unwrap();
+        drop(operations.fence(&0, Cause::Paused));
+        assert_eq!((one.cause(), two.cause()), (None, None), "INV-OPERATION-7");
+    });
+}
+
+/// Two threads that both ask to hear of the same operation put it on the list once: when it has
+/// ended, it is on it no more, and a later fence does not tell it. On the line itself, for the
+/// `OnceLock` that shares the token between them is not loom's.
+///
+/// Breaks when `Line::listen` does not look under the lock whether it is listed already: leave out
+/// its first `if`.
+#[test]
+fn loom_inv_operation_7_who_listens_is_listed_once() {
+    loom::model(|| {
+        let line = Arc::new(Line::new(Epoch::default()));
+        let (tag, _) = line.begin().unwrap();
+        let token = Arc::new(Token::new());
+        let listens = {
+            let (line, token) = (Arc::clone(&line), Arc::clone(&token));
+            thread::spawn(move || line.listen(tag, &token))
+        };
+        line.listen(tag, &token);
+        listens.join().unwrap();
+        line.unlisten(tag, &token);
+        assert_eq!(line.end(tag), None);
+        drop(line.fence(Cause::Paused, Epoch::default()));
+        assert_eq!(token.cause(), None, "INV-OPERATION-7: listed twice");
     });
 }

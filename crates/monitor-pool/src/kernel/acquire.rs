@@ -50,6 +50,39 @@ impl<C, E: Clone> Kernel<C, E> {
         self.idle.len() < self.rules.min_idle && self.has_orders(now)
     }
 
+    /// Takes a place in the queue, when nothing else is to be done: as many connections are out as
+    /// there may be, so none is idle. The hot path of a pool for which callers queue.
+    ///
+    /// # Errors
+    /// Gives the waker back if there is more to do, which [`acquire`](Kernel::acquire) does.
+    #[inline]
+    pub(crate) fn try_wait(
+        &mut self,
+        now: Tick,
+        deadline: Tick,
+        caller: Caller,
+        waker: Waker,
+    ) -> Result<WaiterId, Waker> {
+        let counts = &self.slots.counts;
+        let (leased, offered) = (counts.of(State::Leased), counts.of(State::Offered));
+        let due = match offered {
+            0 => deadline,
+            _ => deadline.min(now.after(self.rules.offer_grace)),
+        };
+        if self.phase != Phase::Open
+            || leased + offered < self.max
+            || self.queue.len() >= self.rules.max_waiters
+            || self.rules.nested == Nested::AtOnce
+            || due < self.alarms.armed
+        {
+            return Err(waker);
+        }
+        let id = self.enqueue(now, deadline, caller, waker);
+        #[cfg(any(test, monitor_loom))]
+        self.assert_invariants(now);
+        Ok(id)
+    }
+
     /// Asks for a connection: one that is idle, or a place in the queue.
     pub(crate) fn acquire(
         &mut self,
@@ -71,13 +104,7 @@ impl<C, E: Clone> Kernel<C, E> {
             actions.spent.push(Spent::Waker(waker));
             return Acquired::Failed(failure);
         }
-        let id = self.queue.push(waker, caller, now, deadline);
-        self.alarms.deadline = self.alarms.deadline.min(deadline);
-        if self.slots.counts.of(State::Offered) > 0 {
-            // Now somebody wants what another does not take.
-            let patience = now.after(self.rules.offer_grace);
-            self.alarms.offer = self.alarms.offer.min(patience);
-        }
+        let id = self.enqueue(now, deadline, caller, waker);
         self.balance(now, &mut actions.wakes);
         let answer = match self.take_offer(id, now) {
             Some(value) => Acquired::Hit(value),
@@ -85,6 +112,17 @@ impl<C, E: Clone> Kernel<C, E> {
         };
         self.finish(now, actions);
         answer
+    }
+
+    #[inline]
+    fn enqueue(&mut self, now: Tick, deadline: Tick, caller: Caller, waker: Waker) -> WaiterId {
+        self.alarms.deadline = self.alarms.deadline.min(deadline);
+        if self.slots.counts.of(State::Offered) > 0 {
+            // Now somebody wants what another does not take.
+            let patience = now.after(self.rules.offer_grace);
+            self.alarms.offer = self.alarms.offer.min(patience);
+        }
+        self.queue.push(waker, caller, now, deadline)
     }
 
     /// Takes what is offered to somebody who waits. The hot path of hand-overs.

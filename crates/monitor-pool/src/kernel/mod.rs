@@ -55,6 +55,8 @@ use crate::{IdleOrder, Nested, OnConnectError, Phase, Totals, config::Settings};
 #[derive(Debug)]
 pub(crate) struct Kernel<C, E> {
     rules: Rules,
+    /// INV-POOL-5: left `Open` under the lock with everybody sent away and nothing idle, so that what
+    /// comes back later finds it closed. Never goes back.
     phase: Phase,
     max: usize,
     /// Connections of an older epoch are not handed out again.

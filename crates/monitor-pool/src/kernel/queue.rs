@@ -135,6 +135,7 @@ impl<E> Queue<E> {
     }
 
     /// Removes a waiter altogether.
+    #[inline]
     pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Waiter<E>> {
         if matches!(self.get(id).wait, Wait::Queued) {
             self.unlink(id.0);

@@ -2,7 +2,9 @@
 
 use std::task::Waker;
 
-use super::{Actions, Few, Kernel, SlotId, Tick, actions::Spent, queue::Wait, slots::State};
+use super::{
+    Actions, Few, Kernel, SlotId, Tick, WaiterId, actions::Spent, queue::Wait, slots::State,
+};
 use crate::{CloseReason, Phase};
 
 /// Whether a connection that comes back may be used again.
@@ -19,13 +21,41 @@ impl<C, E: Clone> Kernel<C, E> {
         {
             return Err(value);
         }
-        let slot = self.slots.get_mut(id);
-        slot.value = Some(value);
-        slot.caller = None;
+        self.slots.get_mut(id).value = Some(value);
         self.push_idle(id);
         #[cfg(any(test, monitor_loom))]
         self.assert_invariants(Tick(0));
         Ok(())
+    }
+
+    /// Takes a connection back and hands it to who has waited longest, when nothing else is to be
+    /// done. The hot path of a pool for which callers queue. Returns who is to be woken.
+    ///
+    /// # Errors
+    /// As [`try_park`](Kernel::try_park).
+    #[inline]
+    pub(crate) fn try_pass(
+        &mut self,
+        id: SlotId,
+        number: u64,
+        value: C,
+        now: Tick,
+    ) -> Result<Option<Waker>, C> {
+        let Some(waiter) = self.queue.head() else {
+            return Err(value);
+        };
+        if !self.slots.is_leased(id, number)
+            || self.unfit(id).is_some()
+            || now >= self.slots.get(id).expires
+            || now.after(self.rules.offer_grace) < self.alarms.armed
+        {
+            return Err(value);
+        }
+        self.slots.get_mut(id).value = Some(value);
+        let waker = self.offer(id, waiter, now);
+        #[cfg(any(test, monitor_loom))]
+        self.assert_invariants(now);
+        Ok(waker)
     }
 
     /// Takes a connection back: for who waits, for later, or to be closed.
@@ -45,9 +75,7 @@ impl<C, E: Clone> Kernel<C, E> {
             self.totals.races += 1;
             return Err(value);
         }
-        let slot = self.slots.get_mut(id);
-        slot.value = Some(value);
-        slot.caller = None;
+        self.slots.get_mut(id).value = Some(value);
         match fitness {
             Ok(()) => self.hand_over(id, now, &mut actions.wakes),
             Err(reason) => self.start_close(id, reason),
@@ -78,14 +106,20 @@ impl<C, E: Clone> Kernel<C, E> {
         let Some(waiter) = self.queue.head() else {
             return self.push_idle(id);
         };
+        if let Some(waker) = self.offer(id, waiter, now) {
+            wakes.push(waker);
+        }
+    }
+
+    /// Offers the connection in a slot to somebody in the queue; returns the waker to wake.
+    #[inline]
+    fn offer(&mut self, id: SlotId, waiter: WaiterId, now: Tick) -> Option<Waker> {
         let slot = self.slots.set(id, State::Offered);
         slot.offered_to = waiter;
         slot.since = now;
         let patience = now.after(self.rules.offer_grace);
         self.alarms.offer = self.alarms.offer.min(patience);
-        if let Some(waker) = self.queue.settle(waiter, Wait::Offered(id)) {
-            wakes.push(waker);
-        }
+        self.queue.settle(waiter, Wait::Offered(id))
     }
 
     /// INV-POOL-2: after this, idle connections and waiters are not there side by side, but for

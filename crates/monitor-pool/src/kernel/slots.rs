@@ -46,7 +46,7 @@ pub(crate) struct Slot<C> {
     /// Until then it may be handed out without a check.
     pub(crate) fresh_until: Tick,
     pub(crate) uses: u32,
-    /// Who has it, while it is leased.
+    /// Who has it, while it is leased; then who had it last.
     pub(crate) caller: Option<Caller>,
     /// Who is to take it, while it is offered.
     pub(crate) offered_to: WaiterId,

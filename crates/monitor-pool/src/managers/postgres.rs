@@ -24,6 +24,7 @@
 //! | state of the session | |
 //! |---|---|
 //! | idle, outside a transaction | kept |
+//! | a statement has failed, outside a transaction | kept; after `batch_execute` or `simple_query` only once the server is ready again, which may be a moment after the error |
 //! | a `Transaction` was dropped while no statement of it ran | kept: its `ROLLBACK` is sent before anything that the next holder sends |
 //! | a query was dropped before its answer was complete | closed |
 //! | a transaction is open (`BEGIN` by hand), or has failed | closed |

@@ -16,7 +16,7 @@ use monitor_pool::{Builder, Manager, Pool};
 
 /// What one call of the manager does. Without an order it succeeds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     Succeed,
     SucceedAfter(Duration),
     Fail,
@@ -26,7 +26,7 @@ pub enum Act {
     Panic,
 }
 
-pub const ALL: [Act; 6] = [
+pub(crate) const ALL: [Act; 6] = [
     Act::SucceedAfter(Duration::from_millis(1)),
     Act::FailAfter(Duration::from_millis(1)),
     Act::Succeed,
@@ -37,19 +37,19 @@ pub const ALL: [Act; 6] = [
 
 /// The orders, and what has happened. A handle.
 #[derive(Clone, Debug, Default)]
-pub struct Script(Arc<Inner>);
+pub(crate) struct Script(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     orders: Mutex<Orders>,
-    pub connects: AtomicUsize,
-    pub checks: AtomicUsize,
-    pub closes: AtomicUsize,
+    pub(crate) connects: AtomicUsize,
+    pub(crate) checks: AtomicUsize,
+    pub(crate) closes: AtomicUsize,
     /// Connections that there are, wherever they are.
-    pub alive: AtomicUsize,
-    pub most_alive: AtomicUsize,
-    pub connecting: AtomicUsize,
-    pub most_connecting: AtomicUsize,
+    pub(crate) alive: AtomicUsize,
+    pub(crate) most_alive: AtomicUsize,
+    pub(crate) connecting: AtomicUsize,
+    pub(crate) most_connecting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -65,15 +65,15 @@ struct Orders {
 
 /// A connection that is counted.
 #[derive(Debug)]
-pub struct Wire {
-    pub serial: usize,
-    pub is_quiet: bool,
+pub(crate) struct Wire {
+    pub(crate) serial: usize,
+    pub(crate) is_quiet: bool,
     script: Script,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("refused as told")]
-pub struct Refused {
+pub(crate) struct Refused {
     is_permanent: bool,
 }
 
@@ -82,56 +82,56 @@ impl Script {
         self.0.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn connect(&self, act: Act) {
+    pub(crate) fn connect(&self, act: Act) {
         self.orders().connect.push_back(act);
     }
 
-    pub fn check(&self, act: Act) {
+    pub(crate) fn check(&self, act: Act) {
         self.orders().check.push_back(act);
     }
 
-    pub fn close(&self, act: Act) {
+    pub(crate) fn close(&self, act: Act) {
         self.orders().close.push_back(act);
     }
 
-    pub fn connect_always(&self, act: Act) {
+    pub(crate) fn connect_always(&self, act: Act) {
         self.orders().connect_always = Some(act);
     }
 
-    pub fn check_always(&self, act: Act) {
+    pub(crate) fn check_always(&self, act: Act) {
         self.orders().check_always = Some(act);
     }
 
-    pub fn close_always(&self, act: Act) {
+    pub(crate) fn close_always(&self, act: Act) {
         self.orders().close_always = Some(act);
     }
 
-    pub fn connects(&self) -> usize {
+    pub(crate) fn connects(&self) -> usize {
         self.0.connects.load(Ordering::SeqCst)
     }
 
-    pub fn checks(&self) -> usize {
+    pub(crate) fn checks(&self) -> usize {
         self.0.checks.load(Ordering::SeqCst)
     }
 
-    pub fn closes(&self) -> usize {
+    pub(crate) fn closes(&self) -> usize {
         self.0.closes.load(Ordering::SeqCst)
     }
 
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.0.alive.load(Ordering::SeqCst)
     }
 
-    pub fn most_alive(&self) -> usize {
+    pub(crate) fn most_alive(&self) -> usize {
         self.0.most_alive.load(Ordering::SeqCst)
     }
 
-    pub fn most_connecting(&self) -> usize {
+    pub(crate) fn most_connecting(&self) -> usize {
         self.0.most_connecting.load(Ordering::SeqCst)
     }
 
     /// A pool on this script.
-    pub fn builder(&self) -> Builder<Scripted> {
+    pub(crate) fn builder(&self) -> Builder<Scripted> {
         Pool::builder(Scripted(self.clone()))
     }
 
@@ -153,7 +153,7 @@ impl Drop for Wire {
 }
 
 #[derive(Debug)]
-pub struct Scripted(pub Script);
+pub(crate) struct Scripted(pub(crate) Script);
 
 /// Counts attempts that run side by side, also those that are dropped.
 struct Connecting<'a>(&'a AtomicUsize);
@@ -234,7 +234,7 @@ impl Manager for Scripted {
 }
 
 /// Lets all tasks run that can, without letting time pass.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,8 @@
 //! What chaos needs, whatever the protocol: a plan with a seed, texts that say whose they are, and
 //! a count of what became of them.
 
+#![allow(clippy::print_stdout, reason = "the numbers are to be seen")]
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;

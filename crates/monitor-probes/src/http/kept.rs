@@ -1,5 +1,6 @@
 //! Connections that are kept from one check to the next.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use monitor_pool::{
     AcquireError, ConfigError, ConnectError, Listener, Manager, OnConnectError, Pool,
 };
 
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
 use super::dialer::Dialer;
 use super::exchange::Exchange;
 
@@ -20,9 +23,22 @@ use super::exchange::Exchange;
 /// neither closed it nor said anything since. That is looked at without waiting, before every use.
 pub struct HttpConnections {
     dialer: Dialer,
-    /// Of the check that asked last: where an attempt to connect reports its phases. A monitor is
-    /// checked by one check at a time, so it is the one that waits.
-    asking: Mutex<Progress>,
+    /// The checks that want a connection, in the order in which the pool serves them: each attempt to
+    /// connect is the next one's.
+    asking: Mutex<VecDeque<Asking>>,
+}
+
+/// A check that may need a new connection.
+struct Asking {
+    /// Where an attempt to connect reports its phases.
+    progress: Progress,
+    /// Ends when the check does.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Held by a check for as long as it wants a connection.
+pub(super) struct Wanting {
+    _ended: oneshot::Sender<()>,
 }
 
 /// A connection to the target, kept by a pool. Opaque: only its probe can ask over it.
@@ -60,15 +76,30 @@ impl HttpConnections {
         }
     }
 
-    /// Has the next attempt to connect report to `progress`.
-    pub(super) fn report_to(&self, progress: &Progress) {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        *asking = progress.clone();
+    /// Has the next attempt to connect report to `progress`, and end with what is returned: an
+    /// attempt that hangs is the fault of one check, and the next one makes its own.
+    pub(super) fn want(&self, progress: &Progress) -> Wanting {
+        let (_ended, ended) = oneshot::channel();
+        let progress = progress.clone();
+        let asking = Asking { progress, ended };
+        let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those who were given a kept connection want none any more.
+        all.retain_mut(Asking::is_there);
+        all.push_back(asking);
+        Wanting { _ended }
     }
 
-    fn asking(&self) -> Progress {
-        let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        asking.clone()
+    fn next_asking(&self) -> Option<Asking> {
+        let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(Asking::is_there);
+        all.pop_front()
+    }
+}
+
+impl Asking {
+    /// Whether the check goes on.
+    fn is_there(&mut self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Empty)
     }
 }
 
@@ -83,6 +114,11 @@ const AT_ONCE: Policy = match Policy::builder()
     Ok(policy) => policy,
     Err(_) => panic!("the policy contradicts itself"),
 };
+/// What an attempt comes to whose check has ended.
+fn called_off() -> Fault {
+    Fault::new(Layer::Process, Reason::Cancelled)
+}
+
 /// How long a connection is used.
 const LIFETIME: Duration = Duration::from_secs(300);
 /// Longer than any check may take, so that the check's own deadline is the one that counts.
@@ -102,7 +138,15 @@ impl Manager for HttpConnections {
     type Error = Fault;
 
     async fn connect(&self) -> Result<KeptConnection, Fault> {
-        self.dialer.open(&self.asking()).await.map(KeptConnection)
+        let Some(Asking { progress, ended }) = self.next_asking() else {
+            // Nobody waits any more, and nobody would use it.
+            return Err(called_off());
+        };
+        tokio::select! {
+            biased;
+            opened = self.dialer.open(&progress) => opened.map(KeptConnection),
+            _ = ended => Err(called_off()),
+        }
     }
 
     async fn check(&self, mut connection: KeptConnection) -> Result<KeptConnection, Fault> {

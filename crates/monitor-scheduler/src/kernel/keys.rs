@@ -13,6 +13,11 @@ use super::{
 use crate::{MissedReason, Spec, Trigger, TriggerOutcome};
 
 impl<K: Eq + Hash, H: Clone> Core<K, H> {
+    /// Makes room for so many more keys. False if there is not so much memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.reserve(more) && self.names.reserve(&self.entries, more)
+    }
+
     /// Adds a key, or gives one that is there a new spec and handler. True if it is new.
     ///
     /// A paused key stays paused; with `paused` any key is so afterwards. What the key was waiting

@@ -93,7 +93,7 @@ pub(crate) struct Core<K, H> {
 }
 
 /// One run of one key, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RunId {
     pub(crate) index: u32,
     pub(crate) serial: u64,

@@ -36,6 +36,12 @@ impl Names {
         self.numbers.insert_unique(hash, number, hash_of);
     }
 
+    /// Makes room for so many more. False if there is not so much memory.
+    pub(super) fn reserve<K: Hash, H>(&mut self, entries: &Slab<Entry<K, H>>, more: usize) -> bool {
+        let hash_of = |number: &u32| self.hasher.hash_one(entries[*number].key.as_ref());
+        self.numbers.try_reserve(more, hash_of).is_ok()
+    }
+
     pub(super) fn remove<K: Hash>(&mut self, key: &Arc<K>, number: u32) {
         let hash = self.hasher.hash_one(key.as_ref());
         if let Ok(found) = self.numbers.find_entry(hash, |at| *at == number) {

@@ -40,6 +40,11 @@ impl<T> Slab<T> {
         self.entries.get_mut(index as usize)?.as_mut()
     }
 
+    /// Makes room for so many more. False if there is not so much memory.
+    pub(crate) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.try_reserve(more).is_ok()
+    }
+
     /// All numbers that were ever in use are below this.
     pub(crate) fn end(&self) -> u32 {
         self.entries.len() as u32

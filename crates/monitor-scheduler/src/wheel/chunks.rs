@@ -3,7 +3,7 @@
 //! What is due comes out in order of memory, not from one link to the next, and a list that has
 //! become empty leaves nothing behind but pieces that are used again.
 
-const ROOM: usize = 29;
+pub(super) const ROOM: usize = 29;
 pub(super) const NOBODY: u32 = u32::MAX;
 
 /// The pieces of all lists.

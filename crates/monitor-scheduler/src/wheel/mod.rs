@@ -14,7 +14,7 @@ mod chunks;
 #[cfg(test)]
 mod tests;
 
-use self::chunks::{Chunks, List, NOBODY, Position};
+use self::chunks::{Chunks, List, NOBODY, Position, ROOM};
 
 /// So many slots of one level make one slot of the next.
 const BITS: u32 = 8;
@@ -116,8 +116,9 @@ impl Wheel {
         } else {
             self.clear(number);
         }
-        self.timers[index].at = at.max(self.now);
-        self.file(number);
+        let at = at.max(self.now);
+        self.timers[index].at = at;
+        self.file(number, at);
         self.set += 1;
     }
 
@@ -258,9 +259,14 @@ impl Wheel {
         while list.len() > keep
             && let Some(piece) = self.chunks.take_first(&mut list)
         {
-            // The one slot that nothing is filed into: it is one or none ahead, see `file`.
-            for number in piece.numbers() {
-                self.file(*number);
+            // All read first: the memory of many comes at the same time, of one after the other not.
+            let mut ticks = [0; ROOM];
+            for (at, number) in ticks.iter_mut().zip(piece.numbers()) {
+                *at = self.timers[*number as usize].at;
+            }
+            // Nothing is filed into this very slot: it is one or none ahead, see `file`.
+            for (at, number) in ticks.iter().zip(piece.numbers()) {
+                self.file(*number, *at);
             }
             #[cfg(test)]
             {
@@ -273,11 +279,10 @@ impl Wheel {
         }
     }
 
-    /// Puts a timer with its tick set where it belongs: on the lowest level that reaches so far.
+    /// Puts a timer where its tick belongs: on the lowest level that reaches so far.
     /// On the upper ones that is at least two slots ahead, for a level reaches two slots of the
     /// next.
-    fn file(&mut self, number: u32) {
-        let at = self.timers[number as usize].at;
+    fn file(&mut self, number: u32, at: u64) {
         let reaches =
             |level: &usize| (at >> shift(*level)) - (self.now >> shift(*level)) < RING as u64;
         let (level, slot) = match (0..LEVELS).find(reaches) {

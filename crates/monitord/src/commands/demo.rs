@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use monitor_core::Sink;
+use monitor_core::{Sink, pressure};
 use monitor_model::Event;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -63,6 +63,7 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
             ..monitor_store::Options::new(&database)
         },
         max_concurrent: CONCURRENT,
+        pressure: pressure::Config::default(),
         app: AppOptions {
             title: "Demonstration".to_owned(),
             allow_admin: true,
@@ -72,6 +73,7 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
         definitions: definitions(&targets, &defaults)?,
         defaults,
         sink: Some(Arc::new(Forward(sink))),
+        before_tick: None,
     };
     let live = can_draw_over(demo::LEAST_WIDTH) && !args.lines;
     let mut screen = Screen::new(page, live, args.duration);

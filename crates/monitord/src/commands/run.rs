@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use monitor_core::Definition;
+use monitor_core::{Definition, pressure};
 use monitor_model::Source;
 
 use super::Failure;
@@ -87,8 +87,12 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         .map(|spec| spec.definition(&config.defaults, Source::File))
         .collect();
     let defaults = AppOptions::default();
+    let pressure = pressure::Config::builder()
+        .memory_limit_mb(config.memory_limit_mb)
+        .resource_check_interval(config.resource_check_interval);
     Ok(daemon::Options {
         store,
+        pressure: pressure.build().map_err(Failure::usage)?,
         max_concurrent: config.max_concurrent_probes,
         app: AppOptions {
             title: config
@@ -102,22 +106,13 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         defaults: config.defaults.clone(),
         definitions: definitions.map_err(Failure::usage)?,
         sink: None,
+        before_tick: None,
     })
 }
 
 /// The last lines, and what they mean for the exit code.
 fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
-    let report = &ending.report;
-    let abandoned: Vec<_> = report.abandoned.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        took_ms = u64::try_from(ending.took.as_millis()).unwrap_or(u64::MAX),
-        finished = report.finished,
-        cancelled = report.cancelled,
-        abandoned = abandoned.join(","),
-        lost = report.uncommitted,
-        requests_cut_off = !ending.server_closed,
-        "stopped"
-    );
+    ending.log();
     ending
         .lost()
         .map_or(Ok(ExitCode::SUCCESS), |lost| Err(Failure::new(lost)))

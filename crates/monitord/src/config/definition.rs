@@ -61,6 +61,7 @@ impl MonitorSpec {
                 backoff,
                 breaker,
                 trigger_resets_backoff: policy.trigger_resets_backoff(),
+                class: self.priority.unwrap_or_default(),
                 by_category: policy.by_category(),
             },
         })

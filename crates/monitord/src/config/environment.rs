@@ -12,7 +12,7 @@ use super::reader::Reader;
 /// The environment variables that are read, each with the key that it stands above.
 ///
 /// Times are in seconds. An empty variable counts as not set.
-pub const VARIABLES: [(&str, &str); 9] = [
+pub const VARIABLES: [(&str, &str); 11] = [
     ("MAX_CONCURRENT_PROBES", "limits.max_concurrent_probes"),
     (
         "MAX_CONNECTIONS_PER_PROBE",
@@ -31,6 +31,8 @@ pub const VARIABLES: [(&str, &str); 9] = [
         "CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
         "defaults.circuit_breaker_recovery_timeout",
     ),
+    ("MEMORY_LIMIT_MB", "limits.memory_limit_mb"),
+    ("RESOURCE_CHECK_INTERVAL", "limits.resource_check_interval"),
 ];
 
 /// What the environment says.
@@ -38,6 +40,8 @@ pub const VARIABLES: [(&str, &str); 9] = [
 pub(crate) struct Overlay {
     pub(crate) max_concurrent_probes: Option<u64>,
     pub(crate) max_connections_per_probe: Option<u32>,
+    pub(crate) memory_limit_mb: Option<u64>,
+    pub(crate) resource_check_interval: Option<Duration>,
     pub(crate) interval: Option<Duration>,
     pub(crate) policy: PolicyKeys,
 }
@@ -78,12 +82,16 @@ impl Overlay {
             failures,
             threshold,
             recovery,
+            memory,
+            looks,
         ] = names;
         Self {
             max_concurrent_probes: reader.integer(probes, super::file::PROBES),
             max_connections_per_probe: reader
                 .integer(connections, super::defaults::CONNECTIONS)
                 .map(to_u32),
+            memory_limit_mb: reader.integer(memory, super::file::MEMORY),
+            resource_check_interval: reader.seconds(looks, super::file::LOOKS),
             interval: reader.seconds(interval, WAITS),
             policy: PolicyKeys {
                 backoff_base_interval: reader.seconds(base, WAITS),

@@ -24,6 +24,13 @@ use super::{Defaults, MonitorSpec, Place, Problem, Report};
 /// How many checks may run at once.
 pub(crate) const PROBES: RangeInclusive<u64> = 1..=10_000;
 pub(super) const PROBES_DEFAULT: NonZeroUsize = const { NonZeroUsize::new(20).unwrap() };
+/// How much memory may be resident, in MiB.
+pub(crate) const MEMORY: RangeInclusive<u64> = 1..=1 << 30;
+pub(super) const MEMORY_DEFAULT: u64 = 512;
+/// How often to look how hard-pressed the process is.
+pub(crate) const LOOKS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+pub(super) const LOOKS_DEFAULT: Duration = Duration::from_secs(60);
 pub(super) const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 pub(super) const DATABASE_DEFAULT: &str = "monitord.db";
@@ -47,6 +54,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// How many checks may run at once.
     pub max_concurrent_probes: NonZeroUsize,
+    /// How much memory may be resident, in MiB, before the process says that it is hard-pressed.
+    pub memory_limit_mb: u64,
+    /// How often to look how hard-pressed the process is.
+    pub resource_check_interval: Duration,
     /// What holds for a monitor that does not say otherwise.
     pub defaults: Defaults,
     /// The monitors, in the order of the file.
@@ -85,6 +96,8 @@ pub(super) struct File {
     pub(super) retain: Option<Duration>,
     pub(super) max_size_mb: Option<u64>,
     pub(super) max_concurrent_probes: Option<u64>,
+    pub(super) memory_limit_mb: Option<u64>,
+    pub(super) resource_check_interval: Option<Duration>,
     pub(super) defaults: Defaults,
     pub(super) monitors: Vec<(Node, MonitorSpec)>,
 }
@@ -143,6 +156,10 @@ impl Config {
         }
         let probes = overlay.max_concurrent_probes.or(file.max_concurrent_probes);
         let probes = probes.and_then(|probes| NonZeroUsize::new(usize::try_from(probes).ok()?));
+        let memory = overlay.memory_limit_mb.or(file.memory_limit_mb);
+        let looks = overlay
+            .resource_check_interval
+            .or(file.resource_check_interval);
         Ok(Self {
             listen: overrides.listen.or(file.listen).unwrap_or(LISTEN_DEFAULT),
             title: file.title,
@@ -152,6 +169,8 @@ impl Config {
                 max_size_mb: file.max_size_mb,
             },
             max_concurrent_probes: probes.unwrap_or(PROBES_DEFAULT),
+            memory_limit_mb: memory.unwrap_or(MEMORY_DEFAULT),
+            resource_check_interval: looks.unwrap_or(LOOKS_DEFAULT),
             defaults: file.defaults,
             monitors: file.monitors.into_iter().map(|(_, spec)| spec).collect(),
             settings,
@@ -259,11 +278,18 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
     if let Some(node) = defaults {
         file.defaults = Defaults::read(node, problems);
     }
-    let keys = ["max_concurrent_probes", "max_connections_per_probe"];
+    let keys = [
+        "max_concurrent_probes",
+        "max_connections_per_probe",
+        "memory_limit_mb",
+        "resource_check_interval",
+    ];
     if let Some(mut reader) = limits.and_then(|node| Reader::new(node, "limits", &keys, problems)) {
         file.max_concurrent_probes = reader.integer(keys[0], PROBES);
         let connections = reader.integer(keys[1], CONNECTIONS).map(to_u32);
         file.defaults.max_connections_per_probe = connections;
+        file.memory_limit_mb = reader.integer(keys[2], MEMORY);
+        file.resource_check_interval = reader.duration(keys[3], LOOKS);
     }
     file.monitors = read_monitors(name, monitors, problems);
     file

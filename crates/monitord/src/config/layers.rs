@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::defaults::CONNECTIONS_DEFAULT;
 use super::environment::Overlay;
-use super::file::{DATABASE_DEFAULT, File, LISTEN_DEFAULT, PROBES_DEFAULT};
+use super::file::{
+    DATABASE_DEFAULT, File, LISTEN_DEFAULT, LOOKS_DEFAULT, MEMORY_DEFAULT, PROBES_DEFAULT,
+};
 use super::{Overrides, PolicyKeys, format_duration};
 
 /// Who set a value. Later ones win.
@@ -82,6 +84,24 @@ impl File {
                     self.defaults.max_connections_per_probe.map(show),
                 ],
                 CONNECTIONS_DEFAULT.to_string(),
+            ),
+            setting(
+                "limits.memory_limit_mb",
+                [
+                    None,
+                    overlay.memory_limit_mb.map(show),
+                    self.memory_limit_mb.map(show),
+                ],
+                MEMORY_DEFAULT.to_string(),
+            ),
+            setting(
+                "limits.resource_check_interval",
+                [
+                    None,
+                    text(overlay.resource_check_interval),
+                    text(self.resource_check_interval),
+                ],
+                format_duration(LOOKS_DEFAULT),
             ),
             setting(
                 "defaults.interval",

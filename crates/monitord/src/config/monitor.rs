@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use monitor_model::MonitorId;
+use monitor_scheduler::Class;
 use serde_json::{Map, Value as Json, json};
 
 use super::node::Node;
@@ -35,6 +36,8 @@ pub struct MonitorSpec {
     /// How long a check may take. It may be longer than the interval: the due times that pass
     /// meanwhile are recorded as missed.
     pub timeout: Option<Duration>,
+    /// How much it matters under pressure. `None`: as much as most.
+    pub priority: Option<Class>,
     /// The preset and what overrides it.
     pub policy: PolicyKeys,
 }
@@ -80,6 +83,9 @@ impl MonitorSpec {
                 json.insert(key.to_owned(), json!(format_duration(duration)));
             }
         }
+        if let Some(priority) = self.priority {
+            json.insert("priority".to_owned(), json!(priority.as_str()));
+        }
         json.extend(self.policy.to_json());
         Json::Object(json)
     }
@@ -95,7 +101,7 @@ impl MonitorSpec {
     pub(crate) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut known = vec!["id", "name"];
         known.extend(TargetSpec::names());
-        known.extend(["interval", "timeout"]);
+        known.extend(["interval", "timeout", "priority"]);
         known.extend(PolicyKeys::NAMES);
         let mut reader = Reader::new(node, path, &known, problems)?;
         let id = read_id(&mut reader);
@@ -103,6 +109,10 @@ impl MonitorSpec {
         let target = TargetSpec::read(&mut reader);
         let interval = reader.duration("interval", WAITS);
         let timeout = reader.duration("timeout", TIMEOUTS);
+        let priority = reader.text("priority", "optional, normal, critical", |text| {
+            let class = Class::ALL.into_iter().find(|class| class.as_str() == text);
+            class.ok_or_else(|| "is no priority".to_owned())
+        });
         let policy = PolicyKeys::read(&mut reader);
         Some(Self {
             id: id?,
@@ -110,6 +120,7 @@ impl MonitorSpec {
             target: target?,
             interval,
             timeout,
+            priority,
             policy,
         })
     }

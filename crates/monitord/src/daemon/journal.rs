@@ -1,15 +1,16 @@
 //! What a running daemon tells its log.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_core::Core;
+use monitor_core::supervisor::{BoxError, Health, TaskHandle, TaskSpec};
 use monitor_model::{Event, EventKind, Outcome};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::time::Instant;
 
-/// How long the store may refuse results before that is an error.
-const STORE_GRACE: Duration = Duration::from_secs(30);
+/// How many looks in a row may find that the store refuses results before that is an error.
+const STORE_GRACE: NonZeroU32 = const { NonZeroU32::new(30).unwrap() };
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Logs every change of a status, and what else is worth a line.
@@ -62,35 +63,28 @@ fn line(event: &EventKind) {
             let (change, detail) = (change.as_str(), change.detail().unwrap_or_default());
             tracing::info!(pool, change, detail, "pool");
         }
-        EventKind::Pressure { source, from, to } => {
-            tracing::warn!(source, from, to, "pressure");
+        EventKind::Pressure {
+            source,
+            from,
+            to,
+            detail,
+        } => {
+            tracing::warn!(source, from, to, detail, "pressure");
         }
         _ => {}
     }
 }
 
-/// Logs when the store does not take results for long, and when it does again.
-pub(super) async fn watch_store(core: Core) {
-    let mut failing_since: Option<Instant> = None;
-    let mut told = false;
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        match core.store_state() {
-            Ok(()) => {
-                if told {
-                    tracing::info!("the store takes results again; none was lost");
-                }
-                (failing_since, told) = (None, false);
-            }
-            Err(error) => {
-                let since = *failing_since.get_or_insert_with(Instant::now);
-                if !told && since.elapsed() >= STORE_GRACE {
-                    let waiting = core.undelivered();
-                    let for_s = since.elapsed().as_secs();
-                    tracing::error!(%error, for_s, waiting, "the store takes no results");
-                    told = true;
-                }
-            }
-        }
-    }
+/// Looks whether the store takes results. That it does not is told, and is worth an alert when it
+/// goes on for long.
+pub(super) fn watch_store(core: &Core) -> Result<TaskHandle, BoxError> {
+    let spec = TaskSpec::builder("store")
+        .interval(LOOK_EVERY)
+        .alert_after(STORE_GRACE);
+    let of = core.clone();
+    let task = core.supervise(spec.build()?, move |_| {
+        let failing = of.store_state().err();
+        async move { Health::of(failing) }
+    })?;
+    Ok(task)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use monitor_core::{Core, Sink};
+use monitor_core::{Core, Sink, pool};
 use monitor_model::Event;
 
 use super::assets::{ICON, SCRIPT, STYLE};
@@ -45,6 +45,10 @@ impl Sink for Parts {
         // The history first: who is told of a change finds it there.
         self.recent.event(event);
         self.live.event(event);
+    }
+
+    fn pool(&self, pool: &str, event: &pool::Event<'_>) {
+        self.metrics.pool(pool, event);
     }
 }
 

@@ -35,8 +35,10 @@ pub(super) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
-    let mut background = JoinSet::new();
-    background.spawn(updates::publish(app.clone()));
+    let updates = updates::publish(&app);
+    if let Err(error) = &updates {
+        tracing::error!(%error, "open pages are not kept up to date");
+    }
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -65,6 +67,9 @@ pub(super) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
         }
     }
     drop(listener);
+    if let Ok(updates) = updates {
+        updates.stop();
+    }
     app.close();
     drop(stop);
     let all_ended = async { while connections.join_next().await.is_some() {} };

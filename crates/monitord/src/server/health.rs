@@ -9,10 +9,12 @@ use monitor_model::{Rating, Status};
 use serde_json::{Value, json};
 
 use super::app::App;
+use super::resources;
 
 /// `GET /health`: 200 when more than half of what is watched is well, by the strict majority rule;
-/// 503 otherwise, also while nothing is known. With `?verbose` it lists the monitors, of which it
-/// says no more than the page does.
+/// 503 otherwise, also while nothing is known. It also shows what the process itself is made of;
+/// that has no part in the verdict. With `?verbose` it lists the monitors, of which it says no more
+/// than the page does, who holds the connections of pools, and what its own tasks have come to.
 pub(super) async fn health(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
     let health = app.core().health();
     let code = match health.rating {
@@ -24,6 +26,8 @@ pub(super) async fn health(State(app): State<App>, RawQuery(query): RawQuery) ->
         Rating::Unhealthy => "unhealthy",
         Rating::Unknown => "unknown",
     };
+    let mut parameters = query.iter().flat_map(|query| query.split('&'));
+    let verbose = parameters.any(|parameter| parameter == "verbose" || parameter == "verbose=true");
     let mut body = json!({
         "status": status,
         "healthy_probes": health.up,
@@ -35,9 +39,11 @@ pub(super) async fn health(State(app): State<App>, RawQuery(query): RawQuery) ->
         "unknown": health.without_verdict,
         "checked_at": timestamp(&app),
         "version": env!("CARGO_PKG_VERSION"),
+        "pressure": resources::pressure(app.core()),
+        "pools": resources::pools(app.core(), verbose),
+        "tasks": resources::tasks(app.core(), verbose),
     });
-    let mut parameters = query.iter().flat_map(|query| query.split('&'));
-    if parameters.any(|parameter| parameter == "verbose" || parameter == "verbose=true") {
+    if verbose {
         let now = app.now().unix_ms;
         let monitors = app.core().views().into_iter();
         body["monitors"] = monitors.map(|view| one(&view.status, now)).collect();
@@ -63,16 +69,31 @@ pub(super) async fn livez() -> Response {
     answer(StatusCode::OK, &json!({ "status": "alive" }))
 }
 
-/// `GET /readyz`: 200 when results can be written and the process is not about to end.
+/// `GET /readyz`: 200 when results can be written, the process is not about to end, and it is not
+/// pressed to the limit of what it may use.
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     let is_stopping = app.0.is_stopping.load(Relaxed);
     let store = app.core().store_state();
-    let is_ready = !is_stopping && store.is_ok();
+    let pressure = app.core().pressure();
+    let mut reasons = Vec::new();
+    if is_stopping {
+        reasons.push("the process is shutting down".to_owned());
+    }
+    if let Err(error) = &store {
+        reasons.push(error.clone());
+    }
+    if let Some(pressure) = pressure.as_ref().filter(|seen| !seen.level.is_ready()) {
+        let causes = resources::causes(pressure);
+        reasons.push(format!("pressure is {}: {causes}", pressure.level));
+    }
+    let is_ready = reasons.is_empty();
     let body = json!({
         "status": if is_ready { "ready" } else { "not ready" },
         "store": store.err().unwrap_or_else(|| "writable".to_owned()),
         "results_not_yet_written": app.core().undelivered(),
         "shutting_down": is_stopping,
+        "pressure": pressure.map(|pressure| pressure.level.as_str()),
+        "reasons": reasons,
     });
     let code = if is_ready {
         StatusCode::OK

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use axum::body::Bytes;
 use monitor_model::{Event, EventKind, MonitorId};
 use serde_json::{Map, Value, json};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 use super::app::unix_ms_now;
 
@@ -81,12 +81,17 @@ pub(super) struct Changes {
     pub(super) is_other_list: bool,
 }
 
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && !self.is_other_list
+    }
+}
+
 /// The stream.
 #[derive(Debug)]
 pub(super) struct Live {
     process: i64,
     state: Mutex<State>,
-    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -112,7 +117,6 @@ impl Default for Live {
                 known: HashSet::new(),
                 frames: Some(broadcast::Sender::new(BACKLOG)),
             }),
-            changed: Notify::new(),
         }
     }
 }
@@ -134,7 +138,6 @@ impl Live {
             // Fails only when nobody listens.
             let _ = frames.send(frame);
         }
-        self.changed.notify_one();
     }
 
     fn frame(&self, event: &Event) -> Frame {
@@ -145,11 +148,6 @@ impl Live {
             sequence: Some(event.sequence),
             bytes,
         }
-    }
-
-    /// Waits until something has happened since [`take_changes`](Self::take_changes).
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
     }
 
     /// What happened since the last call.
@@ -285,10 +283,16 @@ fn told(event: &Event) -> (&'static str, Value) {
             }
             "pool"
         }
-        EventKind::Pressure { source, from, to } => {
+        EventKind::Pressure {
+            source,
+            from,
+            to,
+            detail,
+        } => {
             data.insert("source".to_owned(), json!(source));
             data.insert("from".to_owned(), json!(from));
             data.insert("to".to_owned(), json!(to));
+            data.insert("detail".to_owned(), json!(detail));
             "pressure"
         }
         _ => "other",

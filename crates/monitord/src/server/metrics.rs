@@ -2,22 +2,29 @@
 //!
 //! Counters and histograms are fed by events. What has a present value is read from the core at the
 //! moment of a scrape, so that the series of a deleted monitor end with it. Label values are ids of
-//! defined monitors and names of closed sets, nothing else.
+//! defined monitors and of pools, and names of closed sets, nothing else.
+//!
+//! Names begin with `prober_`, but for those that stand written elsewhere and are looked for by
+//! that name: of pools, and `health_check_failures_total`.
 
 mod counters;
 mod gauges;
+mod pools;
+mod process;
 mod text;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use monitor_core::Core;
-use monitor_model::Event;
+use monitor_core::{Core, pool};
+use monitor_model::{Event, EventKind};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
 
 use self::counters::Counters;
 use self::gauges::Gauges;
+use self::pools::Told;
+use self::process::{Pressure, Tasks};
 use super::app::App;
 use super::problem::Problem;
 
@@ -29,6 +36,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 #[derive(Debug)]
 pub(super) struct Metrics {
     counters: Counters,
+    pools: Told,
     registry: Registry,
 }
 
@@ -36,7 +44,11 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let counters = Counters::register(&mut registry);
-        Self { counters, registry }
+        Self {
+            counters,
+            pools: Told::default(),
+            registry,
+        }
     }
 }
 
@@ -44,6 +56,14 @@ impl Metrics {
     /// Takes an event in. Never waits.
     pub(super) fn event(&self, event: &Event) {
         self.counters.event(event);
+        if let EventKind::Deleted { monitor } = &event.kind {
+            self.pools.forget(&format!("monitor:{monitor}"));
+        }
+    }
+
+    /// Takes an event of a pool in. Never waits.
+    pub(super) fn pool(&self, pool: &str, event: &pool::Event<'_>) {
+        self.pools.event(pool, event);
     }
 
     /// Where the kinds of monitors are found from now on.
@@ -57,19 +77,34 @@ impl Metrics {
     }
 
     /// The whole exposition, in OpenMetrics.
-    fn openmetrics(&self, core: &Core) -> Result<String, std::fmt::Error> {
+    fn openmetrics(&self, core: &Core, old_names: bool) -> Result<String, std::fmt::Error> {
         let mut now = Registry::with_prefix(PREFIX);
         now.register_collector(Box::new(Gauges::read(core)));
+        if let Some(pressure) = Pressure::read(core) {
+            now.register_collector(Box::new(pressure));
+        }
+        let mut as_written = Registry::default();
+        as_written.register_collector(Box::new(Tasks::read(core)));
+        as_written.register_collector(Box::new(self.pools.read(core, old_names)));
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &now)?;
+        encode_registry(&mut text, &as_written)?;
         encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
-pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response {
-    let Ok(text) = app.0.parts.metrics.openmetrics(app.core()) else {
+/// With `?names=old`, pools also have the names that others have used for the same: on request
+/// alone, for one of them has its unit in short, which is not accepted as good style.
+pub(super) async fn get(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let mut parameters = query.iter().flat_map(|query| query.split('&'));
+    let old_names = parameters.any(|parameter| parameter == "names=old");
+    let Ok(text) = app.0.parts.metrics.openmetrics(app.core(), old_names) else {
         let detail = "the metrics cannot be written";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use monitor_core::supervisor::{BoxError, TaskHandle, TaskSpec, Tick};
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::app::App;
 use super::gather;
@@ -13,32 +13,41 @@ use crate::view;
 
 /// The least time between two updates.
 const PACE: Duration = Duration::from_secs(1);
-/// How long the stream may be silent. Sentences that speak of time are refreshed as often.
-const QUIET: Duration = Duration::from_secs(15);
+/// How long it may take to make one of very many monitors.
+const LONGEST: Duration = Duration::from_secs(30);
+/// After how many ticks there is one in any case. Sentences that speak of time are refreshed as
+/// often.
+const QUIET: u64 = 15;
 
-/// Works until it is dropped.
-pub(super) async fn publish(app: App) {
+/// Works until it is stopped.
+pub(super) fn publish(app: &App) -> Result<TaskHandle, BoxError> {
+    let spec = TaskSpec::builder("page").interval(PACE).timeout(LONGEST);
+    let of = app.clone();
+    let task = app
+        .core()
+        .supervise(spec.build()?, move |tick| update(of.clone(), tick))?;
+    Ok(task)
+}
+
+async fn update(app: App, tick: Tick) {
     let live = &app.0.parts.live;
-    loop {
-        let is_quiet = timeout(QUIET, live.changed()).await.is_err();
-        let begun = Instant::now();
-        // Taken also when nobody looks: whoever comes next reads a page that has it all.
-        let changes = live.take_changes();
-        if live.readers() > 0 {
-            if is_quiet {
-                live.send(BEAT);
-            }
-            if changes.is_other_list {
-                live.send(RESYNC);
-            } else {
-                let (subjects, now) = gather::subjects(&app).await;
-                let html = view::update(&app.0.frame, &subjects, &now, |subject| {
-                    changes.rows.contains(&subject.monitor.id)
-                });
-                let data = json!({ "at": now.unix_ms, "html": html });
-                live.send(Bytes::from(format!("event: update\ndata: {data}\n\n")));
-            }
-        }
-        sleep(PACE.saturating_sub(begun.elapsed())).await;
+    // Taken also when nobody looks: whoever comes next reads a page that has it all.
+    let changes = live.take_changes();
+    let is_beat = tick.number.is_multiple_of(QUIET);
+    if live.readers() == 0 || changes.is_empty() && !is_beat {
+        return;
     }
+    if is_beat {
+        live.send(BEAT);
+    }
+    if changes.is_other_list {
+        live.send(RESYNC);
+        return;
+    }
+    let (subjects, now) = gather::subjects(&app).await;
+    let html = view::update(&app.0.frame, &subjects, &now, |subject| {
+        changes.rows.contains(&subject.monitor.id)
+    });
+    let data = json!({ "at": now.unix_ms, "html": html });
+    live.send(Bytes::from(format!("event: update\ndata: {data}\n\n")));
 }

@@ -67,7 +67,9 @@ fn precedence_and_its_record() {
 /// it is a time; a bad value is a problem that names the variable.
 #[test]
 fn variables_in_a_table() {
-    let good = ["20", "5", "60", "300", "3600", "2.0", "5", "5", "60"];
+    let good = [
+        "20", "5", "60", "300", "3600", "2.0", "5", "5", "60", "512", "60",
+    ];
     let pairs: Vec<_> = VARIABLES
         .map(|(name, _)| name)
         .into_iter()

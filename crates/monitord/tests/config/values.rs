@@ -299,3 +299,66 @@ fn durations_read_what_they_write() {
         assert!(parse_duration(bad).is_err(), "{bad}");
     }
 }
+
+/// ROB-73, ROB-74: the limits of the process: 512 MiB looked at every 60 s, unless the file or,
+/// above it, the environment says otherwise; what is out of range is refused.
+#[test]
+fn limits_of_the_process_in_a_table() {
+    let of = |file: &str, environment: &[(&str, &str)]| {
+        let text = format!("[limits]\n{file}\n{MINIMAL}");
+        let config = parse_with(&text, &Overrides::default(), environment)?;
+        Ok::<_, Report>((
+            config.memory_limit_mb,
+            config.resource_check_interval.as_secs(),
+        ))
+    };
+    assert_eq!(of("", &[]).unwrap(), (512, 60));
+    let file = "memory_limit_mb = 100\nresource_check_interval = \"10s\"";
+    assert_eq!(of(file, &[]).unwrap(), (100, 10));
+    let environment = [("MEMORY_LIMIT_MB", "64"), ("RESOURCE_CHECK_INTERVAL", "30")];
+    assert_eq!(of(file, &environment).unwrap(), (64, 30));
+    for (line, says) in [
+        (
+            "memory_limit_mb = 0",
+            "limits.memory_limit_mb = 0: is out of range; allowed: a whole number, 1 to 1073741824",
+        ),
+        (
+            "resource_check_interval = \"999ms\"",
+            "limits.resource_check_interval = \"999ms\": is too short; allowed: 1s to 1h",
+        ),
+        (
+            "resource_check_interval = \"2h\"",
+            "limits.resource_check_interval = \"2h\": is too long",
+        ),
+        (
+            "memory_limit = 1",
+            "limits.memory_limit: unknown key, did you mean `memory_limit_mb`?",
+        ),
+    ] {
+        let report = of(line, &[]).unwrap_err();
+        let found = report.problems[0].to_string();
+        assert!(found.contains(says), "{found}");
+    }
+}
+
+/// ROB-81: how much a monitor matters: as much as most, unless it says so.
+#[test]
+fn priorities_in_a_table() {
+    use monitor_scheduler::Class;
+    let of =
+        |line: &str| parse(&format!("{MINIMAL}{line}\n")).map(|config| settings(&config).class);
+    assert_eq!(of("").unwrap(), Class::Normal);
+    for class in Class::ALL {
+        let line = format!("priority = \"{}\"", class.as_str());
+        assert_eq!(of(&line).unwrap(), class);
+        let json = json!({ "id": "a", "tcp": "h:1", "priority": class.as_str() });
+        assert_eq!(MonitorSpec::from_json(&json).unwrap().to_json(), json);
+    }
+    let problem = problem_of("priority = \"high\"");
+    assert!(
+        problem.ends_with(
+            "monitor[1].priority = \"high\": is no priority; allowed: optional, normal, critical"
+        ),
+        "{problem}"
+    );
+}

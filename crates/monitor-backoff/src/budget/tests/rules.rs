@@ -247,3 +247,24 @@ fn inv_backoff_4_threads_share_one_budget() {
     let left = drain(&budget, Duration::ZERO, Class::Transient);
     assert_eq!(granted + left, 2400);
 }
+
+/// ROB-96: INV-BACKOFF-4: no time makes the reserve begin anew, not even the last one that the
+/// budget can tell.
+#[test]
+fn inv_backoff_4_the_end_of_time_is_paid_once() {
+    let budget = RetryBudget::builder().ratio_per_mille(0).capacity(10);
+    let budget = budget.min_per_second(10).build().expect("valid");
+    let last = Duration::from_millis(u64::MAX);
+    assert_eq!(drain(&budget, last, Class::Transient), 10);
+    assert_eq!(drain(&budget, millis(1_000), Class::Transient), 0);
+    assert_eq!(drain(&budget, millis(2_000), Class::Transient), 0);
+}
+
+/// ROB-96: INV-BACKOFF-4: the first second's reserve is not more than the budget can hold.
+#[test]
+fn inv_backoff_4_the_start_is_within_the_capacity() {
+    let budget = RetryBudget::builder().ratio_per_mille(0).capacity(5);
+    let budget = budget.min_per_second(10).build().expect("valid");
+    assert_eq!(budget.stats().balance_milli, budget.stats().capacity_milli);
+    assert_eq!(drain(&budget, Duration::ZERO, Class::Transient), 5);
+}

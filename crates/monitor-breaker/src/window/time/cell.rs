@@ -34,6 +34,8 @@ impl Cell {
     ///
     /// INV-BREAKER-7: the cell is read before the epoch is. If an epoch ended before the reading,
     /// `is_current` sees that; if after it, the clearing has changed the cell and the swap fails.
+    /// Unless, between this reading and the swap, as many calls of the new epoch were counted in
+    /// the same tick as there had been of the old one: 32 bits of stamp have no room for an epoch.
     #[inline]
     pub(crate) fn add(&self, stamp: Stamp, is_current: &impl Fn() -> bool) -> Added {
         let mut seen = self.0.load(Ordering::Acquire);
@@ -94,7 +96,7 @@ impl Stamp {
 
     /// Returns whether this tick is later than `other`, by one or two turns of the ring. One that
     /// is still further ahead came from a clock that jumped: it must not keep the cell for ever.
-    const fn is_ahead_of(self, other: Stamp) -> bool {
+    pub(crate) const fn is_ahead_of(self, other: Stamp) -> bool {
         let ahead = other.age_at(self);
         ahead > 0 && ahead <= 2 * TICKS
     }

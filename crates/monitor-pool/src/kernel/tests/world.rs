@@ -27,7 +27,7 @@ pub(super) fn kernel<C, E: Clone>(settings: &Settings) -> Kernel<C, E> {
         Rules::new(settings),
         settings.max_size,
         settings.connect_limit(),
-        settings.connect_backoff.clone(),
+        settings.connect_backoff,
     )
 }
 

@@ -39,6 +39,9 @@ enum Owed {
     Reply,
     /// Messages up to a `Sync`.
     Synced,
+    /// The same, of which the server has told already that they have failed: the caller knows, and
+    /// outside a transaction nothing is left of them.
+    Failed,
     /// Only prepared statements or portals closed, as by dropping a `Statement`: no one waits for
     /// the answer, and it changes nothing for those who come after.
     Closed,
@@ -86,6 +89,11 @@ impl Tracker {
                     self.incoming.garbled |= self.owed.pop_front().is_none() || frame.length != 1;
                     self.status = frame.body[0];
                 }
+                b'E' => {
+                    if let Some(owed @ Owed::Synced) = self.owed.front_mut() {
+                        *owed = Owed::Failed;
+                    }
+                }
                 // The server ignores a `Sync` that it meets while it takes copied data, and there
                 // it is now. The client sends another one at the end.
                 b'G' => {
@@ -100,7 +108,7 @@ impl Tracker {
     /// Is the session idle, outside a transaction or about to leave it, with nothing under way
     /// that anyone could wait for or suffer from?
     pub(super) fn is_quiescent(&self) -> bool {
-        let harmless = |owed: &Owed| matches!(owed, Owed::Closed | Owed::Rollback);
+        let harmless = |owed: &Owed| matches!(owed, Owed::Failed | Owed::Closed | Owed::Rollback);
         (self.status == b'I' || self.owed.contains(&Owed::Rollback))
             && self.owed.iter().all(harmless)
             && self.unsynced.as_ref().is_none_or(harmless)
@@ -273,6 +281,28 @@ mod tests {
         tracker.sent(&message(b'Q', b"ROLLBACK\0"));
         tracker.sent(&message(b'Q', b"BEGIN\0"));
         assert!(!tracker.is_quiescent());
+    }
+
+    #[test]
+    fn after_an_error_only_a_transaction_is_left_to_end() {
+        let statement = [message(b'B', b""), message(b'E', b""), message(b'S', b"")].concat();
+        let mut tracker = session();
+        tracker.sent(&statement);
+        tracker.received(&message(b'E', b"SERROR\0\0"));
+        assert!(tracker.is_quiescent());
+        tracker.received(&ready(b'I'));
+        assert!(tracker.is_quiescent());
+        // Several statements in one query may have begun a transaction before one failed.
+        tracker.sent(&message(b'Q', b"BEGIN; SELECT 1/0\0"));
+        tracker.received(&message(b'E', b"SERROR\0\0"));
+        assert!(!tracker.is_quiescent());
+        tracker.received(&ready(b'E'));
+        // In a transaction, its rollback is needed too.
+        tracker.sent(&statement);
+        tracker.received(&message(b'E', b"SERROR\0\0"));
+        assert!(!tracker.is_quiescent());
+        tracker.sent(&message(b'Q', b"ROLLBACK\0"));
+        assert!(tracker.is_quiescent());
     }
 
     #[test]

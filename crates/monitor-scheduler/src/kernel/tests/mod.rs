@@ -17,6 +17,8 @@ mod presets;
 #[cfg(not(monitor_loom))]
 mod rules;
 #[cfg(not(monitor_loom))]
+mod soak;
+#[cfg(not(monitor_loom))]
 mod timing;
 #[cfg(not(monitor_loom))]
 mod world;
