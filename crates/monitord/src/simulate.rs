@@ -5,7 +5,7 @@
 //! is made up is the world around them: targets, the driver, the operator and the clock. All chance
 //! comes from one seed, so that a run with the same plan is the same run.
 //!
-//! An [audit](audit) that knows nothing of the kernels' insides keeps books of every due time, run
+//! An audit that knows nothing of the kernels' insides keeps books of every due time, run
 //! and commit, and tells each [`Violation`] of what they promise.
 //!
 //! Contents: [`Plan`] says what is simulated and [`Report`] what came of it; `world` is the loop of
