@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::steps::Step;
 use crate::workspace::Workspace;
-use crate::{consume, figures, lint, loom, test, tidy, tools};
+use crate::{consume, figures, lint, loom, simulate, test, tidy, tools};
 
 /// The steps, those first that fail soonest. Missing programs are the very first: nobody should
 /// wait ten minutes to learn that nginx is not installed.
@@ -20,6 +20,7 @@ pub(crate) fn steps(workspace: &Workspace, install: bool) -> Result<Vec<Step<'_>
     steps.extend(test::steps(workspace, None, None)?);
     steps.extend(loom::steps(workspace, None, None)?);
     steps.extend(figures::steps(workspace, true));
+    steps.extend(simulate::steps(workspace, None));
     steps.extend(consume::steps(workspace, None)?);
     Ok(steps)
 }

@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::steps::{Options, Output, Step};
 use crate::workspace::Workspace;
-use crate::{bench, ci, consume, figures, lint, loom, page, services, soak, steps, test, tidy};
+use crate::{
+    bench, ci, consume, figures, lint, loom, page, services, simulate, soak, steps, test, tidy,
+};
 
 /// The project's own chores.
 #[derive(Debug, Parser)]
@@ -131,6 +133,12 @@ Environment: MONITOR_KILL_SEED and MONITOR_CHAOS_SEED repeat the choices of a ru
         #[arg(long, default_value = "30")]
         seconds: u64,
     },
+    /// A day of ten thousand targets on the real kernels, with everything going wrong that may
+    Simulate {
+        /// What all chance follows from, to repeat a run that has failed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Take the pictures of the status page in docs/images
     Page {
         /// How long the demonstration runs before, in seconds: as many bars there are to see
@@ -198,6 +206,7 @@ impl Cli {
             Verb::Services { install: true, .. } => crate::tools::ensure(true).map(|_| true),
             Verb::Services { .. } => services::run(),
             Verb::Soak { rounds, seconds } => live(soak::steps(workspace, rounds, seconds)),
+            Verb::Simulate { seed } => live(simulate::steps(workspace, seed)),
             Verb::Page { after } => live(page::steps(workspace, Duration::from_secs(after))),
         }
     }

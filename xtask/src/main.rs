@@ -23,6 +23,7 @@ mod loom;
 mod page;
 mod run;
 mod services;
+mod simulate;
 mod soak;
 mod steps;
 mod test;

@@ -13,6 +13,7 @@ use crate::builder::Builder;
 use crate::change;
 use crate::entry::{Defined, Definition, View};
 use crate::error::CoreError;
+use crate::explain::{self, Explained};
 use crate::shared::Shared;
 use crate::shutdown::{self, ShutdownReport};
 
@@ -130,6 +131,12 @@ impl Core {
     #[must_use]
     pub fn scheduler_status(&self) -> monitor_scheduler::Status<MonitorId> {
         self.shared.scheduler.status()
+    }
+
+    /// Why a monitor is or is not being checked now, and when next. `None` when there is none.
+    #[must_use]
+    pub fn explain(&self, id: &MonitorId) -> Option<Explained> {
+        explain::explain(&self.shared, id)
     }
 
     /// The verdict over all active monitors, by the strict majority rule.

@@ -7,6 +7,7 @@ mod core;
 mod delivery;
 mod entry;
 mod error;
+mod explain;
 mod hub;
 #[cfg(feature = "pool")]
 mod pools;
@@ -25,6 +26,7 @@ pub use crate::core::Core;
 pub use crate::entry::OwnPool;
 pub use crate::entry::{Defined, Definition, Settings, View};
 pub use crate::error::CoreError;
+pub use crate::explain::{CategoryWait, Explained};
 pub use crate::hub::Sink;
 #[cfg(feature = "pool")]
 pub use crate::pools::{Changes, OpenPoolError, OwnPool, PoolView, Pools};

@@ -17,6 +17,8 @@ mod preset;
 mod run;
 mod scheduler;
 mod shared;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod spec;
 mod status;
 mod sync;

@@ -74,6 +74,34 @@ Exit codes:
   2  bad usage or configuration; nothing was started
   130, 143  a second SIGINT or SIGTERM cut the ending short";
 
+const SIMULATE_HELP: &str = "\
+What decides is what decides in `monitord run`; the targets, the clock and what goes wrong are made
+up, all of it from the seed: slow and failing targets, outages of one and of many, a driver held up,
+a machine suspended, checks by hand, monitors paused, edited and deleted while they are checked.
+
+Examples:
+  monitord simulate                                     10 000 targets for an hour
+  monitord simulate --targets 100000 --hours 24 --plot day.svg
+  monitord simulate --config monitord.toml --hours 24   your settings, none of your targets
+  monitord simulate --hours 24 --seed 42                the same run again
+  monitord simulate --json | jq .lag_ms.p99
+
+Exit codes:
+  0  all that is promised was kept
+  1  a promise was broken, and the seed is told; or the picture could not be written
+  2  bad usage or configuration; nothing was simulated";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  monitord explain shop
+  monitord explain shop --url http://127.0.0.1:9090
+  monitord explain shop --json | jq .next_due_unix_ms
+
+Exit codes:
+  0  explained
+  1  no daemon answers there, it lets nobody in, or it has no such monitor
+  2  bad usage; nobody was asked";
+
 /// A monitoring daemon that never lies: one binary, one TOML file, embedded SQLite, a status page.
 #[derive(Debug, Parser)]
 #[command(name = "monitord", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
@@ -92,6 +120,10 @@ pub enum Command {
     Run(RunArgs),
     /// Check one target once and show where the time goes
     Check(CheckArgs),
+    /// Say why a monitor is or is not being checked now, and when next
+    Explain(ExplainArgs),
+    /// Simulate hours of work in seconds, with everything going wrong that may
+    Simulate(SimulateArgs),
 }
 
 /// The arguments of `monitord demo`.
@@ -167,6 +199,63 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
+/// The arguments of `monitord simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = SIMULATE_HELP)]
+pub struct SimulateArgs {
+    /// How many targets, 1 to 10000000 [default: 10000, or as many as the configuration has]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub targets: Option<u32>,
+    /// How many hours, more than 0 and 10000 at most
+    #[arg(long, value_name = "HOURS", default_value = "1", value_parser = parse_hours)]
+    pub hours: f64,
+    /// Check the targets as the monitors of this configuration, in turns
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What all chance follows from [default: a new one each time]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// How many checks may run at once [default: one in 40 targets, 20 at least, or as configured]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_count)]
+    pub concurrent: Option<usize>,
+    /// What becomes of a check that is due while that many run
+    #[arg(long, value_enum, default_value_t)]
+    pub without_permit: WithoutPermit,
+    /// Draw lag, concurrency and missed checks over time into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Write one JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What becomes of a check that is due while no permit is free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum WithoutPermit {
+    /// It is missed
+    Skip,
+    /// It waits, while there is room to wait; as in the daemon
+    #[default]
+    Queue,
+    /// The same, and whoever has the least right to a place gives it up
+    Shed,
+}
+
+/// The arguments of `monitord explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainArgs {
+    /// The id of the monitor
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Where the daemon listens
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Write what the daemon says as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Cli {
     /// Does what was asked and says how it went, in words on standard error and as exit code.
     #[must_use]
@@ -175,6 +264,8 @@ impl Cli {
             Command::Demo(args) => commands::demo::run(args),
             Command::Run(args) => commands::run::run(args),
             Command::Check(args) => commands::check::run(args),
+            Command::Explain(args) => commands::explain::run(args),
+            Command::Simulate(args) => commands::simulate::run(args),
         };
         if let Err(failure) = &end {
             // With standard error gone there is nobody left to tell.
@@ -184,6 +275,20 @@ impl Cli {
             Ok(code) => code,
             Err(failure) => ExitCode::from(failure.code),
         }
+    }
+}
+
+fn parse_hours(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(hours) if hours > 0.0 && hours <= 10_000.0 => Ok(hours),
+        _ => Err("is no number of hours, more than 0 and 10000 at most".to_owned()),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("is no number of 1 or more".to_owned()),
+        Ok(count) => Ok(count),
     }
 }
 

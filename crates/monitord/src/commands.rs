@@ -4,7 +4,9 @@ use std::fmt;
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod run;
+pub mod simulate;
 
 /// Why a command failed.
 #[derive(Debug)]

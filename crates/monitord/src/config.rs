@@ -30,4 +30,5 @@ pub use layers::{Layer, Setting};
 pub use monitor::MonitorSpec;
 pub use policy::{BreakerMode, PolicyKeys, Window};
 pub use problem::{Place, Position, Problem, Report};
+pub(crate) use suggest::closest;
 pub use target::{HttpSpec, Reuse, TargetSpec};

@@ -7,6 +7,7 @@ pub mod config;
 mod daemon;
 mod demo;
 pub mod server;
+pub mod simulate;
 mod terminal;
 mod view;
 

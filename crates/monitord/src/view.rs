@@ -18,7 +18,7 @@ mod sample;
 
 pub(crate) use html::{Frame, page, update};
 pub(crate) use subject::{Breaker, Point, Subject};
-pub(crate) use time::Moment;
+pub(crate) use time::{Moment, brief};
 
 /// How many due times a strip of bars shows, and how many the page remembers of each monitor.
 pub(crate) const SLOTS: usize = 60;

@@ -50,6 +50,8 @@ fn help_has_examples_and_exit_codes() {
         &["check", "--help"],
         &["demo", "--help"],
         &["run", "--help"],
+        &["explain", "--help"],
+        &["simulate", "--help"],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(0));

@@ -95,7 +95,7 @@ pub(crate) struct Core<K, H> {
 /// One run of one key, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RunId {
-    index: u32,
+    pub(crate) index: u32,
     pub(crate) serial: u64,
 }
 
@@ -251,6 +251,33 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn started_total(&self) -> u64 {
+        self.started_total
+    }
+
+    /// When the timer of a key comes, if it has one.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn timer(&self, key: &K) -> Option<Tick> {
+        self.timer_at(self.find(key)?)
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn timer_at(&self, index: u32) -> Option<Tick> {
+        self.wheel.at(index).map(Tick)
+    }
+
+    /// Takes the timer of a key, as no step may: a fault for those to find who look for such.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn lose_timer(&mut self, key: &K) -> bool {
+        let Some(index) = self.find(key) else {
+            return false;
+        };
+        let had = self.wheel.at(index).is_some();
+        self.wheel.clear(index);
+        had
     }
 
     /// Each step begins with this.

@@ -35,6 +35,7 @@ pub(super) fn router(app: App) -> Router {
     let api = Router::new()
         .route("/api/admin/probes", get(api::probes))
         .route("/api/admin/probes/{id}/{action}", post(api::act))
+        .route("/api/admin/explain/{id}", get(api::explain))
         .route("/api/v1/monitors", get(api::list).post(api::create))
         .route(
             "/api/v1/monitors/{id}",

@@ -1,0 +1,203 @@
+//! What came of a simulation, told to people and to programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use monitor_scheduler::MissedReason;
+use serde_json::{Map, Value, json};
+
+use super::Simulated;
+use crate::config::format_duration;
+use crate::terminal::{Colour, Paint, millis};
+
+impl Simulated {
+    /// How many checks a second of one processor brings.
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+    fn checks_per_cpu_second(&self) -> f64 {
+        self.report.checks as f64 / self.cpu.as_secs_f64().max(1e-9)
+    }
+
+    /// The reasons for which due times came to nothing, and how many.
+    fn missed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = MissedReason::ALL.into_iter().zip(self.report.missed);
+        counts.map(|(reason, count)| (reason.as_str(), count))
+    }
+}
+
+/// What it was, in a line.
+pub(super) fn title(simulated: &Simulated) -> String {
+    let plan = &simulated.plan;
+    format!(
+        "{} of {} targets, at most {} checks at once, seed {}",
+        format_duration(plan.duration),
+        digits(u64::from(plan.targets)),
+        digits(plan.max_concurrent.get() as u64),
+        plan.seed
+    )
+}
+
+/// For people.
+pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
+    let report = &simulated.report;
+    let ms = |ms| millis(Duration::from_millis(ms));
+    let mut text = format!("simulated {}\n", title(simulated));
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {}  {value}", paint.dim(&format!("{name:<10}")));
+    };
+    line("checks", digits(report.checks));
+    line(
+        "start lag",
+        format!(
+            "p50 {}, p99 {}, max {}",
+            ms(report.lag.quantile(0.5)),
+            ms(report.lag.quantile(0.99)),
+            ms(report.lag.max())
+        ),
+    );
+    line(
+        "at once",
+        format!("{} at most", digits(report.peak_concurrency)),
+    );
+    let outcomes = &report.outcomes;
+    let counts = [
+        ("up", outcomes.up),
+        ("down", outcomes.down),
+        ("unknown", outcomes.unknown),
+        ("suppressed", outcomes.suppressed),
+        ("cancelled", outcomes.cancelled),
+        ("broken", outcomes.broken),
+    ];
+    line("outcomes", list(counts));
+    line("missed", list(simulated.missed()));
+    let faults = &report.faults;
+    let counts = [
+        ("outages", faults.outages),
+        ("group outages", faults.group_outages),
+        ("stalls", faults.stalls),
+        ("suspends", faults.suspends),
+        ("clock steps", faults.clock_steps),
+        ("triggers", faults.triggers),
+        ("pauses", faults.pauses),
+        ("edits", faults.edits),
+        ("deletes", faults.deletes),
+        ("slow-downs", faults.paces),
+    ];
+    line("faults", list(counts));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate, and a float saturates"
+    )]
+    let speed = digits(simulated.checks_per_cpu_second() as u64);
+    line(
+        "speed",
+        format!(
+            "{speed} checks per CPU second, {} in all",
+            millis(simulated.cpu)
+        ),
+    );
+    line("digest", format!("{:016x}", report.digest));
+    if report.violations_total == 0 {
+        let verdict = paint.bold(Colour::Green, "kept");
+        let _ = writeln!(text, "{verdict}  all that is promised");
+        return text;
+    }
+    let verdict = paint.bold(Colour::Red, "broken");
+    let count = digits(report.violations_total);
+    let _ = writeln!(
+        text,
+        "{verdict}  {count} times, with seed {}:",
+        simulated.plan.seed
+    );
+    for violation in &report.violations {
+        let _ = writeln!(text, "  {violation}");
+    }
+    text
+}
+
+/// For programs.
+pub(super) fn json(simulated: &Simulated) -> Value {
+    let (plan, report) = (&simulated.plan, &simulated.report);
+    let missed: Map<_, _> = simulated
+        .missed()
+        .map(|(reason, count)| (reason.to_owned(), json!(count)))
+        .collect();
+    let violations: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
+    let (outcomes, faults) = (&report.outcomes, &report.faults);
+    json!({
+        "targets": plan.targets,
+        "hours": plan.duration.as_secs_f64() / 3600.0,
+        "seed": plan.seed,
+        "max_concurrent": plan.max_concurrent,
+        "checks": report.checks,
+        "lag_ms": {
+            "p50": report.lag.quantile(0.5),
+            "p99": report.lag.quantile(0.99),
+            "max": report.lag.max(),
+        },
+        "peak_concurrency": report.peak_concurrency,
+        "missed": missed,
+        "outcomes": {
+            "up": outcomes.up,
+            "down": outcomes.down,
+            "unknown": outcomes.unknown,
+            "suppressed": outcomes.suppressed,
+            "cancelled": outcomes.cancelled,
+            "broken": outcomes.broken,
+        },
+        "faults": {
+            "outages": faults.outages,
+            "group_outages": faults.group_outages,
+            "stalls": faults.stalls,
+            "suspends": faults.suspends,
+            "clock_steps": faults.clock_steps,
+            "triggers": faults.triggers,
+            "pauses": faults.pauses,
+            "edits": faults.edits,
+            "deletes": faults.deletes,
+            "slow_downs": faults.paces,
+        },
+        "cpu_seconds": simulated.cpu.as_secs_f64(),
+        "checks_per_cpu_second": simulated.checks_per_cpu_second().round(),
+        "digest": format!("{:016x}", report.digest),
+        "violations_total": report.violations_total,
+        "violations": violations,
+    })
+}
+
+/// Those that there are.
+fn list(counts: impl IntoIterator<Item = (&'static str, u64)>) -> String {
+    let there = counts.into_iter().filter(|(_, count)| *count > 0);
+    let told: Vec<_> = there
+        .map(|(name, count)| format!("{} {name}", digits(count)))
+        .collect();
+    if told.is_empty() {
+        "none".to_owned()
+    } else {
+        told.join(", ")
+    }
+}
+
+/// A number with its digits in threes.
+fn digits(number: u64) -> String {
+    let plain = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in plain.chars().enumerate() {
+        if index > 0 && (plain.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digits;
+
+    #[test]
+    fn digits_come_in_threes() {
+        let texts = [0, 12, 123, 1234, 143_000_000].map(digits);
+        assert_eq!(texts, ["0", "12", "123", "1 234", "143 000 000"]);
+    }
+}

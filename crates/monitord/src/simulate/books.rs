@@ -1,0 +1,224 @@
+//! The books of the audit: what was promised for each key, without a look into the kernel.
+
+use monitor_backoff::Verdict;
+use monitor_scheduler::{MissedReason, Trigger};
+
+use super::Ms;
+use super::audit::{Audit, Property};
+
+/// What is known of one key.
+pub(super) struct Book {
+    pub(super) life: Life,
+    /// Its check goes on, and where it is kept.
+    pub(super) place: Option<u32>,
+    /// How often its right to commit was withdrawn.
+    pub(super) generation: u32,
+    pub(super) terms: Terms,
+    /// Everything up to this due time has its record.
+    last: Option<Ms>,
+    /// The next record is of a due time no later than this.
+    pub(super) promised: Ms,
+    not_before: Ms,
+    /// The timer starts no check before this, for the last one failed.
+    floor: Ms,
+    failures: u32,
+    /// Due times in a row that came to nothing for want of a permit.
+    pub(super) losses: u32,
+    /// When its timer was to start it, jitter included.
+    pub(super) planned: Option<Ms>,
+}
+
+/// Whether a key is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Active,
+    Paused,
+    Gone,
+}
+
+/// How often a key is to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) interval: Ms,
+    /// The longest wait after a failure.
+    pub(super) longest_wait: Ms,
+    /// How far a start may be put off.
+    pub(super) jitter: Ms,
+    /// In which table the shortest waits are.
+    pub(super) waits: usize,
+}
+
+/// The shortest waits after so many failures in a row, from one on; the last one stands for more.
+pub(super) type Waits = Vec<Ms>;
+
+/// Something that follows, or precedes, the effects of a step in the books.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Note {
+    /// A check ended.
+    Ended {
+        at: Ms,
+        /// What it counts for, if for anything.
+        verdict: Option<Verdict>,
+        not_before: Ms,
+    },
+    /// A check was given up, which is a failure.
+    GivenUp,
+    /// Scheduled, anew or once more.
+    Placed {
+        at: Ms,
+        terms: Terms,
+    },
+    /// Resumed: what its last check asked to wait still holds.
+    Resumed {
+        at: Ms,
+    },
+    Paused,
+    Gone,
+    /// The failures are forgotten.
+    Reset,
+}
+
+impl Book {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            life: Life::Gone,
+            place: None,
+            generation: 0,
+            terms,
+            last: None,
+            promised: 0,
+            not_before: 0,
+            floor: 0,
+            failures: 0,
+            losses: 0,
+            planned: None,
+        }
+    }
+
+    /// Takes note of what a step did to the key.
+    pub(super) fn note(&mut self, note: Note, waits: &[Waits]) {
+        match note {
+            Note::Ended {
+                at,
+                verdict,
+                not_before,
+            } => {
+                if let Some(verdict) = verdict {
+                    self.not_before = not_before;
+                    match verdict {
+                        Verdict::Success => self.failures = 0,
+                        Verdict::Failure => self.failures += 1,
+                        Verdict::Ignore => {}
+                    }
+                }
+                self.floor = match self.failures as usize {
+                    0 => 0,
+                    failures => {
+                        let waits = &waits[self.terms.waits];
+                        at + waits[failures.min(waits.len()) - 1]
+                    }
+                };
+                self.expect(at);
+            }
+            Note::GivenUp => self.failures += 1,
+            Note::Placed { at, terms } => {
+                self.terms = terms;
+                self.not_before = 0;
+                if self.life == Life::Gone {
+                    (self.failures, self.last) = (0, None);
+                }
+                self.place(at);
+            }
+            Note::Resumed { at } => self.place(at),
+            Note::Paused => self.life = Life::Paused,
+            Note::Gone => self.life = Life::Gone,
+            Note::Reset => (self.failures, self.floor) = (0, 0),
+        }
+    }
+
+    /// It is active from now on: its next slot is not far, unless it waits out its backoff.
+    fn place(&mut self, now: Ms) {
+        let from = now.max(self.last.unwrap_or(0)).max(self.not_before);
+        let slot = from + 2 * self.terms.interval;
+        self.promised = match self.life {
+            Life::Active => self.promised.max(slot),
+            Life::Paused | Life::Gone => slot,
+        };
+        self.floor = 0;
+        self.life = Life::Active;
+    }
+
+    /// A check began.
+    pub(super) fn ran(&mut self, due: Ms, trigger: Trigger, now: Ms, key: u32, audit: &mut Audit) {
+        if trigger == Trigger::Timer && self.failures > 0 && now < self.floor {
+            let what = format!(
+                "{} ms too soon after failure {} in a row",
+                self.floor - now,
+                self.failures
+            );
+            audit.fail(Property::L8, now, Some(key), what);
+        }
+        if self.life != Life::Active {
+            let what = format!("a check began though it is {:?}", self.life);
+            audit.fail(Property::S2, now, Some(key), what);
+        }
+        self.record(due, due, now, key, audit);
+        self.losses = 0;
+        self.expect(now);
+    }
+
+    /// Due times came to nothing.
+    pub(super) fn missed(
+        &mut self,
+        due: Ms,
+        slots: u32,
+        reason: MissedReason,
+        now: Ms,
+        key: u32,
+        audit: &mut Audit,
+    ) {
+        let last = due + u64::from(slots.saturating_sub(1)) * self.terms.interval;
+        self.record(due, last, now, key, audit);
+        match reason {
+            MissedReason::Overload | MissedReason::Shed => self.losses += 1,
+            _ => {}
+        }
+        self.expect(now);
+    }
+
+    /// Due times, the first and the last, have their record.
+    fn record(&mut self, due: Ms, last: Ms, now: Ms, key: u32, audit: &mut Audit) {
+        if self.last.is_some_and(|before| due <= before) {
+            let what = format!("due at {due} ms, which is accounted for already");
+            audit.fail(Property::Record, now, Some(key), what);
+        }
+        if due > self.promised {
+            let what = format!(
+                "nothing was told of what was due by {} ms; next is {due} ms",
+                self.promised
+            );
+            audit.fail(Property::Record, now, Some(key), what);
+        }
+        self.last = Some(last.max(self.last.unwrap_or(0)));
+    }
+
+    /// Works out how late the next due time may be.
+    fn expect(&mut self, now: Ms) {
+        let interval = self.terms.interval;
+        let slot = now.max(self.last.unwrap_or(0)).max(self.not_before) + interval * 3 / 2;
+        let wait = if self.failures > 0 {
+            (now + self.terms.longest_wait).max(self.not_before)
+        } else {
+            0
+        };
+        self.promised = slot.max(wait) + 1;
+    }
+
+    /// Whether it should have been heard of by now.
+    pub(super) fn is_overdue(&self, now: Ms) -> bool {
+        const SLACK: Ms = 1000;
+        self.life == Life::Active
+            && self.place.is_none()
+            && now > self.promised + self.terms.jitter + SLACK
+    }
+}

@@ -1,0 +1,151 @@
+//! The course of a simulation as a picture.
+
+use std::fmt::Write;
+
+use super::tally::{Bin, Report};
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 20.0;
+const PANEL: f64 = 150.0;
+const GAP: f64 = 46.0;
+const TOP: f64 = 64.0;
+
+struct Line {
+    name: &'static str,
+    colour: &'static str,
+    of: fn(&Bin) -> u64,
+}
+
+const LAG: &[Line] = &[
+    Line {
+        name: "max",
+        colour: "#d9822b",
+        of: |bin| bin.lag_max_ms,
+    },
+    Line {
+        name: "p99",
+        colour: "#7157d9",
+        of: |bin| bin.lag_p99_ms,
+    },
+    Line {
+        name: "p50",
+        colour: "#2b8a4b",
+        of: |bin| bin.lag_p50_ms,
+    },
+];
+const CONCURRENCY: &[Line] = &[Line {
+    name: "most at once",
+    colour: "#2b6cb0",
+    of: |bin| bin.peak_concurrency,
+}];
+const MISSED: &[Line] = &[Line {
+    name: "due times at which nothing was run",
+    colour: "#c23b3b",
+    of: |bin| bin.missed,
+}];
+
+/// Draws lag, concurrency and missed due times over time, as an SVG document.
+#[must_use]
+pub fn svg(report: &Report, title: &str) -> String {
+    let height = TOP + 3.0 * (PANEL + GAP);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"600\">{}</text>\n",
+        escape(title)
+    );
+    let panels: [(&str, &[Line]); 3] = [
+        ("Start lag, ms (root scale)", LAG),
+        ("Checks at once", CONCURRENCY),
+        ("Missed", MISSED),
+    ];
+    for (index, (name, lines)) in panels.into_iter().enumerate() {
+        #[expect(clippy::cast_precision_loss, reason = "three panels")]
+        let top = TOP + index as f64 * (PANEL + GAP);
+        panel(&mut out, report, name, lines, top);
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn panel(out: &mut String, report: &Report, name: &str, lines: &[Line], top: f64) {
+    let bins = &report.bins;
+    let values = lines.iter().flat_map(|line| bins.iter().map(line.of));
+    let highest = values.max().unwrap_or(0).max(1);
+    let is_root = lines.len() > 1;
+    let bottom = top + PANEL;
+    let right = WIDTH - RIGHT;
+    // Writing to a text cannot fail.
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"600\">{name}</text>",
+        top - 10.0
+    );
+    for (share, label) in [(0.0, 0), (1.0, highest)] {
+        let y = bottom - share * PANEL;
+        let _ = writeln!(
+            out,
+            "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"#d5d9e0\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#555\">{label}</text>",
+            LEFT - 8.0,
+            y + 4.0
+        );
+    }
+    hours(out, bins, bottom);
+    let mut legend = LEFT + 220.0;
+    for line in lines {
+        let points = points(bins, line.of, highest, is_root, bottom);
+        let (colour, name) = (line.colour, line.name);
+        let _ = writeln!(
+            out,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.4\" \
+             points=\"{points}\"/>\
+             <text x=\"{legend:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}</text>",
+            top - 10.0
+        );
+        legend += 60.0;
+    }
+}
+
+fn points(bins: &[Bin], of: fn(&Bin) -> u64, highest: u64, is_root: bool, bottom: f64) -> String {
+    let mut points = String::new();
+    for bin in bins {
+        let share = ratio(of(bin), highest);
+        // Most lags are small and a few are not: the root shows both.
+        let share = if is_root { share.sqrt() } else { share };
+        let (x, y) = (x_of(bin.from_ms, bins), bottom - share * PANEL);
+        let _ = write!(points, "{x:.1},{y:.1} ");
+    }
+    points
+}
+
+fn hours(out: &mut String, bins: &[Bin], bottom: f64) {
+    const STEPS: u64 = 6;
+    let end = bins.last().map_or(0, |bin| bin.from_ms);
+    for step in 0..=STEPS {
+        let ms = end * step / STEPS;
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555\">{:.1} h</text>",
+            x_of(ms, bins),
+            bottom + 16.0,
+            ratio(ms, super::HOUR)
+        );
+    }
+}
+
+fn x_of(ms: u64, bins: &[Bin]) -> f64 {
+    let end = bins.last().map_or(1, |bin| bin.from_ms.max(1));
+    LEFT + ratio(ms, end) * (WIDTH - LEFT - RIGHT)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a picture")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}

@@ -1,0 +1,435 @@
+//! Checks: how they begin, what they see, and how they end. As `monitor-core` does it.
+
+use std::time::Duration;
+
+use monitor_backoff::Verdict;
+use monitor_breaker::OwnedPermit;
+use monitor_core::operation::Operation;
+use monitor_fault::{CategoryStreaks, Fault};
+use monitor_scheduler::simulation::{Begun, End, RunNumber};
+use monitor_scheduler::{Completion, MissedReason, Trigger};
+
+use super::audit::Property;
+use super::books::Note;
+use super::targets::{SHARED_TRIALS, Sight};
+use super::world::{Event, World};
+use super::{HOUR, MINUTE, Ms, Plant, SECOND, at, ms};
+
+/// Woken later than this after a deadline, a check cannot tell whose fault that is.
+const STALL: Ms = SECOND;
+/// So many checks in a million panic, do not heed their cancellation, or block their thread.
+const PANICS: u64 = 20;
+const DEAF: u64 = 20;
+const BLOCKS: u64 = 10;
+/// The wait that a category asks for which is not to be tried again at all.
+const SUSPENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A check that goes on.
+pub(super) struct Live {
+    run: RunNumber,
+    pub(super) key: u32,
+    pub(super) operation: Operation<u32>,
+    permit: Option<OwnedPermit>,
+    /// It is a trial of the breaker that its group shares, admitted in this epoch.
+    trial: Option<u64>,
+    pub(super) generation: u32,
+    deadline: Ms,
+    manner: Manner,
+    /// Of its end that is scheduled.
+    version: u64,
+    /// It has a permit of the scheduler.
+    holds: bool,
+}
+
+/// How a check goes on.
+enum Manner {
+    /// It sees what there is to see, at its deadline at the latest.
+    Looks {
+        fault: Option<Fault>,
+        is_overdue: bool,
+    },
+    /// Its breaker is open.
+    Refused {
+        retry_after: Duration,
+    },
+    /// Its monitor has changed.
+    CalledOff,
+    Panics,
+    /// It heeds no cancellation, until it is aborted.
+    Deaf,
+    /// It cannot even be aborted.
+    Blocks,
+}
+
+/// What a check that has ended says.
+struct Said {
+    verdict: Verdict,
+    not_before: Ms,
+    error: Option<String>,
+}
+
+impl World<'_> {
+    /// A check begins.
+    pub(super) fn begun(&mut self, begun: Begun<u32>) {
+        let (now, key) = (self.now, *begun.operation.key());
+        let due = ms(begun.due.at);
+        let book = &mut self.books[key as usize];
+        let lag = match begun.trigger {
+            Trigger::Timer => now.saturating_sub(book.planned.take().unwrap_or(due)),
+            Trigger::Manual => now.saturating_sub(due),
+        };
+        self.tally
+            .started(key, due, lag, self.holding as u64 + 1, now);
+        if book.place.is_some() {
+            let what = "a second check began while one goes on".to_owned();
+            self.audit.fail(Property::S1, now, Some(key), what);
+            let end = End::Returned(Completion::new(Verdict::Ignore));
+            self.kernel.ended(begun.run, end, at(now));
+            return self.collect();
+        }
+        book.ran(due, begun.trigger, now, key, &mut self.audit);
+        let place = begun.run.place();
+        book.place = Some(place);
+        let generation = book.generation;
+        self.holding += 1;
+        if self.holding > self.plan.max_concurrent.get() {
+            let what = format!("{} of {}", self.holding, self.plan.max_concurrent);
+            self.audit.fail(Property::S4, now, Some(key), what);
+        }
+        let deadline = ms(begun.deadline);
+        let (permit, trial, refused) = self.ask_breaker(key);
+        let (manner, ends) = match refused {
+            Some(retry_after) => (Manner::Refused { retry_after }, Some(now)),
+            None => self.look(key, deadline),
+        };
+        if self.live.len() <= place as usize {
+            self.live.resize_with(place as usize + 1, || None);
+        }
+        self.live[place as usize] = Some(Live {
+            run: begun.run,
+            key,
+            operation: begun.operation,
+            permit,
+            trial,
+            generation,
+            deadline,
+            manner,
+            version: 0,
+            holds: true,
+        });
+        if let Some(ends) = ends {
+            self.end_at(place, ends);
+        }
+        if self.plan.plant == Some(Plant::FreeEarly) && self.planting.plant() {
+            self.end_at(place, now + HOUR);
+            let end = End::Returned(Completion::new(Verdict::Success));
+            self.kernel.ended(begun.run, end, at(now));
+            self.collect();
+        }
+    }
+
+    fn ask_breaker(&mut self, key: u32) -> (Option<OwnedPermit>, Option<u64>, Option<Duration>) {
+        let target = &self.targets.all[key as usize];
+        let Some(breaker) = &target.breaker else {
+            return (None, None, None);
+        };
+        match breaker.try_acquire_owned(at(self.now)) {
+            Err(rejected) => (None, None, Some(rejected.retry_after)),
+            Ok(permit) if permit.is_trial() && target.is_shared => {
+                let (epoch, trials) = (permit.epoch(), &mut self.trials[usize::from(target.group)]);
+                trials.push(epoch);
+                let taken = trials.iter().filter(|of| **of == epoch).count();
+                if taken > SHARED_TRIALS {
+                    let what = format!("{taken} trials at once, of {SHARED_TRIALS}");
+                    self.audit.fail(Property::S5, self.now, Some(key), what);
+                }
+                (Some(permit), Some(epoch), None)
+            }
+            Ok(permit) => (Some(permit), None, None),
+        }
+    }
+
+    /// What a check will do, and when it ends by itself.
+    fn look(&mut self, key: u32, deadline: Ms) -> (Manner, Option<Ms>) {
+        let now = self.now;
+        let is_last = now + 5 * SECOND > ms(self.plan.duration);
+        if is_last && self.plan.plant == Some(Plant::NeverEnd) {
+            return (Manner::Blocks, None);
+        }
+        match self.chance.below(1_000_000) {
+            0..PANICS => return (Manner::Panics, Some(now + self.chance.span(1, SECOND))),
+            n if n < PANICS + DEAF => return (Manner::Deaf, None),
+            n if n < PANICS + DEAF + BLOCKS => {
+                let ends = now + self.chance.span(MINUTE, 20 * MINUTE);
+                return (Manner::Blocks, Some(ends));
+            }
+            _ => {}
+        }
+        let (after, fault) = match self.targets.look(key, &mut self.chance) {
+            Sight::Answer { after } => (after, None),
+            Sight::Failure { after, fault } => (after, Some(fault)),
+            Sight::Nothing => (Ms::MAX / 2, None),
+        };
+        let is_overdue = now + after >= deadline;
+        let manner = Manner::Looks { fault, is_overdue };
+        (manner, Some((now + after).min(deadline)))
+    }
+
+    fn end_at(&mut self, place: u32, ends: Ms) {
+        self.planting.versions += 1;
+        let version = self.planting.versions;
+        if let Some(live) = &mut self.live[place as usize] {
+            live.version = version;
+            self.schedule(ends, Event::End { place, version });
+        }
+    }
+
+    /// A check ends, if this is still its end.
+    pub(super) fn end(&mut self, place: u32, version: u64) {
+        let is_it =
+            |live: &&mut Option<Live>| live.as_ref().is_some_and(|live| live.version == version);
+        let live = self.live.get_mut(place as usize).filter(is_it);
+        if let Some(live) = live.and_then(Option::take) {
+            self.finish(live);
+        }
+    }
+
+    fn finish(&mut self, live: Live) {
+        let Live {
+            run,
+            key,
+            operation,
+            permit,
+            generation,
+            deadline,
+            manner,
+            holds,
+            ..
+        } = live;
+        self.give_back_trial(key, live.trial);
+        let now = self.now;
+        let is_current = self.books[key as usize].generation == generation;
+        let (fault, is_overdue, refused) = match manner {
+            Manner::Panics => {
+                drop((operation, permit));
+                self.tally.outcomes.broken += 1;
+                let verdict = is_current.then_some(Verdict::Failure);
+                return self.release(run, key, holds, End::Panicked, verdict, 0);
+            }
+            // Given up long ago: whatever it says counts for nothing.
+            Manner::Blocks | Manner::Deaf => {
+                drop((operation, permit));
+                self.tally.outcomes.broken += 1;
+                let verdict = (holds && is_current).then_some(Verdict::Failure);
+                return self.release(run, key, holds, End::Aborted, verdict, 0);
+            }
+            Manner::Looks { fault, is_overdue } => (fault, is_overdue, None),
+            Manner::Refused { retry_after } => (None, false, Some(retry_after)),
+            Manner::CalledOff => (None, false, None),
+        };
+        let accepted = self.commit(key, generation, operation);
+        let said = match refused {
+            _ if !accepted => {
+                self.tally.outcomes.cancelled += 1;
+                drop(permit);
+                None
+            }
+            Some(retry_after) => {
+                self.tally.outcomes.suppressed += 1;
+                Some(Said {
+                    verdict: Verdict::Ignore,
+                    not_before: now + ms(retry_after) + 1,
+                    error: None,
+                })
+            }
+            None => Some(self.conclude(key, permit, fault, is_overdue, deadline)),
+        };
+        let (verdict, not_before) = match &said {
+            Some(said) if is_current => (Some(said.verdict), said.not_before),
+            _ => (None, 0),
+        };
+        let completion = said.map_or(Completion::new(Verdict::Ignore), |said| {
+            let completion = Completion::new(said.verdict).not_before(at(said.not_before));
+            match said.error {
+                Some(error) => completion.error(error),
+                None => completion,
+            }
+        });
+        self.release(
+            run,
+            key,
+            holds,
+            End::Returned(completion),
+            verdict,
+            not_before,
+        );
+    }
+
+    /// Tells the breaker, and works out when to look again at the earliest.
+    fn conclude(
+        &mut self,
+        key: u32,
+        permit: Option<OwnedPermit>,
+        fault: Option<Fault>,
+        is_overdue: bool,
+        deadline: Ms,
+    ) -> Said {
+        let now = self.now;
+        let outcomes = &mut self.tally.outcomes;
+        let verdict = match (is_overdue, &fault) {
+            (true, _) if now > deadline + STALL => {
+                outcomes.unknown += 1;
+                Verdict::Ignore
+            }
+            (true, _) | (false, Some(_)) => {
+                outcomes.down += 1;
+                Verdict::Failure
+            }
+            (false, None) => {
+                outcomes.up += 1;
+                Verdict::Success
+            }
+        };
+        if let Some(permit) = permit {
+            permit.record(verdict, at(now));
+        }
+        let fault = match (verdict, fault) {
+            (Verdict::Failure, None) => Some(super::targets::no_answer()),
+            (_, fault) => fault,
+        };
+        let target = &self.targets.all[key as usize];
+        let breaker = target.breaker.as_ref();
+        let breaker = breaker.and_then(|breaker| breaker.retry_after(at(now)));
+        let category = self.wait_for_category(key, verdict, fault.as_ref());
+        Said {
+            verdict,
+            not_before: breaker.max(category).map_or(0, |wait| now + ms(wait) + 1),
+            error: fault.map(|fault| fault.to_string()),
+        }
+    }
+
+    fn wait_for_category(
+        &mut self,
+        key: u32,
+        verdict: Verdict,
+        fault: Option<&Fault>,
+    ) -> Option<Duration> {
+        let target = &self.targets.all[key as usize];
+        let settings = &self.plan.templates[usize::from(target.template)].settings;
+        let policies = settings.by_category.as_ref()?;
+        let streaks: &mut CategoryStreaks = self.streaks.entry(key).or_default();
+        let Some(fault) = fault.filter(|_| verdict != Verdict::Success) else {
+            if verdict == Verdict::Success {
+                streaks.success();
+            }
+            return None;
+        };
+        let category = fault.category();
+        let failures = streaks.failure(category, policies);
+        let policy = policies.get(category);
+        let wait = policy.delay_after(fault, failures, settings.interval);
+        Some(wait.unwrap_or(SUSPENDED))
+    }
+
+    /// Commits a result; true if it was taken.
+    pub(super) fn commit(&mut self, key: u32, generation: u32, operation: Operation<u32>) -> bool {
+        if self.plan.plant == Some(Plant::KeepOperation) && self.planting.plant() {
+            self.planting.kept.push(operation);
+            return true;
+        }
+        let is_current = self.books[key as usize].generation == generation;
+        let is_accepted = operation.finish(|| ()).is_ok();
+        if is_accepted != is_current {
+            let what = if is_accepted {
+                "a result was taken after its monitor had changed"
+            } else {
+                "a result was refused though nothing had changed"
+            };
+            self.audit
+                .fail(Property::S2, self.now, Some(key), what.to_owned());
+        }
+        is_accepted
+    }
+
+    /// A run is over: its key is free.
+    fn release(
+        &mut self,
+        run: RunNumber,
+        key: u32,
+        holds: bool,
+        end: End,
+        verdict: Option<Verdict>,
+        not_before: Ms,
+    ) {
+        self.holding -= usize::from(holds);
+        self.kernel.ended(run, end, at(self.now));
+        let note = Note::Ended {
+            at: self.now,
+            verdict,
+            not_before,
+        };
+        self.note(key, note);
+        self.collect();
+        let book = &mut self.books[key as usize];
+        book.place = None;
+        book.planned = self.kernel.timer_after(run).map(ms);
+    }
+
+    fn give_back_trial(&mut self, key: u32, trial: Option<u64>) {
+        if let Some(epoch) = trial {
+            let group = usize::from(self.targets.all[key as usize].group);
+            let trials = &mut self.trials[group];
+            if let Some(position) = trials.iter().position(|of| *of == epoch) {
+                trials.swap_remove(position);
+            }
+        }
+    }
+
+    /// The grace of a check is over: its task is aborted, if that can be.
+    pub(super) fn abort(&mut self, run: RunNumber) {
+        let place = run.place() as usize;
+        let is_it = |live: &&mut Option<Live>| live.as_ref().is_some_and(|live| live.run == run);
+        let Some(entry) = self.live.get_mut(place).filter(is_it) else {
+            return;
+        };
+        let Some(mut live) = entry.take() else { return };
+        let key = live.key;
+        self.holding -= usize::from(std::mem::replace(&mut live.holds, false));
+        if self.books[key as usize].generation == live.generation {
+            self.note(key, Note::GivenUp);
+        }
+        if matches!(live.manner, Manner::Blocks) {
+            self.live[place] = Some(live);
+        } else {
+            live.manner = Manner::Deaf;
+            self.finish(live);
+        }
+    }
+
+    /// Calls off the check of a key that goes on, for its monitor has changed.
+    pub(super) fn call_off(&mut self, key: u32) {
+        let book = &mut self.books[key as usize];
+        book.generation += 1;
+        let Some(place) = book.place else { return };
+        let Some(live) = &mut self.live[place as usize] else {
+            return;
+        };
+        if matches!(live.manner, Manner::Looks { .. } | Manner::Refused { .. }) {
+            live.manner = Manner::CalledOff;
+            let ends = self.now + 1 + self.chance.below(50);
+            self.end_at(place, ends);
+        }
+    }
+
+    /// How often a missed due time is told: once, but for a fault that is planted.
+    pub(super) fn tells_missed(&mut self, reason: MissedReason, key: u32) -> u32 {
+        let is_plain = !matches!(reason, MissedReason::Withdrawn | MissedReason::Shutdown);
+        let told = match self.plan.plant {
+            Some(Plant::LoseRecord) => 0,
+            Some(Plant::TellTwice) => 2,
+            _ => return 1,
+        };
+        let is_now = is_plain && self.books[key as usize].place.is_none() && self.planting.plant();
+        if is_now { told } else { 1 }
+    }
+}

@@ -1,0 +1,491 @@
+//! The world: events in the order of their time, and the driver between them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::num::NonZeroUsize;
+
+use monitor_core::operation::Operations;
+use monitor_fault::CategoryStreaks;
+use monitor_scheduler::simulation::{Effect, Kernel, Start};
+use monitor_scheduler::{Class, Config, Phase, Saturation, Spec};
+
+use super::audit::{Audit, Property};
+use super::books::{Book, Life, Note, Terms, Waits};
+use super::chance::Chance;
+use super::runs::Live;
+use super::tally::{Report, Tally};
+use super::targets::{Targets, closes_within};
+use super::{MINUTE, Ms, Plan, Plant, SECOND, at, ms};
+
+/// How often the audit goes through all keys.
+const AUDIT_EVERY: Ms = 10 * MINUTE;
+/// How long an orderly end may take.
+const SHUTDOWN: Ms = 10 * SECOND;
+/// Nobody loses more due times in a row to others than this: the weights are 1 to 4, and all the
+/// faults together want some three times the permits there are.
+const LOSSES: u32 = 40;
+/// How many failures in a row have a wait of their own in the tables.
+const WAITS: u32 = 32;
+
+/// All there is, at one time.
+pub(super) struct World<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) kernel: Kernel<u32>,
+    pub(super) operations: Operations<u32>,
+    pub(super) targets: Targets,
+    pub(super) books: Vec<Book>,
+    pub(super) audit: Audit,
+    pub(super) tally: Tally,
+    pub(super) chance: Chance,
+    pub(super) now: Ms,
+    /// The driver does nothing before this.
+    pub(super) held_up_until: Ms,
+    /// Checks that go on, by the place of their run.
+    pub(super) live: Vec<Option<Live>>,
+    /// Checks that hold a permit.
+    pub(super) holding: usize,
+    /// The trials that go on of the breaker that a group shares, by the epoch that admitted them.
+    pub(super) trials: Vec<Vec<u64>>,
+    /// What the driver has to do and the books to note, in order.
+    inbox: VecDeque<Item>,
+    events: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    /// By template and by whether it was edited.
+    terms: Vec<[Terms; 2]>,
+    waits: Vec<Waits>,
+    pub(super) planting: Planting,
+    /// Failures in a row by category, of those keys that tell them apart.
+    pub(super) streaks: HashMap<u32, CategoryStreaks>,
+}
+
+/// How far the fault that is to be found has come.
+#[derive(Debug, Default)]
+pub(super) struct Planting {
+    /// Its time has come.
+    pub(super) is_ripe: bool,
+    pub(super) is_done: bool,
+    /// Operations that are not given back.
+    pub(super) kept: Vec<monitor_core::operation::Operation<u32>>,
+    /// Ends of checks that were ever scheduled.
+    pub(super) versions: u64,
+}
+
+impl Planting {
+    /// Whether now is the time: once.
+    pub(super) fn plant(&mut self) -> bool {
+        self.is_ripe && !std::mem::replace(&mut self.is_done, true)
+    }
+}
+
+enum Item {
+    Effect(Effect<u32>),
+    Note(u32, Note),
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Scheduled {
+    at: Ms,
+    /// Of two at one time the one that was scheduled first comes first.
+    number: u64,
+    event: Event,
+}
+
+/// What may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// A check ends, unless it has since been called off.
+    End {
+        place: u32,
+        version: u64,
+    },
+    /// The driver wakes up from being held up.
+    Wake,
+    Audit,
+    Plant,
+    Fault(super::faults::Fault),
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        let mut chance = Chance::new(plan.seed);
+        let operations = Operations::with_seed(plan.seed);
+        let config = Config {
+            max_concurrent: match plan.plant {
+                Some(Plant::ExtraPermits) => NonZeroUsize::MAX,
+                _ => plan.max_concurrent,
+            },
+            saturation: plan.saturation,
+            seed: plan.seed,
+            ..Config::default()
+        };
+        let targets = Targets::new(plan, &mut chance);
+        let (terms, waits) = terms(plan);
+        let books = targets.all.iter().map(|target| {
+            let terms: &[Terms; 2] = &terms[usize::from(target.template)];
+            Book::new(terms[0])
+        });
+        Self {
+            plan,
+            kernel: Kernel::new(&config, operations.clone()),
+            operations,
+            books: books.collect(),
+            audit: Audit::default(),
+            tally: Tally::new(ms(plan.duration)),
+            chance,
+            now: 0,
+            held_up_until: 0,
+            live: Vec::new(),
+            holding: 0,
+            trials: targets.groups.iter().map(|_| Vec::new()).collect(),
+            targets,
+            inbox: VecDeque::new(),
+            events: BinaryHeap::new(),
+            scheduled: 0,
+            terms,
+            waits,
+            planting: Planting::default(),
+            streaks: HashMap::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, mut progress: impl FnMut(f64)) -> Report {
+        let end = ms(self.plan.duration);
+        for key in 0..self.plan.targets {
+            self.place(key, false);
+        }
+        self.schedule_faults();
+        self.schedule(AUDIT_EVERY, Event::Audit);
+        self.schedule(end / 3, Event::Plant);
+        let mut told = 0;
+        while let Some(next) = self.next_moment().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.step();
+            let percent = self.now * 100 / end.max(1);
+            if percent > told {
+                told = percent;
+                #[expect(clippy::cast_precision_loss, reason = "percent")]
+                progress(told as f64 / 100.0);
+            }
+        }
+        self.now = self.now.max(end);
+        self.held_up_until = 0;
+        self.drive();
+        self.shut_down();
+        self.close_books();
+        self.tally.report(self.audit.found, self.audit.total)
+    }
+
+    /// When something happens next: an event, or a timer of the kernel if the driver is there.
+    fn next_moment(&self) -> Option<Ms> {
+        let event = self.events.peek().map(|Reverse(next)| next.at);
+        let timer = self.kernel.next().map(ms).filter(|_| !self.is_held_up());
+        event.into_iter().chain(timer).min()
+    }
+
+    fn step(&mut self) {
+        self.tally.events += 1;
+        let is_due = |next: &Reverse<Scheduled>| next.0.at <= self.now;
+        if self.events.peek().is_some_and(is_due)
+            && let Some(Reverse(next)) = self.events.pop()
+        {
+            self.happen(next.event);
+        }
+        if !self.is_held_up() {
+            self.drive();
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::End { place, version } => self.end(place, version),
+            Event::Wake => {}
+            Event::Audit => {
+                if !self.is_held_up() {
+                    self.drive();
+                    self.look_through();
+                }
+                self.schedule(self.now + AUDIT_EVERY, Event::Audit);
+            }
+            Event::Plant => self.ripen(),
+            Event::Fault(fault) => self.go_wrong(fault),
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Ms, event: Event) {
+        self.scheduled += 1;
+        let number = self.scheduled;
+        self.events.push(Reverse(Scheduled { at, number, event }));
+    }
+
+    pub(super) fn is_held_up(&self) -> bool {
+        self.now < self.held_up_until
+    }
+
+    /// What the driver does when it is awake: all there is to do now.
+    fn drive(&mut self) {
+        loop {
+            if self.kernel.next().is_some_and(|next| ms(next) <= self.now) {
+                self.kernel.advance(at(self.now));
+                self.collect();
+            } else if self.inbox.is_empty() {
+                return;
+            }
+            let mut starts: Vec<Start<u32>> = Vec::new();
+            while let Some(item) = self.inbox.pop_front() {
+                match item {
+                    Item::Effect(Effect::Start(start)) => starts.push(start),
+                    other => {
+                        self.begin(std::mem::take(&mut starts));
+                        self.carry_out(other);
+                    }
+                }
+            }
+            self.begin(starts);
+        }
+    }
+
+    fn begin(&mut self, starts: Vec<Start<u32>>) {
+        if !starts.is_empty() {
+            for begun in self.kernel.begin(starts, at(self.now)) {
+                self.begun(begun);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, item: Item) {
+        match item {
+            Item::Note(key, note) => self.books[key as usize].note(note, &self.waits),
+            Item::Effect(Effect::Missed(missed)) => {
+                let told = self.tells_missed(missed.reason, *missed.key);
+                for _ in 0..told {
+                    let (key, due) = (*missed.key, ms(missed.due.at));
+                    let (slots, reason) = (missed.slots, missed.reason);
+                    self.tally.missed(key, due, slots, reason, self.now);
+                    let book = &mut self.books[key as usize];
+                    book.missed(due, slots, reason, self.now, key, &mut self.audit);
+                    book.planned = self.kernel.timer(&key).map(ms);
+                }
+            }
+            Item::Effect(Effect::Abort(run)) => self.abort(run),
+            // A handler that heeds its deadline has looked at the clock itself.
+            Item::Effect(_) => {}
+        }
+    }
+
+    /// Takes what the kernel wants done. After each step that changes it.
+    pub(super) fn collect(&mut self) {
+        let effects = self.kernel.take_effects();
+        self.inbox.extend(effects.into_iter().map(Item::Effect));
+    }
+
+    pub(super) fn note(&mut self, key: u32, note: Note) {
+        self.inbox.push_back(Item::Note(key, note));
+    }
+
+    /// Schedules a key, or edits it.
+    pub(super) fn place(&mut self, key: u32, edited: bool) {
+        let target = &self.targets.all[key as usize];
+        let settings = &self.plan.templates[usize::from(target.template)].settings;
+        let terms = self.terms[usize::from(target.template)][usize::from(edited)];
+        let phase = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        let backoff = match self.plan.plant {
+            Some(Plant::HurryBackoff) => monitor_backoff::Policy::socket(),
+            _ => settings.backoff,
+        };
+        let spec = Spec::builder(at(terms.interval))
+            .timeout(settings.effective_timeout())
+            .backoff(backoff)
+            .trigger_resets_backoff(settings.trigger_resets_backoff)
+            .phase(Phase::Offset(at(phase % terms.interval)))
+            .class(class(key));
+        let Ok(spec) = spec.build() else { return };
+        if let Ok(is_new) = self.kernel.schedule(key, spec, at(self.now)) {
+            if !is_new {
+                self.call_off(key);
+            }
+            self.collect();
+            let at = self.now;
+            self.note(key, Note::Placed { at, terms });
+        }
+    }
+
+    /// Looks at each key, and at the whole.
+    fn look_through(&mut self) {
+        let now = self.now;
+        for key in 0..self.plan.targets {
+            let book = &self.books[key as usize];
+            if book.is_overdue(now) && !self.is_queued(key) {
+                let due = self.books[key as usize].promised;
+                let says = self.says(key);
+                let what = format!("nothing was heard since it was due at {due} ms; {says}");
+                self.audit.fail(Property::L1, now, Some(key), what);
+                // Told once is enough.
+                self.books[key as usize].promised = Ms::MAX / 2;
+            }
+            self.look_at_breaker(key);
+        }
+        let numbers = self.kernel.numbers(at(now));
+        if numbers.queue_depth > 0 && numbers.permits_held < numbers.permits {
+            let what = format!("{} wait beside a free permit", numbers.queue_depth);
+            self.audit.fail(Property::L2, now, None, what);
+        }
+        if numbers.permits_held != self.holding {
+            let what = format!("{} of {} runs", numbers.permits_held, self.holding);
+            self.audit.fail(
+                Property::L3,
+                now,
+                None,
+                format!("permits are held by {what}"),
+            );
+        }
+    }
+
+    /// What the kernel says of a key about which the books wonder.
+    fn says(&mut self, key: u32) -> String {
+        let timer = self.kernel.timer(&key).map(ms);
+        match self.kernel.explain(&key, at(self.now)) {
+            Some(it) => format!(
+                "the kernel says: {}, next {:?} ms, timer {timer:?} ms, {:?}",
+                it.why,
+                it.next.map(|due| ms(due.at)),
+                it.limits
+            ),
+            None => "the kernel does not know it".to_owned(),
+        }
+    }
+
+    fn is_queued(&mut self, key: u32) -> bool {
+        let explained = self.kernel.explain(&key, at(self.now));
+        explained.is_some_and(|it| it.state == monitor_scheduler::KeyState::Queued)
+    }
+
+    fn look_at_breaker(&mut self, key: u32) {
+        let now = self.now;
+        let book = &self.books[key as usize];
+        if matches!(self.plan.saturation, Saturation::Shed { .. }) && book.losses == LOSSES {
+            let what = format!("passed over {LOSSES} times in a row");
+            self.audit.fail(Property::L7, now, Some(key), what);
+        }
+        let target = &self.targets.all[key as usize];
+        let within = closes_within(&self.plan.templates[usize::from(target.template)]);
+        let Some(well) = self.targets.well_since(key) else {
+            return;
+        };
+        let (false, Some(breaker)) = (well + within > now, &target.breaker) else {
+            return;
+        };
+        let state = breaker.state(at(now));
+        if book.life == Life::Active && state != monitor_breaker::State::Closed {
+            let what = format!("{state} though nothing is wrong since {well} ms");
+            self.audit.fail(Property::L6, now, Some(key), what);
+            self.targets.all[key as usize].well_since = Ms::MAX / 2;
+        }
+    }
+
+    /// An orderly end, as the scheduler's: nothing more is started, what goes on has until the
+    /// deadline, and then it is called off.
+    fn shut_down(&mut self) {
+        self.kernel.close(at(self.now));
+        self.collect();
+        for key in 0..self.plan.targets {
+            self.note(key, Note::Gone);
+        }
+        let deadline = self.now + SHUTDOWN;
+        self.drive();
+        while self.kernel.running() > 0
+            && let Some(next) = self.next_moment().filter(|next| *next <= deadline)
+        {
+            self.now = self.now.max(next);
+            let is_end = |next: &Reverse<Scheduled>| matches!(next.0.event, Event::End { .. });
+            if self
+                .events
+                .peek()
+                .is_some_and(|next| next.0.at > self.now || is_end(next))
+            {
+                self.step();
+            } else {
+                self.events.pop();
+            }
+        }
+        self.now = self.now.max(deadline);
+        self.held_up_until = 0;
+        if self.plan.plant != Some(Plant::NeverEnd) {
+            let left = self.kernel.abandon(at(self.now));
+            for key in left {
+                self.books[key as usize].generation += 1;
+            }
+            self.collect();
+            self.drive();
+        }
+        let held = self.kernel.numbers(at(self.now)).permits_held;
+        if held > 0 {
+            let what = format!("{held} checks hold a permit after the deadline");
+            self.audit.fail(Property::L4, self.now, None, what);
+        }
+        for place in 0..self.live.len() {
+            // Whoever went on is refused.
+            if let Some(live) = self.live[place].take() {
+                self.commit(live.key, live.generation, live.operation);
+            }
+        }
+    }
+
+    /// What is left when all is over, and whether everything was told.
+    fn close_books(&mut self) {
+        let now = self.now;
+        let open = self.operations.open();
+        if open > 0 {
+            let what = format!("{open} operations are open and nobody has them");
+            self.audit.fail(Property::L3, now, None, what);
+        }
+        for target in &self.targets.all {
+            let breaker = target.breaker.as_ref().filter(|_| target.is_shared);
+            let trials = breaker.map_or(0, |it| it.snapshot(at(now)).trials_in_flight);
+            if trials > 0 {
+                let what = format!("{trials} trials are taken and nobody has them");
+                self.audit.fail(Property::L3, now, None, what);
+            }
+        }
+        let numbers = self.kernel.numbers(at(now));
+        let missed = monitor_scheduler::MissedReason::ALL.map(|reason| numbers.missed.of(reason));
+        if (numbers.started_total, missed) != (self.tally.checks, self.tally.missed) {
+            let what = format!(
+                "{} runs and {missed:?} missed, of which {} and {:?} were told",
+                numbers.started_total, self.tally.checks, self.tally.missed
+            );
+            self.audit.fail(Property::Record, now, None, what);
+        }
+    }
+}
+
+/// How much a key matters: three in twenty more than others, three less.
+fn class(key: u32) -> Class {
+    match key % 20 {
+        0..3 => Class::Critical,
+        3..6 => Class::Optional,
+        _ => Class::Normal,
+    }
+}
+
+fn terms(plan: &Plan) -> (Vec<[Terms; 2]>, Vec<Waits>) {
+    let mut waits = Vec::new();
+    let mut terms = Vec::new();
+    for template in &plan.templates {
+        let backoff = template.backoff();
+        let jitter = backoff.jitter().ratio();
+        let both = [1, 2].map(|times| {
+            let interval = template.settings.interval * times;
+            let shortest = |failures| ms(*backoff.range(failures, interval).start());
+            waits.push((1..=WAITS).map(shortest).collect());
+            Terms {
+                interval: ms(interval),
+                // A class that is stretched waits three times as long.
+                longest_wait: 3 * ms(*backoff.range(u32::MAX, interval).end()),
+                jitter: ms(interval.mul_f64(jitter / 2.0)),
+                waits: waits.len() - 1,
+            }
+        });
+        terms.push(both);
+    }
+    (terms, waits)
+}
