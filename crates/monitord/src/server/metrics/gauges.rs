@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 const STATES: [&str; 5] = ["up", "degraded", "down", "unknown", "paused"];
-const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
+const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "recovering"];
 
 /// One reading of the core.
 #[derive(Debug)]
