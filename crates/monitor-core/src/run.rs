@@ -307,25 +307,10 @@ fn conclude(
     }
 }
 
-/// The wait that a category asks for which is not to be tried again at all, until its monitor is
-/// changed or somebody asks for a check.
-const SUSPENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How long the category of `fault` asks to wait, where the settings tell categories apart.
 fn wait_for_category(entry: &Entry, verdict: Verdict, fault: Option<&Fault>) -> Option<Duration> {
     let settings = &entry.definition.settings;
     let policies = settings.by_category.as_ref()?;
     let mut streaks = entry.streaks.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(fault) = fault.filter(|_| verdict != Verdict::Success) else {
-        // Called off, it says nothing; up or degraded, it ends every streak.
-        if verdict == Verdict::Success {
-            streaks.success();
-        }
-        return None;
-    };
-    let category = fault.category();
-    let failures = streaks.failure(category, policies);
-    let policy = policies.get(category);
-    let wait = policy.delay_after(fault, failures, settings.interval);
-    Some(wait.unwrap_or(SUSPENDED))
+    streaks.wait_after(verdict, fault, policies, settings.interval)
 }

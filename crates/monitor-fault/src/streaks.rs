@@ -1,6 +1,10 @@
 //! Failures in a row, per category.
 
-use crate::{Category, OnSwitch, Policies};
+use std::time::Duration;
+
+use monitor_backoff::Verdict;
+
+use crate::{Category, Fault, OnSwitch, Policies};
 
 /// Counts the failures in a row of each category, which is what a policy's delay asks for.
 ///
@@ -62,6 +66,35 @@ impl CategoryStreaks {
     /// Ends every count.
     pub const fn success(&mut self) {
         *self = Self::new();
+    }
+
+    /// The wait after a failure that is not to be tried again at all: a year, which is until the
+    /// configuration changes or somebody asks for a check.
+    pub const SUSPENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    /// Counts what a check came to, and returns how long its category asks to wait; `None` asks for
+    /// nothing.
+    ///
+    /// A success ends every count. A check without a fault that was no success was called off, and
+    /// says nothing. The next look comes at the latest of this, of the breaker's `retry_after` and of
+    /// the backoff policy's delay after `interval`.
+    pub fn wait_after(
+        &mut self,
+        verdict: Verdict,
+        fault: Option<&Fault>,
+        policies: &Policies,
+        interval: Duration,
+    ) -> Option<Duration> {
+        if verdict == Verdict::Success {
+            self.success();
+            return None;
+        }
+        let fault = fault?;
+        let failures = self.failure(fault.category(), policies);
+        let wait = policies
+            .get(fault.category())
+            .delay_after(fault, failures, interval);
+        Some(wait.unwrap_or(Self::SUSPENDED))
     }
 
     /// Returns the failures in a row of `category`.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use monitor_fault::{Category, CategoryStreaks, OnSwitch, Policies};
+use monitor_backoff::Verdict;
+use monitor_fault::{Category, CategoryStreaks, Fault, Layer, OnSwitch, Policies, Reason};
 use proptest::prelude::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,6 +43,30 @@ fn what_ends_a_count() {
     assert_eq!(streaks.of(Category::Network), 1);
     streaks.success();
     assert_eq!(streaks, CategoryStreaks::new());
+}
+
+/// ROB-56, ROB-59, ROB-60: what a check came to says how long to wait: a failure as its category
+/// says, a success and a check that was called off nothing; and a success begins anew.
+#[test]
+fn what_a_check_came_to_says_how_long_to_wait() {
+    let (policies, minute) = (Policies::default(), Duration::from_secs(60));
+    let refused = Fault::new(Layer::Response, Reason::Unauthorized);
+    let invalid = Fault::new(Layer::Config, Reason::Invalid);
+    let slow = Fault::new(Layer::Assertion, Reason::Slow);
+    let mut streaks = CategoryStreaks::new();
+    let mut wait = |verdict, fault| streaks.wait_after(verdict, fault, &policies, minute);
+    assert_eq!(wait(Verdict::Failure, Some(&refused)), Some(minute));
+    assert_eq!(wait(Verdict::Ignore, None), None, "called off");
+    let hourly = Some(Duration::from_secs(3600));
+    assert_eq!(wait(Verdict::Failure, Some(&refused)), hourly);
+    assert_eq!(
+        wait(Verdict::Success, Some(&slow)),
+        None,
+        "degraded is well"
+    );
+    assert_eq!(wait(Verdict::Failure, Some(&refused)), Some(minute));
+    let suspended = Some(CategoryStreaks::SUSPENDED);
+    assert_eq!(wait(Verdict::Ignore, Some(&invalid)), suspended);
 }
 
 fn category() -> impl Strategy<Value = Category> {

@@ -21,8 +21,6 @@ const STALL: Ms = SECOND;
 const PANICS: u64 = 20;
 const DEAF: u64 = 20;
 const BLOCKS: u64 = 10;
-/// The wait that a category asks for which is not to be tried again at all.
-const SUSPENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A check that goes on.
 pub(super) struct Live {
@@ -318,17 +316,7 @@ impl World<'_> {
         let settings = &self.plan.templates[usize::from(target.template)].settings;
         let policies = settings.by_category.as_ref()?;
         let streaks: &mut CategoryStreaks = self.streaks.entry(key).or_default();
-        let Some(fault) = fault.filter(|_| verdict != Verdict::Success) else {
-            if verdict == Verdict::Success {
-                streaks.success();
-            }
-            return None;
-        };
-        let category = fault.category();
-        let failures = streaks.failure(category, policies);
-        let policy = policies.get(category);
-        let wait = policy.delay_after(fault, failures, settings.interval);
-        Some(wait.unwrap_or(SUSPENDED))
+        streaks.wait_after(verdict, fault, policies, settings.interval)
     }
 
     /// Commits a result; true if it was taken.
