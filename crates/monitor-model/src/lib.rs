@@ -11,6 +11,7 @@ mod outcome;
 mod probe;
 mod record;
 mod resources;
+mod rollup;
 mod status;
 mod store;
 
@@ -22,6 +23,7 @@ pub use outcome::{Outcome, UnknownOutcome, Unobserved};
 pub use probe::{Finding, Observation, Phase, Phases, Probe, ProbeContext, Progress};
 pub use record::{Record, Trigger};
 pub use resources::{NameTaken, ResourceError, Resources};
+pub use rollup::{Bucket, Latency, Resolution};
 pub use status::{Lifecycle, Status, Tally};
 pub use store::{
     Applied, Commit, HistoryRow, LastDue, Loaded, Monitor, Refusal, Source, Store, StoreError,

@@ -126,6 +126,22 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Nothing counted.
+    pub const ZERO: Self = Self {
+        up: 0,
+        degraded: 0,
+        down: 0,
+        due: 0,
+    };
+
+    /// Counts what another has counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.up = self.up.saturating_add(other.up);
+        self.degraded = self.degraded.saturating_add(other.degraded);
+        self.down = self.down.saturating_add(other.down);
+        self.due = self.due.saturating_add(other.due);
+    }
+
     /// Counts one record.
     pub const fn add(&mut self, outcome: Outcome, slots: u32) {
         let slots = slots as u64;
