@@ -61,6 +61,7 @@ fn on_a_calm_machine(interval: Duration) -> monitor_core::pressure::Builder {
         Source::CGROUP_MEMORY,
         Source::CGROUP_TASKS,
         Source::MEMORY_STALL,
+        Source::MACHINE_MEMORY_STALL,
     ];
     let sources = of_the_machine.into_iter();
     sources.fold(builder, |builder, source| builder.rule_of(source, rule))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{ConfigError, Rule, Source};
+use crate::{ConfigError, Level, Rule, Source};
 
 /// What is watched, against which limits, how often.
 ///
@@ -84,10 +84,18 @@ impl Config {
         self.stale_after.unwrap_or(looks)
     }
 
-    /// Returns the rule of a source: its own, or the one of all.
+    /// Returns the rule of a source: its own, or the one of all. That of all takes what is read of
+    /// the whole machine to [`Level::Elevated`] at most.
     #[must_use]
     pub fn rule(&self, source: &Source) -> Rule {
-        self.rules.get(source).copied().unwrap_or(self.rule)
+        if let Some(own) = self.rules.get(source) {
+            return *own;
+        }
+        let mut rule = self.rule;
+        if *source == Source::MACHINE_MEMORY_STALL {
+            rule.ceiling = rule.ceiling.min(Level::Elevated);
+        }
+        rule
     }
 }
 

@@ -50,10 +50,7 @@ impl Gauge {
         self.last = Some((now, usage));
         self.seen = now;
         self.problem = None;
-        let (entered, held) = (
-            self.rule.thresholds.entered(usage),
-            self.rule.thresholds.held(usage),
-        );
+        let (entered, held) = (self.rule.entered(usage), self.rule.held(usage));
         if entered > self.level {
             self.rise(entered, now)
         } else if held < self.level {

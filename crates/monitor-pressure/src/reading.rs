@@ -13,8 +13,11 @@ impl Source {
     pub const MEMORY: Self = Self::new("memory");
     /// Memory of the control group that is closest to its limit, own or above.
     pub const CGROUP_MEMORY: Self = Self::new("cgroup_memory");
-    /// The share of the last minute in which something waited for memory.
+    /// The share of the last minute in which something of the own control group waited for memory.
     pub const MEMORY_STALL: Self = Self::new("memory_stall");
+    /// The same of the whole machine, where no own group accounts for it: others may be behind it,
+    /// so by default it is elevated at most.
+    pub const MACHINE_MEMORY_STALL: Self = Self::new("machine_memory_stall");
     /// Threads of the process against the configured limit.
     pub const THREADS: Self = Self::new("threads");
     /// Threads and processes of the control group that is closest to its limit.

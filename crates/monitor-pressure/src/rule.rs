@@ -31,13 +31,13 @@ impl Thresholds {
     };
 
     /// The level that this usage alone would call for.
-    pub(crate) fn entered(&self, usage: Usage) -> Level {
+    fn entered(&self, usage: Usage) -> Level {
         self.highest(|threshold| usage.reaches(threshold))
     }
 
     /// The lowest level that this usage lets a source come down to. Never below
     /// [`entered`](Self::entered).
-    pub(crate) fn held(&self, usage: Usage) -> Level {
+    fn held(&self, usage: Usage) -> Level {
         self.highest(|threshold| usage.reaches(threshold.saturating_sub(self.margin)))
     }
 
@@ -68,7 +68,8 @@ impl Default for Thresholds {
 /// When a source changes its level.
 ///
 /// # Default
-/// The default [`Thresholds`], up at once, down one level at a time after two minutes below.
+/// The default [`Thresholds`], up at once, down one level at a time after two minutes below, to any
+/// level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Where the levels are.
@@ -78,6 +79,9 @@ pub struct Rule {
     /// How long every reading must allow less before the level falls **by one**; again for each
     /// further one. So work comes back in steps, not at once.
     pub hold_down: Duration,
+    /// INV-PRESSURE-5: the highest level that the source can have, however much of its limit is
+    /// used: what says little about this process must not stop it.
+    pub ceiling: Level,
 }
 
 impl Default for Rule {
@@ -86,6 +90,7 @@ impl Default for Rule {
             thresholds: Thresholds::default(),
             hold_up: Duration::ZERO,
             hold_down: Duration::from_secs(120),
+            ceiling: Level::Critical,
         }
     }
 }
@@ -96,6 +101,16 @@ const MAX_PERCENT: u32 = 1000;
 const MAX_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Rule {
+    /// The level that this usage alone would call for.
+    pub(crate) fn entered(&self, usage: Usage) -> Level {
+        self.thresholds.entered(usage).min(self.ceiling)
+    }
+
+    /// The lowest level that this usage lets a source come down to.
+    pub(crate) fn held(&self, usage: Usage) -> Level {
+        self.thresholds.held(usage).min(self.ceiling)
+    }
+
     /// Refuses thresholds that fall, a margin that no usage can get below, and endless holds.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let Thresholds {

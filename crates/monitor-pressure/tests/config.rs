@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use monitor_pressure::{Builder, Config, Rule, Source, Thresholds};
+use monitor_pressure::{Builder, Config, Level, Rule, Source, Thresholds};
 
 fn refused(builder: Builder) -> String {
     builder.build().unwrap_err().to_string()
@@ -28,6 +28,7 @@ fn defaults() {
         thresholds,
         hold_up,
         hold_down,
+        ceiling,
     } = config.rule(&Source::MEMORY);
     let Thresholds {
         elevated,
@@ -40,6 +41,12 @@ fn defaults() {
         (hold_up, hold_down),
         (Duration::ZERO, Duration::from_secs(120))
     );
+    assert_eq!(ceiling, Level::Critical);
+    let machine = config.rule(&Source::MACHINE_MEMORY_STALL);
+    assert_eq!(machine.ceiling, Level::Elevated);
+    let own = Config::builder().rule_of(Source::MACHINE_MEMORY_STALL, Rule::default());
+    let own = own.build().unwrap().rule(&Source::MACHINE_MEMORY_STALL);
+    assert_eq!(own.ceiling, Level::Critical, "whoever asks for it");
 }
 
 /// ROB-73, ROB-74: a value out of range is refused with its name, the value and what is allowed.

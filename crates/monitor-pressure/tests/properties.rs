@@ -19,10 +19,12 @@ fn rule() -> impl Strategy<Value = Rule> {
             margin,
         })
     });
-    (thresholds, 0u64..200, 0u64..200).prop_map(|(thresholds, up, down)| Rule {
+    let ceiling = prop::sample::select(&Level::ALL[..]);
+    (thresholds, 0u64..200, 0u64..200, ceiling).prop_map(|(thresholds, up, down, ceiling)| Rule {
         thresholds,
         hold_up: Duration::from_secs(up),
         hold_down: Duration::from_secs(down),
+        ceiling,
     })
 }
 
@@ -36,7 +38,8 @@ fn asked(rule: &Rule, percent: u64) -> (Level, Level) {
     } = rule.thresholds;
     let count = |from: u64| {
         let reached = [elevated, degraded, critical].map(|edge| from >= u64::from(edge));
-        Level::ALL[reached.into_iter().filter(|reached| *reached).count()]
+        let asked = reached.into_iter().filter(|reached| *reached).count();
+        Level::ALL[asked].min(rule.ceiling)
     };
     (count(percent), count(percent + u64::from(margin)))
 }
@@ -110,6 +113,27 @@ proptest! {
             look(&mut pressure, 60, 0);
         }
         prop_assert_eq!(pressure.level(), Level::Normal);
+    }
+
+    /// ROB-83: whatever is read, no source is above its ceiling, and one that is elevated at most
+    /// never makes the process unready.
+    #[test]
+    fn inv_pressure_5_no_source_is_above_its_ceiling(rule in rule(), looks in looks()) {
+        let config = Config::builder().rule(rule).build().unwrap();
+        let mut pressure = Pressure::new(config);
+        let mut now = 0;
+        for (seconds, percent) in looks {
+            now += seconds;
+            let usage = Usage::count(percent.unwrap_or(1000), 100);
+            let readings = [Source::MEMORY, Source::MACHINE_MEMORY_STALL]
+                .map(|source| Reading::new(source, usage));
+            pressure.observe(readings, Duration::from_secs(now));
+            let [machine, own] = &pressure.snapshot().sources[..] else { panic!("two sources") };
+            prop_assert_eq!(&machine.source, &Source::MACHINE_MEMORY_STALL);
+            prop_assert!(machine.level <= Level::Elevated.min(rule.ceiling));
+            prop_assert!(own.level <= rule.ceiling);
+            prop_assert!(rule.ceiling == Level::Critical || pressure.level().is_ready());
+        }
     }
 
     /// ROB-77, ROB-82: the whole is the highest of all sources; transitions are numbered without

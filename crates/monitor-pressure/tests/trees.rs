@@ -3,9 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use monitor_pressure::{Config, ProcessReader, Reading, Source, Usage};
+use monitor_pressure::{Config, Level, Pressure, ProcessReader, Reading, Source, Usage};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -184,17 +184,35 @@ fn tasks() {
     }
 }
 
-/// ROB-74: stalls are those of the own group, else of the machine, else unknown.
+/// ROB-74, ROB-83: stalls are those of the own group, else of the machine, else unknown; those of
+/// the machine, which others may be behind, never make the process unready.
 #[test]
 fn stalls() {
     let tree = Tree::new("0::/a\n", V2);
     let stall = |share| format!("some avg10=9.00 avg60={share} avg300=1.00 total=7\n");
+    let level = || {
+        let mut pressure = Pressure::new(Config::default());
+        pressure.observe(tree.open().read(), Duration::ZERO);
+        pressure.level()
+    };
     assert_eq!(tree.read(&Source::MEMORY_STALL), None);
-    tree.write("proc/pressure/memory", &stall("3.25"));
-    let seen = || tree.read(&Source::MEMORY_STALL).unwrap();
-    assert_eq!(seen(), Ok(Usage::basis_points(325, 5000)));
+    assert_eq!(tree.read(&Source::MACHINE_MEMORY_STALL), None);
+    tree.write("proc/pressure/memory", &stall("99.00"));
+    let of_machine = || tree.read(&Source::MACHINE_MEMORY_STALL);
+    assert_eq!(of_machine(), Some(Ok(Usage::basis_points(9900, 5000))));
+    assert_eq!(level(), Level::Elevated);
     tree.write("sys/fs/cgroup/a/memory.pressure", &stall("40.00"));
+    assert_eq!(
+        tree.read(&Source::MEMORY_STALL),
+        None,
+        "the outermost group is the machine"
+    );
+    tree.write("sys/fs/cgroup/a/cgroup.events", "populated 1\n");
+    let seen = || tree.read(&Source::MEMORY_STALL).unwrap();
     assert_eq!(seen(), Ok(Usage::basis_points(4000, 5000)));
+    assert_eq!((of_machine(), level()), (None, Level::Degraded));
+    tree.write("sys/fs/cgroup/a/memory.pressure", &stall("99.00"));
+    assert_eq!(level(), Level::Critical, "its own");
 }
 
 /// ROB-73: a mount point with a blank in it, as the kernel writes it.

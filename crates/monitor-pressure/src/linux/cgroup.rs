@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use crate::Source;
+
 use super::{file::KernelFile, parse};
 
 /// What a controller's files are called.
@@ -142,18 +144,24 @@ impl Group {
     }
 }
 
-/// Where stalls for want of memory are told: of the own group, else of the machine.
-pub(super) fn memory_pressure_paths(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let own = Place::find(root, None).map(|place| place.own().join("memory.pressure"));
-    own.into_iter().chain([root.join("proc/pressure/memory")])
+/// Where stalls for want of memory are told, and as what: of the own group, else of the machine.
+pub(super) fn memory_pressure_paths(root: &Path) -> impl Iterator<Item = (PathBuf, Source)> {
+    // The outermost group has no events: it is the machine, whoever runs in it.
+    let own = Place::find(root, None)
+        .map(|place| place.own())
+        .filter(|own| own.join("cgroup.events").exists())
+        .map(|own| (own.join("memory.pressure"), Source::MEMORY_STALL));
+    let machine = root.join("proc/pressure/memory");
+    own.into_iter()
+        .chain([(machine, Source::MACHINE_MEMORY_STALL)])
 }
 
 /// The first of them that can be read. Where stalls are not accounted it is there and cannot.
-pub(super) fn memory_pressure(root: &Path) -> Option<KernelFile> {
-    memory_pressure_paths(root).find_map(|path| {
+pub(super) fn memory_pressure(root: &Path) -> Option<(KernelFile, Source)> {
+    memory_pressure_paths(root).find_map(|(path, source)| {
         let file = KernelFile::open(path).ok()?;
         file.read(&mut Vec::new()).ok()?;
-        Some(file)
+        Some((file, source))
     })
 }
 

@@ -37,7 +37,7 @@ pub struct ProcessReader {
     descriptors: Descriptors,
     memory: Groups,
     tasks: Groups,
-    stalls: Option<KernelFile>,
+    stalls: Option<(KernelFile, Source)>,
     limits: Limits,
     buffer: Vec<u8>,
 }
@@ -116,11 +116,11 @@ impl ProcessReader {
                 .tightest(buffer)
                 .map(|pair| pair.map(|(used, limit)| Usage::bytes(used, limit))),
         );
-        if let Some(stalls) = &self.stalls {
+        if let Some((stalls, source)) = &self.stalls {
             let share = stalls.parse(buffer, "share of some tasks", parse::stalled);
             let usage =
                 share.map(|share| Some(Usage::basis_points(share, limits.stall_basis_points)));
-            push(Source::MEMORY_STALL, usage);
+            push(source.clone(), usage);
         }
         readings
     }

@@ -32,7 +32,7 @@ impl StallWatch {
     /// Outside of a tokio runtime, or in one without I/O.
     pub fn open(stall: Duration) -> io::Result<Self> {
         let mut refusal = io::Error::from(io::ErrorKind::NotFound);
-        for path in cgroup::memory_pressure_paths(Path::new("/")) {
+        for (path, _) in cgroup::memory_pressure_paths(Path::new("/")) {
             match Self::open_at(&path, stall) {
                 Ok(watch) => return Ok(watch),
                 Err(error) => refusal = error,
