@@ -17,6 +17,7 @@ mod bench;
 mod ci;
 mod cli;
 mod consume;
+mod disk;
 mod figures;
 mod lint;
 mod loom;
