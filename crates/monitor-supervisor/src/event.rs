@@ -49,8 +49,8 @@ pub enum What {
         /// Since the first failure.
         lasted: Duration,
     },
-    /// A tick that timed out goes on although it was dropped: it blocks its thread. No further
-    /// tick begins before it has ended.
+    /// A tick that has had its time goes on, although it was dropped or because nobody is left to
+    /// drop it: it blocks its thread, or all of them. No further tick begins before it has ended.
     Stuck,
 }
 

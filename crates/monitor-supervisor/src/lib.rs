@@ -16,6 +16,7 @@ mod status;
 mod supervisor;
 mod sync;
 mod uptime;
+mod watch;
 
 #[cfg(all(unix, feature = "signals"))]
 pub use crate::signals::{Signal, Signals};

@@ -23,7 +23,7 @@ pub(crate) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(crate) type Check = Arc<dyn Fn(Tick) -> Work + Send + Sync>;
 
 /// A tick that was dropped and does not end for so long blocks its thread.
-const STUCK_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// Ticks until it is told to stop. No user code runs in here: a tick has its own task.
 pub(crate) async fn run(live: Live, task: Arc<Supervised>, check: Check, mut rng: SmallRng) {

@@ -77,7 +77,7 @@ pub struct TaskStatus {
     pub ticks: u64,
     /// Whether one is under way.
     pub is_running: bool,
-    /// Whether one timed out and does not end: it blocks its thread.
+    /// Whether one has had its time and does not end: it blocks its thread, or all of them.
     pub is_stuck: bool,
     /// What became of the last tick that has ended.
     pub last: Option<Outcome>,

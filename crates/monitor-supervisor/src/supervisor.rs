@@ -1,6 +1,12 @@
 //! Periodic tasks, and what is known of all of them.
 
-use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::{
@@ -13,6 +19,7 @@ use crate::{
     kernel::task::Task,
     runner::{self, Check},
     sync::{Mutex, lock},
+    watch::Watch,
 };
 
 /// How many events a subscriber may be behind.
@@ -54,6 +61,8 @@ pub(crate) struct Shared {
     tasks: Mutex<Tasks>,
     /// How many tasks are alive.
     live: watch::Sender<usize>,
+    /// From the first task on, for as long as this is there. `None`: there was no thread to be had.
+    watch: OnceLock<Option<Watch>>,
 }
 
 struct Tasks {
@@ -95,6 +104,7 @@ impl Supervisor {
                     by_name: BTreeMap::new(),
                 }),
                 live: watch::Sender::new(0),
+                watch: OnceLock::new(),
             }),
         }
     }
@@ -142,6 +152,7 @@ impl Supervisor {
             shared: Arc::clone(shared),
             name,
         };
+        shared.watch.get_or_init(|| watched(shared));
         let check = Arc::new(move |tick| {
             let work = check(tick);
             Box::pin(async move { work.await.outcome() }) as runner::Work
@@ -217,7 +228,24 @@ impl fmt::Debug for Supervisor {
     }
 }
 
+/// Starts the thread that notices when nobody else does.
+fn watched(shared: &Arc<Shared>) -> Option<Watch> {
+    let started = Watch::start(Arc::downgrade(shared));
+    started
+        .inspect_err(|error| tracing::warn!(%error, "nobody watches over blocked threads"))
+        .ok()
+}
+
 impl Shared {
+    /// All tasks by name.
+    pub(crate) fn tasks(&self) -> Vec<(Arc<str>, Arc<Supervised>)> {
+        let tasks = lock(&self.tasks);
+        let tasks = tasks.by_name.iter();
+        tasks
+            .map(|(name, task)| (Arc::clone(name), Arc::clone(task)))
+            .collect()
+    }
+
     /// Since the supervisor was made.
     pub(crate) fn now(&self) -> Duration {
         self.origin.elapsed()

@@ -281,6 +281,47 @@ async fn a_check_that_blocks_its_thread_is_named() {
     assert!(supervisor.stop(secs(60)).await.is_empty());
 }
 
+/// STB-1: a check that blocks the only thread of its runtime holds up the loop that would time it
+/// out, too. It is told and shown as stuck all the same, and goes on when it ends.
+#[test]
+fn a_check_that_blocks_every_thread_is_named() {
+    let supervisor = Supervisor::new();
+    let mut events = supervisor.subscribe();
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let spec = TaskSpec::builder("blocks").interval(secs(1));
+    let spec = spec.timeout(Duration::from_millis(1)).build().unwrap();
+    let (tell, started) = std::sync::mpsc::channel();
+    let runtime = {
+        let supervisor = supervisor.clone();
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_time().build().unwrap().block_on(async move {
+                let check = move |_| {
+                    let blocked = Arc::clone(&blocked);
+                    // Fails from then on, as is meant, when there is nobody to release it.
+                    async move { blocked.lock().unwrap().recv().unwrap_or_default() }
+                };
+                let task = supervisor.spawn(spec, check).unwrap();
+                tell.send(task.clone()).unwrap();
+                task.first().await
+            })
+        })
+    };
+    let task = started.recv().unwrap();
+    let event = events.blocking_recv().unwrap();
+    assert_eq!(
+        event.to_string(),
+        "blocks, tick 1: stuck: it timed out and does not end"
+    );
+    let status = task.status();
+    assert!(status.is_stuck && status.is_running && status.last.is_none());
+    drop(release);
+    let ended = runtime.join().unwrap();
+    assert_eq!(ended, Some(Outcome::Healthy));
+    assert!(!task.status().is_stuck);
+}
+
 /// A future, and a panic, that panic again when they are dropped.
 struct Bomb;
 

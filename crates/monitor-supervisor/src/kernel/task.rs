@@ -101,6 +101,11 @@ impl Task {
         tell.into_iter().map(|what| self.event(what)).collect()
     }
 
+    /// The number of the tick that is under way and has its time, as far as the loop knows.
+    pub(crate) fn running(&self) -> Option<u64> {
+        (self.state == State::Running).then_some(self.ticks)
+    }
+
     /// It has timed out and does not end.
     pub(crate) fn stuck(&mut self) -> Event {
         self.state = State::Stuck;
