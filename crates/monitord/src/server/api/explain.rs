@@ -218,16 +218,16 @@ fn breaker(it: &Snapshot) -> Option<String> {
 }
 
 fn category(it: &CategoryWait) -> String {
-    let (category, failures) = (it.category.as_str(), it.failures);
+    let of = it.category.as_str();
+    let failed = match it.failures {
+        0 | 1 => format!("The last failure was of the kind {of}"),
+        failures => format!("The last {failures} failures in a row were of the kind {of}"),
+    };
     match it.wait {
-        Some(wait) => format!(
-            "What failed last, {failures} times in a row, was of the kind {category}, which asks \
-             to wait at least {}.",
-            brief(wait)
-        ),
+        Some(wait) => format!("{failed}, which asks to wait at least {}.", brief(wait)),
         None => format!(
-            "What failed last was of the kind {category}, which is not worth another try before \
-             its configuration is changed or somebody asks for a check."
+            "{failed}, which is not worth another try before its configuration is changed or \
+             somebody asks for a check."
         ),
     }
 }
