@@ -28,6 +28,8 @@ use crate::{
     Refusal, Source, Store, StoreErrorKind, Unobserved,
 };
 
+mod incidents;
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// Runs every behaviour, each against a fresh, empty store from `open`.
@@ -45,6 +47,11 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>) {
     history_is_in_order_of_due_times_not_of_arrival(&*open().await).await;
     monitors_do_not_touch_each_other(&*open().await).await;
     concurrent_commits_of_one_due_time_write_once(open().await).await;
+    incidents::inv_store_5_a_time_of_being_down_is_one_incident(&*open().await).await;
+    incidents::an_incident_outlives_a_pause_and_ends_with_its_monitor(&*open().await).await;
+    incidents::inv_store_6_a_notice_is_settled_by_its_holder(&*open().await).await;
+    incidents::what_is_given_up_is_counted(&*open().await).await;
+    incidents::counts_are_kept_by_minute_hour_and_day(&*open().await).await;
     a_closed_store_says_so(&*open().await).await;
 }
 

@@ -3,9 +3,11 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod doctor;
 mod event;
 mod health;
 mod id;
+mod incident;
 mod memory;
 mod outcome;
 mod probe;
@@ -15,9 +17,11 @@ mod rollup;
 mod status;
 mod store;
 
+pub use doctor::{Defect, DefectKind, STUCK_ATTEMPTS};
 pub use event::{Event, EventKind, PoolChange};
 pub use health::{Health, Rating, majority};
 pub use id::{InvalidId, MonitorId};
+pub use incident::{Closed, ClosedBy, Delivery, Incident, Notice, NoticeKind, Outbox, Settlement};
 pub use memory::MemoryStore;
 pub use outcome::{Outcome, UnknownOutcome, Unobserved};
 pub use probe::{Finding, Observation, Phase, Phases, Probe, ProbeContext, Progress};

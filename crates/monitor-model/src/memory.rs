@@ -1,19 +1,26 @@
 //! A store that forgets: for tests, and for embedding where history need not survive.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use monitor_operation::Epoch;
 
 use crate::{
-    Applied, Commit, HistoryRow, LastDue, Lifecycle, Loaded, Monitor, MonitorId, Record, Refusal,
-    Status, Store, StoreError, StoreErrorKind, Stored, Tally,
+    Applied, Bucket, Commit, Defect, Delivery, HistoryRow, Incident, LastDue, Lifecycle, Loaded,
+    Monitor, MonitorId, Outbox, Record, Refusal, Resolution, Settlement, Status, Store, StoreError,
+    StoreErrorKind, Stored, Tally,
 };
 
-const HOUR_MS: i64 = 3_600_000;
+use outbox::Notices;
 
-/// A [`Store`] in memory, bounded: the last 1000 records of a monitor and counts of 31 days.
+mod doctor;
+mod outbox;
+
+/// A [`Store`] in memory, bounded: of a monitor the last 1000 records and incidents, 48 hours by
+/// minutes, 90 days by hours and two years by days.
 ///
 /// It is also the plainest statement of what a store does: the conformance suite runs against it,
 /// and durable stores are compared with it.
@@ -26,6 +33,7 @@ struct State {
     sequence: u64,
     monitors: BTreeMap<MonitorId, Entry>,
     graves: BTreeMap<MonitorId, Epoch>,
+    notices: Notices,
 }
 
 #[derive(Debug)]
@@ -33,11 +41,68 @@ struct Entry {
     monitor: Monitor,
     status: Status,
     history: VecDeque<HistoryRow>,
-    hours: BTreeMap<i64, Tally>,
+    /// By start, one map for each [`Resolution`].
+    buckets: [BTreeMap<i64, Bucket>; 3],
+    /// By id. The last is the one that is open, if any.
+    incidents: VecDeque<Incident>,
 }
 
 const HISTORY_MAX: usize = 1000;
-const HOURS_MAX: usize = 31 * 24;
+const INCIDENTS_MAX: usize = 1000;
+
+const fn buckets_max(resolution: Resolution) -> usize {
+    match resolution {
+        Resolution::Minute => 48 * 60,
+        Resolution::Hour => 90 * 24,
+        Resolution::Day => 2 * 365,
+    }
+}
+
+impl Entry {
+    fn new(monitor: Monitor, epoch: Epoch) -> Self {
+        Self {
+            status: Status::new(monitor.id.clone(), Lifecycle::Active, epoch),
+            monitor,
+            history: VecDeque::new(),
+            buckets: Default::default(),
+            incidents: VecDeque::new(),
+        }
+    }
+
+    fn open_incident(&self) -> Option<&Incident> {
+        self.incidents.back().filter(|last| last.closed.is_none())
+    }
+
+    /// Counts the record, in every resolution.
+    fn count(&mut self, record: &Record) {
+        for (resolution, buckets) in Resolution::ALL.into_iter().zip(&mut self.buckets) {
+            let bucket = Bucket::of(record, resolution);
+            buckets
+                .entry(bucket.start_unix_ms)
+                .and_modify(|known| known.merge(&bucket))
+                .or_insert(bucket);
+            while buckets.len() > buckets_max(resolution) {
+                buckets.pop_first();
+            }
+        }
+    }
+
+    /// Replaces the open incident, or adds one.
+    fn put(&mut self, incident: Incident) {
+        self.incidents.pop_back_if(|last| last.id == incident.id);
+        self.incidents.push_back(incident);
+        while self.incidents.len() > INCIDENTS_MAX {
+            self.incidents.pop_front();
+        }
+    }
+
+    fn buckets(&self, resolution: Resolution, unix_ms: Range<i64>) -> Vec<Bucket> {
+        let start = resolution.start_of(unix_ms.start);
+        let range = start..unix_ms.end.max(start);
+        let buckets = &self.buckets[resolution as usize];
+        buckets.range(range).map(|(_, bucket)| *bucket).collect()
+    }
+}
 
 impl MemoryStore {
     /// An empty store.
@@ -106,12 +171,8 @@ impl Store for MemoryStore {
             epoch,
         )?;
         state.graves.remove(&id);
-        let entry = state.monitors.entry(id.clone()).or_insert_with(|| Entry {
-            monitor: monitor.clone(),
-            status: Status::new(id, Lifecycle::Active, epoch),
-            history: VecDeque::new(),
-            hours: BTreeMap::new(),
-        });
+        let new = || Entry::new(monitor.clone(), epoch);
+        let entry = state.monitors.entry(id).or_insert_with(new);
         entry.monitor = monitor;
         entry.status.epoch = epoch;
         Ok(entry.status.clone())
@@ -130,6 +191,9 @@ impl Store for MemoryStore {
         newer("change a monitor", Some(entry.status.epoch), epoch)?;
         entry.status.epoch = epoch;
         entry.status.lifecycle = lifecycle;
+        if let Some(open) = entry.open_incident() {
+            entry.put(open.under(lifecycle));
+        }
         Ok(Some(entry.status.clone()))
     }
 
@@ -139,8 +203,12 @@ impl Store for MemoryStore {
             return Ok(false);
         };
         newer("delete a monitor", Some(entry.status.epoch), epoch)?;
+        let closed = entry
+            .open_incident()
+            .map(|open| open.deleted(&entry.status));
         state.monitors.remove(id);
         state.graves.insert(id.clone(), epoch);
+        state.notices.extend(closed);
         Ok(true)
     }
 
@@ -166,25 +234,21 @@ impl Store for MemoryStore {
         }
         let previous = entry.status.outcome;
         entry.status = entry.status.after(&record);
-        let hour = record.due_unix_ms.div_euclid(HOUR_MS);
-        entry
-            .hours
-            .entry(hour)
-            .or_default()
-            .add(record.outcome(), record.slots);
+        entry.count(&record);
+        let incident = Incident::after(entry.open_incident(), &record, sequence);
+        incident.clone().into_iter().for_each(|it| entry.put(it));
         entry.history.insert(place, HistoryRow { sequence, record });
         while entry.history.len() > HISTORY_MAX {
             entry.history.pop_front();
         }
-        while entry.hours.len() > HOURS_MAX {
-            entry.hours.pop_first();
-        }
         let status = entry.status.clone();
         state.sequence = sequence;
+        state.notices.extend(incident.clone());
         Ok(Commit::Applied(Applied {
             sequence,
             previous,
             status,
+            incident: incident.map(Box::new),
         }))
     }
 
@@ -201,18 +265,52 @@ impl Store for MemoryStore {
         let state = self.open("count the history")?;
         let mut sum = Tally::default();
         if let Some(entry) = state.monitors.get(id) {
-            for tally in entry
-                .hours
-                .range(since_unix_ms.div_euclid(HOUR_MS)..)
-                .map(|(_, t)| t)
-            {
-                sum.up += tally.up;
-                sum.degraded += tally.degraded;
-                sum.down += tally.down;
-                sum.due += tally.due;
-            }
+            let hours = entry.buckets(Resolution::Hour, since_unix_ms..i64::MAX);
+            hours.iter().for_each(|hour| sum.merge(&hour.tally));
         }
         Ok(sum)
+    }
+
+    async fn incidents(&self, id: &MonitorId, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let state = self.open("read the incidents")?;
+        let Some(entry) = state.monitors.get(id) else {
+            return Ok(Vec::new());
+        };
+        let skip = entry.incidents.len().saturating_sub(limit as usize);
+        Ok(entry.incidents.iter().skip(skip).cloned().collect())
+    }
+
+    async fn buckets(
+        &self,
+        id: &MonitorId,
+        resolution: Resolution,
+        unix_ms: Range<i64>,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        let state = self.open("read the counts")?;
+        let entry = state.monitors.get(id);
+        Ok(entry.map_or_else(Vec::new, |entry| entry.buckets(resolution, unix_ms)))
+    }
+
+    async fn take_notices(&self, limit: u32, lease: Duration) -> Result<Vec<Delivery>, StoreError> {
+        let mut state = self.open("take notices")?;
+        Ok(state.notices.take(limit, lease, outbox::now()))
+    }
+
+    async fn settle_notice(
+        &self,
+        delivery: &Delivery,
+        settlement: Settlement,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.open("settle a notice")?;
+        Ok(state.notices.settle(delivery, settlement, outbox::now()))
+    }
+
+    async fn outbox(&self) -> Result<Outbox, StoreError> {
+        Ok(self.open("count the notices")?.notices.counts())
+    }
+
+    async fn doctor(&self) -> Result<Vec<Defect>, StoreError> {
+        Ok(doctor::examine(&*self.open("examine the store")?))
     }
 
     async fn close(&self) -> Result<(), StoreError> {

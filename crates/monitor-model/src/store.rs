@@ -1,10 +1,16 @@
 //! Where monitors, their states and their history live.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use monitor_operation::Epoch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Lifecycle, MonitorId, Outcome, Record, Status, Tally};
+use crate::{
+    Bucket, Defect, Delivery, Incident, Lifecycle, MonitorId, Outbox, Outcome, Record, Resolution,
+    Settlement, Status, Tally,
+};
 
 /// Who defines a monitor, and therefore where it is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,7 +111,7 @@ pub struct HistoryRow {
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
-    /// Written: history, status and counts, all of them.
+    /// Written: history, status, counts, incident and notice, all of them.
     Applied(Applied),
     /// Nothing was written.
     Refused(Refusal),
@@ -120,6 +126,8 @@ pub struct Applied {
     pub previous: Option<Outcome>,
     /// The state now.
     pub status: Status,
+    /// The incident that this record opened or closed, if it did; there is a notice of it then.
+    pub incident: Option<Box<Incident>>,
 }
 
 /// Why a commit was refused.
@@ -172,6 +180,12 @@ pub enum StoreErrorKind {
     Full,
     /// It may not be written.
     ReadOnly,
+    /// Whoever opened it has no right to it: wrong password, missing privilege.
+    Denied,
+    /// It cannot be reached, or went away meanwhile; may pass.
+    Unreachable,
+    /// Another program has taken it over: this one may write no more, whatever it holds.
+    Fenced,
     /// It is damaged, or no store at all.
     Corrupt,
     /// It was written by a newer version of this program.
@@ -194,8 +208,12 @@ pub enum StoreErrorKind {
 /// - **Fence.** [`commit`](Self::commit) writes only if the monitor is active and its epoch is the
 ///   record's, compared in the same transaction as the write. Whoever changes a monitor brings a
 ///   *newer* epoch, so that no result of before can be written after.
-/// - **All or nothing.** Status, history and counts change together or not at all, and what was
-///   acknowledged survives a crash at any instant.
+/// - **All or nothing.** Status, history, counts, incident and outbox change together or not at all,
+///   and what was acknowledged survives a crash at any instant.
+///
+/// Notices leave through an outbox. Each is delivered at least once: it stays until somebody who
+/// [took](Self::take_notices) it [settles](Self::settle_notice) it, and is taken again when that
+/// does not happen in time.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Reads everything needed to start.
@@ -212,7 +230,8 @@ pub trait Store: Send + Sync + 'static {
     /// otherwise when the store cannot be written.
     async fn define(&self, monitor: Monitor, epoch: Epoch) -> Result<Status, StoreError>;
 
-    /// Pauses or resumes. `None` when there is no such monitor.
+    /// Pauses or resumes. `None` when there is no such monitor. An open incident stays open, and is
+    /// marked when the monitor is paused.
     ///
     /// # Errors
     /// As [`define`](Self::define).
@@ -223,7 +242,8 @@ pub trait Store: Send + Sync + 'static {
         epoch: Epoch,
     ) -> Result<Option<Status>, StoreError>;
 
-    /// Deletes a monitor with its history and remembers the epoch. False when there is none.
+    /// Deletes a monitor with its history and remembers the epoch. False when there is none. An open
+    /// incident is closed, so that what was said to be down is taken back; its notices stay.
     ///
     /// # Errors
     /// As [`define`](Self::define).
@@ -250,6 +270,63 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     async fn tally(&self, id: &MonitorId, since_unix_ms: i64) -> Result<Tally, StoreError>;
+
+    /// The latest `limit` incidents of a monitor, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn incidents(&self, id: &MonitorId, limit: u32) -> Result<Vec<Incident>, StoreError>;
+
+    /// Counts and latencies of a monitor, oldest first: the spans that begin in `unix_ms` or hold
+    /// its start. Spans in which nothing was due are left out, as are those that are kept no more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn buckets(
+        &self,
+        id: &MonitorId,
+        resolution: Resolution,
+        unix_ms: Range<i64>,
+    ) -> Result<Vec<Bucket>, StoreError>;
+
+    /// Takes up to `limit` notices to be sent, the oldest first. Until `lease` has passed, nobody
+    /// else is given them.
+    ///
+    /// Left out are notices that somebody holds, that wait for their next attempt, or that follow
+    /// an unsettled one of the same incident: a recovery is never sent before what it ends.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have taken notices; they are there again when the lease is over.
+    async fn take_notices(&self, limit: u32, lease: Duration) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Says what became of a delivery. False, and nothing is changed, when it is no longer this
+    /// sender's: it was settled, or somebody has taken it since.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have settled it or not.
+    async fn settle_notice(
+        &self,
+        delivery: &Delivery,
+        settlement: Settlement,
+    ) -> Result<bool, StoreError>;
+
+    /// How many notices there are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn outbox(&self) -> Result<Outbox, StoreError>;
+
+    /// Looks for what is wrong, and changes nothing. Reads all there is: for a person who asks.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all; what can be read and is damaged is a defect.
+    async fn doctor(&self) -> Result<Vec<Defect>, StoreError>;
 
     /// Ends all work and gives back what the store holds. Later calls fail with
     /// [`Closed`](StoreErrorKind::Closed); a second `close` is a no-op.

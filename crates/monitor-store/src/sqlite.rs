@@ -1,14 +1,16 @@
 //! The embedded store: one SQLite file, one thread that writes, one that reads.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use monitor_model::{
-    Commit, HistoryRow, Lifecycle, Loaded, Monitor, MonitorId, Record, Status, Store, StoreError,
-    Tally,
+    Bucket, Commit, Defect, Delivery, HistoryRow, Incident, Lifecycle, Loaded, Monitor, MonitorId,
+    Outbox, Record, Resolution, Settlement, Status, Store, StoreError, Tally,
 };
 use monitor_operation::Epoch;
 use rusqlite::Connection;
@@ -21,12 +23,15 @@ use writer::{Counters, Writer};
 
 mod change;
 mod command;
+mod doctor;
 mod failure;
+mod incident;
 mod lock;
 mod migrate;
 mod open;
 mod open_error;
 mod options;
+mod outbox;
 mod query;
 mod reader;
 mod retention;
@@ -223,6 +228,55 @@ impl Store for SqliteStore {
             query::tally(connection, &id, since_unix_ms)
         })
         .await
+    }
+
+    async fn incidents(&self, id: &MonitorId, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let id = id.clone();
+        self.read("read the incidents", move |connection| {
+            query::incidents(connection, &id, limit)
+        })
+        .await
+    }
+
+    async fn buckets(
+        &self,
+        id: &MonitorId,
+        resolution: Resolution,
+        unix_ms: Range<i64>,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        let id = id.clone();
+        self.read("read the counts", move |connection| {
+            query::buckets(connection, &id, resolution, unix_ms)
+        })
+        .await
+    }
+
+    async fn take_notices(&self, limit: u32, lease: Duration) -> Result<Vec<Delivery>, StoreError> {
+        self.write("take notices", Hint::None, move |connection| {
+            outbox::take(connection, limit, lease)
+        })
+        .await
+    }
+
+    async fn settle_notice(
+        &self,
+        delivery: &Delivery,
+        settlement: Settlement,
+    ) -> Result<bool, StoreError> {
+        let delivery = delivery.clone();
+        self.write("settle a notice", Hint::None, move |connection| {
+            outbox::settle(connection, &delivery, settlement)
+        })
+        .await
+    }
+
+    async fn outbox(&self) -> Result<Outbox, StoreError> {
+        self.read("count the notices", |connection| outbox::counts(connection))
+            .await
+    }
+
+    async fn doctor(&self) -> Result<Vec<Defect>, StoreError> {
+        self.read("examine the store", doctor::examine).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use monitor_core::fault::{Fault, Layer, Reason};
 use monitor_core::model::{
-    Commit, Event, EventKind, HistoryRow, Lifecycle, Loaded, MemoryStore, Monitor, MonitorId,
-    Observation, Probe, ProbeContext, Record, Source, Status, Store, StoreError, StoreErrorKind,
-    Tally,
+    Bucket, Commit, Defect, Delivery, Event, EventKind, HistoryRow, Incident, Lifecycle, Loaded,
+    MemoryStore, Monitor, MonitorId, Observation, Outbox, Probe, ProbeContext, Record, Resolution,
+    Settlement, Source, Status, Store, StoreError, StoreErrorKind, Tally,
 };
 use monitor_core::operation::Epoch;
 use monitor_core::{Core, Definition, Settings};
@@ -212,6 +213,39 @@ impl Store for Moody {
 
     async fn tally(&self, id: &MonitorId, since_unix_ms: i64) -> Result<Tally, StoreError> {
         self.inner.tally(id, since_unix_ms).await
+    }
+
+    async fn incidents(&self, id: &MonitorId, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        self.inner.incidents(id, limit).await
+    }
+
+    async fn buckets(
+        &self,
+        id: &MonitorId,
+        resolution: Resolution,
+        unix_ms: Range<i64>,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        self.inner.buckets(id, resolution, unix_ms).await
+    }
+
+    async fn take_notices(&self, limit: u32, lease: Duration) -> Result<Vec<Delivery>, StoreError> {
+        self.inner.take_notices(limit, lease).await
+    }
+
+    async fn settle_notice(
+        &self,
+        delivery: &Delivery,
+        settlement: Settlement,
+    ) -> Result<bool, StoreError> {
+        self.inner.settle_notice(delivery, settlement).await
+    }
+
+    async fn outbox(&self) -> Result<Outbox, StoreError> {
+        self.inner.outbox().await
+    }
+
+    async fn doctor(&self) -> Result<Vec<Defect>, StoreError> {
+        self.inner.doctor().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

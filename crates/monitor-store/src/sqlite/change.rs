@@ -1,13 +1,15 @@
 //! The changes, each to be run inside a savepoint of the writer's transaction.
 
 use monitor_model::{
-    Applied, Commit, LastDue, Lifecycle, Monitor, MonitorId, Phase, Record, Refusal, Status,
+    Applied, Commit, Incident, LastDue, Lifecycle, Monitor, MonitorId, Phase, Record, Refusal,
+    Status,
 };
 use monitor_operation::Epoch;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::command::Change;
 use super::failure::Failure;
+use super::incident;
 use super::row::{Fields, epoch_number, fault_columns, micros, trigger_name};
 
 pub(crate) const HOUR_MS: i64 = 3_600_000;
@@ -122,6 +124,9 @@ pub(crate) fn set_lifecycle(
             lifecycle.as_str(),
             epoch_number(epoch)?
         ])?;
+    if let Some(open) = incident::open(connection, standing.number, id)? {
+        incident::put(connection, standing.number, &open.under(lifecycle))?;
+    }
     Ok(Change::Keep(Some(Status {
         lifecycle,
         epoch,
@@ -140,6 +145,11 @@ pub(crate) fn delete(
         return Ok(Change::Undo(false));
     };
     newer(standing.status.epoch, epoch)?;
+    if let Some(open) = incident::open(connection, standing.number, id)? {
+        let closed = open.deleted(&standing.status);
+        incident::put(connection, standing.number, &closed)?;
+        incident::notify(connection, &closed)?;
+    }
     connection
         .prepare_cached("UPDATE monitor SET ended = 1 WHERE number = ?1")?
         .execute([standing.number])?;
@@ -152,7 +162,7 @@ pub(crate) fn delete(
     Ok(Change::Keep(true))
 }
 
-/// Writes status, history and counts under the record's epoch, or nothing.
+/// Writes status, history, counts, incident and notice under the record's epoch, or nothing.
 pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<Commit>, Failure> {
     let refused = |refusal| Ok(Change::Undo(Commit::Refused(refusal)));
     let Some(living) = living(connection, &record.monitor)? else {
@@ -171,10 +181,17 @@ pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<
         return refused(Refusal::Duplicate);
     };
     count(connection, living.number, record)?;
+    let open = incident::open(connection, living.number, &record.monitor)?;
+    let incident = Incident::after(open.as_ref(), record, sequence);
+    if let Some(incident) = &incident {
+        incident::put(connection, living.number, incident)?;
+        incident::notify(connection, incident)?;
+    }
     Ok(Change::Keep(Commit::Applied(Applied {
         sequence,
         previous: living.status.outcome,
         status,
+        incident: incident.map(Box::new),
     })))
 }
 

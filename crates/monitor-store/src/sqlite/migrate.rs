@@ -6,7 +6,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 const COMPONENT: &str = "store";
 
 /// Step n brings a file from version n - 1 to version n.
-const STEPS: &[&str] = &[include_str!("../../migrations/0001_initial.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../migrations/0001_initial.sql"),
+    include_str!("../../migrations/0002_incidents.sql"),
+];
 
 /// The version that this code reads and writes.
 pub(crate) const SUPPORTED: i64 = STEPS.len() as i64;

@@ -1,6 +1,9 @@
 //! The reads, each on the read connection.
 
-use monitor_model::{HistoryRow, Loaded, MonitorId, Stored, Tally};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use monitor_model::{Bucket, HistoryRow, Incident, Loaded, MonitorId, Resolution, Stored, Tally};
 use monitor_operation::Epoch;
 use rusqlite::{Connection, params};
 
@@ -90,4 +93,51 @@ pub(crate) fn tally(
         sum.due = sum.due.saturating_add(hour.due);
     }
     Ok(sum)
+}
+
+/// The latest `limit` incidents, oldest first.
+pub(crate) fn incidents(
+    connection: &Connection,
+    id: &MonitorId,
+    limit: u32,
+) -> Result<Vec<Incident>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT incident.* FROM incident
+         WHERE monitor = (SELECT number FROM monitor WHERE id = ?1 AND ended = 0)
+         ORDER BY incident.id DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![id.as_str(), limit])?;
+    let mut incidents = Vec::new();
+    while let Some(row) = rows.next()? {
+        incidents.push(Fields::of(row, "incident", "id").incident("id", id.clone())?);
+    }
+    incidents.reverse();
+    Ok(incidents)
+}
+
+/// Counts and latencies, from the lines of history that are kept.
+pub(crate) fn buckets(
+    connection: &Connection,
+    id: &MonitorId,
+    resolution: Resolution,
+    unix_ms: Range<i64>,
+) -> Result<Vec<Bucket>, Failure> {
+    let start = resolution.start_of(unix_ms.start);
+    let mut statement = connection.prepare_cached(
+        "SELECT history.* FROM history
+         WHERE monitor = (SELECT number FROM monitor WHERE id = ?1 AND ended = 0)
+             AND due_unix_ms >= ?2",
+    )?;
+    let mut rows = statement.query(params![id.as_str(), start])?;
+    let mut buckets = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let line = Fields::of(row, "history row", "sequence").history(id.clone())?;
+        let bucket = Bucket::of(&line.record, resolution);
+        buckets
+            .entry(bucket.start_unix_ms)
+            .or_insert(Bucket::new(bucket.start_unix_ms))
+            .merge(&bucket);
+    }
+    let range = start..unix_ms.end.max(start);
+    Ok(buckets.range(range).map(|(_, bucket)| *bucket).collect())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{
-    Finding, HistoryRow, LastDue, Monitor, MonitorId, Observation, Outcome, Phase, Phases, Record,
-    Source, Status, Tally, Trigger, Unobserved,
+    Closed, ClosedBy, Finding, HistoryRow, Incident, LastDue, Monitor, MonitorId, Observation,
+    Outcome, Phase, Phases, Record, Source, Status, Tally, Trigger, Unobserved,
 };
 use monitor_operation::{Epoch, OperationId};
 use rusqlite::Row;
@@ -76,7 +76,10 @@ impl<'r> Fields<'r> {
         self.maybe(column, |text: String| text.parse())
     }
 
-    fn number<T: TryFrom<i64, Error: Display>>(&self, column: &'static str) -> Result<T, Failure> {
+    pub(crate) fn number<T: TryFrom<i64, Error: Display>>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, Failure> {
         let number = self.get::<i64>(column)?;
         T::try_from(number)
             .map_err(|problem| self.unreadable(column, format!("{number}: {problem}")))
@@ -106,6 +109,39 @@ impl<'r> Fields<'r> {
 
     pub(crate) fn id(&self) -> Result<MonitorId, Failure> {
         self.name("id")
+    }
+
+    /// The id of a monitor in a table that refers to nothing.
+    pub(crate) fn monitor_id(&self) -> Result<MonitorId, Failure> {
+        self.name("monitor")
+    }
+
+    pub(crate) fn incident(
+        &self,
+        id: &'static str,
+        monitor: MonitorId,
+    ) -> Result<Incident, Failure> {
+        let closed = match self.get::<Option<i64>>("closed_unix_ms")? {
+            None => None,
+            Some(unix_ms) => Some(Closed {
+                unix_ms,
+                by: match self.get::<String>("closed_by")?.as_str() {
+                    "recovery" => ClosedBy::Recovery,
+                    "deletion" => ClosedBy::Deletion,
+                    other => {
+                        return Err(self.unreadable("closed_by", format!("unknown: {other:?}")));
+                    }
+                },
+            }),
+        };
+        Ok(Incident {
+            id: self.number(id)?,
+            monitor,
+            opened_unix_ms: self.get("opened_unix_ms")?,
+            fault: self.needed("fault_layer", self.fault()?)?,
+            paused: self.get("paused")?,
+            closed,
+        })
     }
 
     pub(crate) fn tally(&self) -> Result<Tally, Failure> {

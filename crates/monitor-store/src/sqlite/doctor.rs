@@ -1,0 +1,114 @@
+//! What can be wrong with a file.
+
+use monitor_model::{Defect, DefectKind};
+use rusqlite::Connection;
+
+use super::failure::Failure;
+use super::incident;
+use super::migrate::{self, Found, SUPPORTED};
+use super::row::Fields;
+
+/// Looks at everything, as of one instant, and changes nothing.
+pub(crate) fn examine(connection: &mut Connection) -> Result<Vec<Defect>, Failure> {
+    let snapshot = connection.transaction()?;
+    let mut defects = Vec::new();
+    integrity(&snapshot, &mut defects)?;
+    schema(&snapshot, &mut defects)?;
+    monitors(&snapshot, &mut defects)?;
+    notices(&snapshot, &mut defects)?;
+    Ok(defects)
+}
+
+fn integrity(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let detail: String = row.get(0)?;
+        if detail != "ok" {
+            defects.push(Defect {
+                kind: DefectKind::Damaged,
+                subject: "the file".into(),
+                detail,
+            });
+        }
+    }
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (table, row_id, parent): (String, Option<i64>, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        defects.push(Defect {
+            kind: DefectKind::Orphan,
+            subject: row_id.map_or_else(|| table.clone(), |row_id| format!("{table} {row_id}")),
+            detail: format!("the row of {parent} that it belongs to does not exist"),
+        });
+    }
+    Ok(())
+}
+
+fn schema(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+    let found = migrate::look(connection)?;
+    if found != Found::Version(SUPPORTED) {
+        defects.push(Defect {
+            kind: DefectKind::Schema,
+            subject: "the file".into(),
+            detail: format!("it has {found:?}, this program version {SUPPORTED}"),
+        });
+    }
+    Ok(())
+}
+
+fn monitors(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+    let mut statement = connection.prepare(
+        "SELECT monitor.id, monitor.number, status.*, grave.epoch AS grave,
+             EXISTS (SELECT 1 FROM history WHERE history.monitor = number)
+                 OR EXISTS (SELECT 1 FROM tally WHERE tally.monitor = number) AS is_recorded
+         FROM monitor LEFT JOIN status ON status.monitor = number
+         LEFT JOIN grave ON grave.id = monitor.id
+         WHERE ended = 0 ORDER BY monitor.id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let fields = Fields::of(row, "monitor", "id");
+        if let Err(failure) = monitor(connection, &fields, defects) {
+            defects.push(Defect {
+                kind: DefectKind::Damaged,
+                subject: "a row".into(),
+                detail: failure.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn monitor(
+    connection: &Connection,
+    fields: &Fields<'_>,
+    defects: &mut Vec<Defect>,
+) -> Result<(), Failure> {
+    let status = fields.status(fields.id()?)?;
+    let open = incident::open(connection, fields.get("number")?, &status.monitor)?;
+    defects.extend(Defect::of_status(&status, fields.get("is_recorded")?));
+    defects.extend(Defect::of_incident(&status, open.as_ref()));
+    if let Some(grave) = fields.get::<Option<i64>>("grave")? {
+        let grave = monitor_operation::Epoch::new(grave.unsigned_abs());
+        defects.extend(Defect::of_epoch(&status, grave));
+    }
+    Ok(())
+}
+
+fn notices(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+    let mut statement = connection.prepare(
+        "SELECT sequence, incident || '-' || kind AS dedup_key, attempt,
+             state = 'given_up' AS is_given_up
+         FROM outbox ORDER BY sequence",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let fields = Fields::of(row, "notice", "sequence");
+        let key: String = fields.get("dedup_key")?;
+        let (attempt, given_up) = (fields.number("attempt")?, fields.get("is_given_up")?);
+        defects.extend(Defect::of_notice(&key, attempt, given_up));
+    }
+    Ok(())
+}
