@@ -213,7 +213,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn cancel(&self, job: JobId) -> Result<Option<bool>, StoreError>;
 
     /// Runs a dead or cancelled job again, with one more attempt; releases a held one. `None`: no
-    /// such job; false: it is neither.
+    /// such job; false: it is neither, or its unique key is another's by now.
     async fn retry(&self, job: JobId) -> Result<Option<bool>, StoreError>;
 
     /// Changes the priority of a job that has not ended; whoever inherits follows. `None` and false

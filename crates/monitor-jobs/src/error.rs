@@ -39,6 +39,33 @@ pub enum StoreErrorKind {
     Fatal,
 }
 
+/// A worker was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// A name breaks the rule.
+    #[error("{what} {name:?} is no name: 1 to 64 characters out of a-z 0-9 . _ -")]
+    Name {
+        /// Which one: `queue`.
+        what: &'static str,
+        /// The refused name, cut to its first 80 characters.
+        name: String,
+    },
+    /// A number is out of its range.
+    #[error("{what} is {value}: it must be {allowed}")]
+    Range {
+        /// Which one.
+        what: &'static str,
+        /// The refused value.
+        value: String,
+        /// What would be right.
+        allowed: &'static str,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A job was not put in; nor was any other of the same call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

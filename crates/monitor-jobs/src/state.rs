@@ -75,6 +75,15 @@ impl JobState {
         Self::ALL.get(place).copied()
     }
 
+    /// A scheduled job whose time has come is ready, whoever looks.
+    #[must_use]
+    pub(crate) const fn as_of(self, run_at_ms: i64, now_ms: i64) -> Self {
+        match self {
+            Self::Scheduled if run_at_ms <= now_ms => Self::Ready,
+            state => state,
+        }
+    }
+
     /// Whether the job has ended.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
