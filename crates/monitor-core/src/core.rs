@@ -139,13 +139,18 @@ impl Core {
         explain::explain(&self.shared, id)
     }
 
-    /// The verdict over all active monitors, by the strict majority rule.
+    /// The verdict over all active monitors, by the strict majority rule. One at whose target
+    /// somebody works is not among them.
     #[must_use]
     pub fn health(&self) -> Health {
         let entries: Vec<_> = self.shared.entries().values().cloned().collect();
-        let statuses = entries.iter().map(|entry| entry.status());
+        let now = self.shared.unix();
+        let checked = entries
+            .iter()
+            .filter(|entry| entry.definition.settings.maintenance.until(now).is_none());
         majority(
-            statuses
+            checked
+                .map(|entry| entry.status())
                 .filter(|status| status.lifecycle == Lifecycle::Active)
                 .map(|status| status.outcome),
         )

@@ -57,6 +57,7 @@ pub(crate) async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> De
     shared.note_store(written.as_ref().err());
     match written {
         Ok((record, Commit::Applied(applied))) => {
+            let flapping = entry.saw(record.outcome());
             let changed = applied.status.outcome != applied.previous;
             entry.wrote(&mut row, applied.status.clone());
             shared.hub.publish(EventKind::Committed {
@@ -64,6 +65,13 @@ pub(crate) async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> De
                 status: Box::new(applied.status),
                 changed_from: changed.then_some(applied.previous),
             });
+            if let Some(flapping) = flapping {
+                shared.hub.publish(EventKind::Flapping {
+                    monitor: entry.definition.monitor.id.clone(),
+                    is_flapping: flapping.is_flapping(),
+                    percent: flapping.percent(),
+                });
+            }
             Delivery::Applied
         }
         Ok((_, Commit::Refused(refusal))) => Delivery::Refused(match refusal {

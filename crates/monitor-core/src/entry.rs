@@ -8,11 +8,13 @@ use std::time::Duration;
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
 use monitor_fault::{CategoryStreaks, Policies};
-use monitor_model::{Lifecycle, Monitor, MonitorId, Probe, Status};
+use monitor_model::{Lifecycle, Monitor, MonitorId, Outcome, Probe, Status};
 use monitor_operation::Epoch;
 use monitor_scheduler::{Class, ProbeStatus, Spec, SpecBuilder};
 
 use crate::delivery::Outbox;
+use crate::flapping::Flapping;
+use crate::maintenance::Maintenance;
 
 /// How a monitor is checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Settings {
     /// What to wait for after a failure of each category: the next check comes at the latest of
     /// this, of the backoff and of the breaker. `None`: whatever failed, the backoff says.
     pub by_category: Option<Policies>,
+    /// When it is not checked because somebody works on its target.
+    pub maintenance: Maintenance,
 }
 
 impl Default for Settings {
@@ -45,6 +49,7 @@ impl Default for Settings {
             trigger_resets_backoff: true,
             class: Class::Normal,
             by_category: None,
+            maintenance: Maintenance::default(),
         }
     }
 }
@@ -126,6 +131,11 @@ pub struct View {
     pub breaker: Option<monitor_breaker::Snapshot>,
     /// The state of its schedule.
     pub schedule: Option<ProbeStatus<MonitorId>>,
+    /// Until when somebody works on the target, in unix time: it is not checked meanwhile.
+    pub maintenance_until: Option<Duration>,
+    /// Whether its verdicts come and go, as of those since the start of the process or its last
+    /// edit.
+    pub flapping: Flapping,
     /// How many results were fenced since the start of the process.
     pub fenced: u64,
 }
@@ -137,6 +147,8 @@ pub(crate) struct Entry {
     pub(crate) fenced: AtomicU64,
     /// Failures in a row, where the settings tell categories apart.
     pub(crate) streaks: Mutex<CategoryStreaks>,
+    /// Changed by the holder of the row alone.
+    flapping: Mutex<Flapping>,
     /// INV-CORE-5: held from the question to the store until its answer is taken over and told,
     /// so that status and events follow the order in which the store wrote. Whoever changes the
     /// monitor has fenced it before he waits here.
@@ -166,6 +178,7 @@ impl Entry {
             breaker,
             fenced: AtomicU64::new(0),
             streaks: Mutex::default(),
+            flapping: Mutex::default(),
             row: tokio::sync::Mutex::new(Row { is_behind }),
             outbox: Mutex::default(),
             status: Mutex::new(status),
@@ -181,6 +194,16 @@ impl Entry {
     pub(crate) fn wrote(&self, row: &mut Row, status: Status) {
         row.is_behind = false;
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(crate) fn flapping(&self) -> Flapping {
+        *self.flapping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a committed outcome in. What it comes to, if it began or ceased to flap.
+    pub(crate) fn saw(&self, outcome: Outcome) -> Option<Flapping> {
+        let mut flapping = self.flapping.lock().unwrap_or_else(PoisonError::into_inner);
+        flapping.record(outcome).then_some(*flapping)
     }
 
     /// Notes a change that the store did not take: it holds in memory alone.

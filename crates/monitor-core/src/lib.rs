@@ -8,7 +8,9 @@ mod delivery;
 mod entry;
 mod error;
 mod explain;
+mod flapping;
 mod hub;
+mod maintenance;
 #[cfg(feature = "pool")]
 mod pools;
 #[cfg(feature = "pressure")]
@@ -27,7 +29,9 @@ pub use crate::entry::OwnPool;
 pub use crate::entry::{Defined, Definition, Settings, View};
 pub use crate::error::CoreError;
 pub use crate::explain::{CategoryWait, Explained};
+pub use crate::flapping::Flapping;
 pub use crate::hub::Sink;
+pub use crate::maintenance::{InvalidWindow, Maintenance, Window};
 #[cfg(feature = "pool")]
 pub use crate::pools::{Changes, OpenPoolError, OwnPool, PoolView, Pools};
 pub use crate::shutdown::ShutdownReport;

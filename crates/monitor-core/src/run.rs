@@ -44,6 +44,13 @@ pub(crate) fn handler(
 }
 
 async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) -> Completion {
+    // Whoever checks by hand is at work there, and wants to know.
+    let maintenance = &entry.definition.settings.maintenance;
+    if trigger(&run) == Trigger::Timer && maintenance.until(shared.unix()).is_some() {
+        let record = unobserved(&run, entry, Unobserved::Maintenance);
+        commit(shared, entry, run, record).await;
+        return Completion::from(Verdict::Ignore);
+    }
     let permit = match entry
         .breaker
         .as_ref()

@@ -138,6 +138,11 @@ impl Shared {
         store_error.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Now, in unix time.
+    pub(crate) fn unix(&self) -> Duration {
+        self.origin_unix.saturating_add(self.scheduler.now())
+    }
+
     /// A time of the scheduler in unix milliseconds.
     pub(crate) fn unix_ms(&self, at: Duration) -> i64 {
         unix_ms(self.origin_unix.saturating_add(at))
@@ -156,6 +161,8 @@ impl Shared {
                 .as_ref()
                 .map(|breaker| breaker.snapshot(self.scheduler.now())),
             schedule: self.scheduler.probe_status(id),
+            maintenance_until: entry.definition.settings.maintenance.until(self.unix()),
+            flapping: entry.flapping(),
             fenced: entry.fenced(),
         }
     }

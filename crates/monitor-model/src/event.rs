@@ -56,6 +56,15 @@ pub enum EventKind {
         /// Which.
         monitor: MonitorId,
     },
+    /// A monitor's verdicts change so often that none of them says much, or they do not any more.
+    Flapping {
+        /// Whose verdicts.
+        monitor: MonitorId,
+        /// Whether they do.
+        is_flapping: bool,
+        /// The weighed share of changes among the last verdicts, in per cent.
+        percent: u32,
+    },
     /// Something changed about a pool of connections that probes share.
     Pool {
         /// Its name.
@@ -147,6 +156,7 @@ impl EventKind {
             Self::Fenced { monitor, .. }
             | Self::Defined { monitor, .. }
             | Self::Lifecycle { monitor, .. }
+            | Self::Flapping { monitor, .. }
             | Self::Deleted { monitor } => Some(monitor),
             Self::Pool { .. } | Self::Pressure { .. } => None,
         }

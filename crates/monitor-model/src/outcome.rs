@@ -113,11 +113,13 @@ pub enum Unobserved {
     Stretched,
     /// Under pressure, checks of its priority were not made at all.
     Suspended,
+    /// Somebody was at work on the target, as was announced.
+    Maintenance,
 }
 
 impl Unobserved {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InFlight,
         Self::Overload,
         Self::Stalled,
@@ -127,6 +129,7 @@ impl Unobserved {
         Self::Shed,
         Self::Stretched,
         Self::Suspended,
+        Self::Maintenance,
     ];
 
     /// The name in JSON, metrics and the database.
@@ -142,6 +145,7 @@ impl Unobserved {
             Self::Shed => "shed",
             Self::Stretched => "stretched",
             Self::Suspended => "suspended",
+            Self::Maintenance => "maintenance",
         }
     }
 
@@ -152,7 +156,9 @@ impl Unobserved {
             Self::InFlight | Self::Overload | Self::Stalled | Self::NotRunning | Self::Shed => {
                 Outcome::Missed
             }
-            Self::BreakerOpen | Self::Stretched | Self::Suspended => Outcome::Suppressed,
+            Self::BreakerOpen | Self::Stretched | Self::Suspended | Self::Maintenance => {
+                Outcome::Suppressed
+            }
             Self::Shutdown => Outcome::Cancelled,
         }
     }

@@ -63,6 +63,7 @@ impl MonitorSpec {
                 trigger_resets_backoff: policy.trigger_resets_backoff(),
                 class: self.priority.unwrap_or_default(),
                 by_category: policy.by_category(),
+                maintenance: self.maintenance.iter().cloned().collect(),
             },
         })
     }

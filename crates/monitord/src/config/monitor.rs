@@ -3,11 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use monitor_core::Window;
 use monitor_model::MonitorId;
 use monitor_scheduler::Class;
 use serde_json::{Map, Value as Json, json};
 
-use super::node::Node;
+use super::node::{Node, Value};
 use super::policy::WAITS;
 use super::problem::Problem;
 use super::reader::Reader;
@@ -17,6 +18,10 @@ use super::{PolicyKeys, TargetSpec, format_duration};
 pub(crate) const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3600);
 const NAME_MAX: usize = 128;
+const WINDOWS_MAX: usize = 32;
+const MAINTENANCE: &str = "a list of up to 32 times in UTC: \"sun 02:00-04:00\", \
+                           \"mon-fri 23:30-00:15\", \"daily 03:00-03:10\", \
+                           \"2027-01-02T22:00Z/2027-01-03T02:00Z\"";
 
 /// One monitor: what to check, how often, and what to make of the answer.
 ///
@@ -38,6 +43,8 @@ pub struct MonitorSpec {
     pub timeout: Option<Duration>,
     /// How much it matters under pressure. `None`: as much as most.
     pub priority: Option<Class>,
+    /// When it is not checked because somebody works on its target.
+    pub maintenance: Vec<Window>,
     /// The preset and what overrides it.
     pub policy: PolicyKeys,
 }
@@ -86,6 +93,10 @@ impl MonitorSpec {
         if let Some(priority) = self.priority {
             json.insert("priority".to_owned(), json!(priority.as_str()));
         }
+        if !self.maintenance.is_empty() {
+            let windows = self.maintenance.iter().map(Window::to_string);
+            json.insert("maintenance".to_owned(), windows.collect());
+        }
         json.extend(self.policy.to_json());
         Json::Object(json)
     }
@@ -101,7 +112,7 @@ impl MonitorSpec {
     pub(crate) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut known = vec!["id", "name"];
         known.extend(TargetSpec::names());
-        known.extend(["interval", "timeout", "priority"]);
+        known.extend(["interval", "timeout", "priority", "maintenance"]);
         known.extend(PolicyKeys::NAMES);
         let mut reader = Reader::new(node, path, &known, problems)?;
         let id = read_id(&mut reader);
@@ -113,6 +124,7 @@ impl MonitorSpec {
             let class = Class::ALL.into_iter().find(|class| class.as_str() == text);
             class.ok_or_else(|| "is no priority".to_owned())
         });
+        let maintenance = reader.value("maintenance", MAINTENANCE, read_windows);
         let policy = PolicyKeys::read(&mut reader);
         Some(Self {
             id: id?,
@@ -121,6 +133,7 @@ impl MonitorSpec {
             interval,
             timeout,
             priority,
+            maintenance: maintenance.unwrap_or_default(),
             policy,
         })
     }
@@ -136,6 +149,22 @@ fn read_id(reader: &mut Reader<'_, '_>) -> Option<MonitorId> {
     reader.text("id", allowed, |text| {
         text.parse().map_err(|_| "is no id".to_owned())
     })
+}
+
+fn read_windows(value: &Value) -> Result<Vec<Window>, String> {
+    let Value::List(windows) = value else {
+        return Err(format!("is {}", value.kind()));
+    };
+    if windows.len() > WINDOWS_MAX {
+        return Err("holds too many".to_owned());
+    }
+    let windows = windows.iter().map(|window| match &window.value {
+        Value::Text(text) => text
+            .parse()
+            .map_err(|_| format!("holds {text:?}, which is no time of maintenance")),
+        other => Err(format!("holds {}", other.kind())),
+    });
+    windows.collect()
 }
 
 fn check_name(text: &str) -> Result<String, String> {

@@ -53,6 +53,17 @@ fn line(event: &EventKind) {
         } => {
             tracing::info!(monitor = monitor.as_str(), %lifecycle, "lifecycle changed");
         }
+        EventKind::Flapping {
+            monitor,
+            is_flapping,
+            percent,
+        } => {
+            let (monitor, changes_percent) = (monitor.as_str(), percent);
+            match is_flapping {
+                true => tracing::warn!(monitor, changes_percent, "flapping"),
+                false => tracing::info!(monitor, changes_percent, "not flapping any more"),
+            }
+        }
         EventKind::Defined { monitor, .. } => {
             tracing::debug!(monitor = monitor.as_str(), "defined");
         }

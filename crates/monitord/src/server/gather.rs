@@ -59,6 +59,8 @@ fn subject(
         failures: schedule.map_or(0, |s| s.consecutive_failures),
         breaker,
         permits,
+        maintenance_until_unix_ms: view.maintenance_until.map(unix_ms),
+        is_flapping: view.flapping.is_flapping(),
         fenced: view.fenced,
         monitor: view.monitor,
         status: view.status,

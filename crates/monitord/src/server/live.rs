@@ -274,6 +274,15 @@ fn told(event: &Event) -> (&'static str, Value) {
             data.insert("epoch".to_owned(), json!(epoch.get()));
             "lifecycle"
         }
+        EventKind::Flapping {
+            is_flapping,
+            percent,
+            ..
+        } => {
+            data.insert("flapping".to_owned(), json!(is_flapping));
+            data.insert("changes_percent".to_owned(), json!(percent));
+            "flapping"
+        }
         EventKind::Deleted { .. } => "deleted",
         EventKind::Pool { pool, change } => {
             data.insert("pool".to_owned(), json!(pool));

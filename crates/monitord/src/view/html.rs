@@ -163,7 +163,13 @@ fn mark(subject: &Subject) -> (&'static str, &'static str) {
     if !subject.is_active() {
         return ("paused", "paused");
     }
+    if !subject.is_checked() {
+        return ("paused", "under maintenance");
+    }
     match subject.verdict() {
+        Some(Outcome::Up) if subject.is_flapping => ("up", "up, but flapping"),
+        Some(Outcome::Degraded) if subject.is_flapping => ("degraded", "degraded, and flapping"),
+        Some(Outcome::Down) if subject.is_flapping => ("down", "down, and flapping"),
         Some(Outcome::Up) => ("up", "up"),
         Some(Outcome::Degraded) => ("degraded", "degraded"),
         Some(Outcome::Down) => ("down", "down"),
@@ -237,8 +243,14 @@ fn next_check(subject: &Subject, now: &Moment) -> (Until, String) {
         let running = time::brief(time::millis(now.unix_ms.saturating_sub(since)));
         return (None, format!("running for {running}, {every}"));
     }
+    if !subject.is_active() {
+        return (None, "none while it is paused".to_owned());
+    }
+    if let Some(until) = subject.maintenance_until_unix_ms {
+        let then = Some((until, now.until(until)));
+        return (then, ", after the maintenance".to_owned());
+    }
     match subject.next_unix_ms {
-        _ if !subject.is_active() => (None, "none while it is paused".to_owned()),
         Some(next) => (Some((next, now.until(next))), format!(", {every}")),
         None => (None, "waiting for a permit".to_owned()),
     }

@@ -49,6 +49,8 @@ pub(crate) fn subject(id: &str, outcome: Option<Outcome>) -> Subject {
         failures: 0,
         breaker: None,
         permits: (4, 20),
+        maintenance_until_unix_ms: None,
+        is_flapping: false,
         fenced: 0,
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Incident {
 
 /// The headline over all `subjects`.
 pub(crate) fn headline(subjects: &[Subject], now: &Moment) -> Headline {
-    let active: Vec<_> = subjects.iter().filter(|s| s.is_active()).collect();
+    let active: Vec<_> = subjects.iter().filter(|s| s.is_checked()).collect();
     let is = |outcome| active.iter().filter(move |s| s.verdict() == Some(outcome));
     let (up, degraded) = (is(Outcome::Up).count(), is(Outcome::Degraded).count());
     let down = is(Outcome::Down).count();
@@ -82,7 +82,9 @@ fn title(subjects: &[Subject], active: &[&Subject], up: usize, degraded: usize) 
     match (active, up + degraded) {
         ([], _) if subjects.is_empty() => "Nothing is watched yet".to_owned(),
         ([], _) => match subjects {
+            [only] if only.is_active() => format!("{} is under maintenance", only.monitor.name),
             [only] => format!("{} is paused", only.monitor.name),
+            all if all.iter().any(Subject::is_active) => "Nothing is checked now".to_owned(),
             all => format!("All {} are paused", all.len()),
         },
         _ if judged == 0 => "Looking for the first time".to_owned(),
@@ -106,7 +108,7 @@ fn line(subjects: &[Subject], now: &Moment) -> String {
         return "Add a monitor to the configuration file, or post one to /api/v1/monitors"
             .to_owned();
     }
-    let active = || subjects.iter().filter(|s| s.is_active());
+    let active = || subjects.iter().filter(|s| s.is_checked());
     let of = |outcome| active().filter(move |s| s.verdict() == Some(outcome));
     let mut parts = Vec::new();
     let mut down: Vec<_> = of(Outcome::Down).collect();
@@ -152,8 +154,16 @@ fn line(subjects: &[Subject], now: &Moment) -> String {
     if fresh > 0 {
         parts.push(format!("{fresh} not checked yet"));
     }
-    let paused = subjects.len() - active().count();
-    let all_well = parts.is_empty() && paused < subjects.len();
+    let flapping = active().filter(|s| s.is_flapping).count();
+    if flapping > 0 {
+        parts.push(format!("{flapping} flapping"));
+    }
+    let paused = subjects.iter().filter(|s| !s.is_active()).count();
+    let maintained = subjects.len() - paused - active().count();
+    let all_well = parts.is_empty() && paused + maintained < subjects.len();
+    if maintained > 0 && maintained < subjects.len() {
+        parts.push(format!("{maintained} under maintenance"));
+    }
     if paused > 0 && paused < subjects.len() {
         parts.push(format!("{paused} paused"));
     }
@@ -212,6 +222,7 @@ fn incident(subject: &Subject, now: &Moment) -> Incident {
             .as_ref()
             .map_or_else(|| "for no known reason".to_owned(), words::fault),
         sure: match status.streak {
+            _ if subject.is_flapping => "It comes and goes: it is flapping.".to_owned(),
             0 | 1 => "One check says so.".to_owned(),
             checks => format!("{checks} checks agree."),
         },
@@ -227,6 +238,42 @@ mod tests {
     use Outcome::{Degraded, Down, Unknown, Up};
     use monitor_fault::{Fault, Layer};
     use monitor_model::Lifecycle;
+
+    fn maintained(id: &str) -> Subject {
+        let mut maintained = subject(id, Some(Down));
+        maintained.maintenance_until_unix_ms = Some(NOW + 60_000);
+        maintained
+    }
+
+    fn flapping(id: &str) -> Subject {
+        let mut flapping = subject(id, Some(Up));
+        flapping.is_flapping = true;
+        flapping
+    }
+
+    /// ROB-33: what somebody works on is not down, and what comes and goes is said to.
+    #[test]
+    fn maintenance_and_flapping_are_told_apart() {
+        let said = |subjects: &[Subject]| {
+            let headline = headline(subjects, &moment());
+            (headline.title, headline.line, headline.mood)
+        };
+        let (title, line, mood) = said(&[maintained("a"), subject("b", Some(Up))]);
+        assert_eq!((title.as_str(), mood), ("b is up", Mood::Well));
+        assert_eq!(line, "All is well since 13:51 · 1 under maintenance");
+        assert_eq!(said(&[maintained("a")]).0, "a is under maintenance");
+        assert_eq!(
+            said(&[maintained("a"), paused("b")]).0,
+            "Nothing is checked now"
+        );
+        let (_, line, _) = said(&[flapping("a"), subject("b", Some(Up))]);
+        assert_eq!(line, "1 flapping");
+        assert!(incidents(&[maintained("a")], &moment()).is_empty());
+        let mut comes_and_goes = flapping("a");
+        comes_and_goes.status.outcome = Some(Down);
+        let incidents = incidents(&[comes_and_goes], &moment());
+        assert_eq!(incidents[0].sure, "It comes and goes: it is flapping.");
+    }
 
     fn paused(id: &str) -> Subject {
         let mut paused = subject(id, Some(Down));

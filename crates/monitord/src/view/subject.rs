@@ -38,6 +38,10 @@ pub(crate) struct Subject {
     pub(crate) breaker: Option<Breaker>,
     /// Permits of the process in use, and how many there are.
     pub(crate) permits: (usize, usize),
+    /// Until when somebody works on the target, in unix milliseconds; it is not checked meanwhile.
+    pub(crate) maintenance_until_unix_ms: Option<i64>,
+    /// Whether its verdicts come and go.
+    pub(crate) is_flapping: bool,
     /// Results whose right to write was gone, since the start of the process.
     pub(crate) fenced: u64,
 }
@@ -48,9 +52,14 @@ impl Subject {
         self.status.lifecycle == Lifecycle::Active
     }
 
-    /// The last verdict of an active monitor; nothing for a paused one, whatever it was.
+    /// Whether it is checked now: it is to be, and nobody is at work on its target.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.is_active() && self.maintenance_until_unix_ms.is_none()
+    }
+
+    /// The last verdict of a monitor that is checked now; nothing for any other, whatever it was.
     pub(crate) fn verdict(&self) -> Option<Outcome> {
-        self.status.outcome.filter(|_| self.is_active())
+        self.status.outcome.filter(|_| self.is_checked())
     }
 }
 

@@ -362,3 +362,36 @@ fn priorities_in_a_table() {
         "{problem}"
     );
 }
+
+/// ROB-33: when somebody works on a target: read, kept, given to the core, and refused by name.
+#[test]
+fn maintenance_in_a_table() {
+    let of = |line: &str| parse(&format!("{MINIMAL}{line}\n"));
+    let monday = Duration::from_secs(4 * 86_400); // the first one of unix time
+    let at = |hours: u64| monday + Duration::from_secs(hours * 3600);
+    let config = of("maintenance = [\"mon 02:00-04:00\", \"daily 03:00-05:00\"]").unwrap();
+    let maintenance = settings(&config).maintenance;
+    assert_eq!(maintenance.until(at(1)), None);
+    assert_eq!(maintenance.until(at(2)), Some(at(4)));
+    assert_eq!(maintenance.until(at(3)), Some(at(5)));
+    assert_eq!(settings(&of("").unwrap()).maintenance.until(at(3)), None);
+    let windows = ["sat,sun 00:00-24:00", "2027-01-02T22:00Z/2027-01-03T02:00Z"];
+    let json = json!({ "id": "a", "tcp": "h:1", "maintenance": windows });
+    assert_eq!(MonitorSpec::from_json(&json).unwrap().to_json(), json);
+    for (line, says) in [
+        (
+            "maintenance = \"sun 02:00-04:00\"",
+            "monitor[1].maintenance = \"sun 02:00-04:00\": is text; allowed: a list of up to 32",
+        ),
+        ("maintenance = [7]", "allowed: a list of up to 32"),
+        (
+            "maintenance = [\"sunday\"]",
+            "holds \"sunday\", which is no time of maintenance; allowed: ",
+        ),
+    ] {
+        let problem = problem_of(line);
+        assert!(problem.contains(says), "{problem}");
+    }
+    let many = format!("maintenance = [{}]", "\"sun 02:00-04:00\",".repeat(33));
+    assert!(problem_of(&many).contains("holds too many"));
+}

@@ -33,6 +33,9 @@ pub(super) fn view_json(view: &View) -> Value {
         "consecutive_failures": schedule.map_or(0, |s| s.consecutive_failures),
         "backoff_ms": schedule.map(|s| ms(s.current_backoff)),
         "breaker": view.breaker.as_ref().map(|breaker| breaker.state.as_str()),
+        "maintenance_until_unix_ms": view.maintenance_until.map(ms),
+        "flapping": view.flapping.is_flapping(),
+        "changes_percent": view.flapping.percent(),
         "fenced_results": view.fenced,
     })
 }

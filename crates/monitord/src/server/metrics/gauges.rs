@@ -9,7 +9,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-const STATES: [&str; 5] = ["up", "degraded", "down", "unknown", "paused"];
+const STATES: [&str; 6] = ["up", "degraded", "down", "unknown", "paused", "maintenance"];
 const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "recovering"];
 
 /// One reading of the core.
@@ -104,6 +104,14 @@ impl Gauges {
                     .encode_gauge(&u64::from(is_in))?;
             }
         }
+        let help = "Whether the verdicts of a monitor come and go";
+        let mut flapping = encoder.encode_descriptor("flapping", help, None, MetricType::Gauge)?;
+        for view in &self.views {
+            let is_flapping = u64::from(view.flapping.is_flapping());
+            flapping
+                .encode_family(&[("monitor", view.monitor.id.as_str())])?
+                .encode_gauge(&is_flapping)?;
+        }
         let help = "The state of a monitor's circuit breaker: 1 for the one it is in";
         let mut breakers =
             encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
@@ -137,16 +145,18 @@ impl Gauges {
         Ok(())
     }
 
+    /// Those that are to be checked now.
     fn active(&self) -> impl Iterator<Item = &View> {
-        self.views
-            .iter()
-            .filter(|view| view.status.lifecycle == Lifecycle::Active)
+        let is_active = |view: &&View| view.status.lifecycle == Lifecycle::Active;
+        let active = self.views.iter().filter(is_active);
+        active.filter(|view| view.maintenance_until.is_none())
     }
 }
 
 fn state_of(view: &View) -> &'static str {
     match (view.status.lifecycle, view.status.outcome) {
         (Lifecycle::Paused, _) => "paused",
+        _ if view.maintenance_until.is_some() => "maintenance",
         (_, Some(outcome @ (Outcome::Up | Outcome::Degraded | Outcome::Down))) => outcome.as_str(),
         _ => "unknown",
     }

@@ -90,6 +90,8 @@ fn why_it_is_as_it_is() {
     subject.stuck = true;
     assert_eq!(text(&subject)[0], "stuck: the check before it does not end");
     (subject.stuck, subject.running_since_unix_ms) = (false, None);
+    subject.maintenance_until_unix_ms = Some(NOW + 90_000);
+    assert_eq!(text(&subject)[0], "in 1 min 30 s, after the maintenance");
     subject.status.lifecycle = Lifecycle::Paused;
     assert_eq!(text(&subject)[0], "none while it is paused");
 }
