@@ -24,6 +24,7 @@ async fn run() -> Result<String, Box<dyn Error>> {
         cancellation: operations.begin(&"consumer")?.cancellation(),
         progress: Default::default(),
         resources: Default::default(),
+        footprint: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let probe = TcpProbe::new("127.0.0.1", listener.local_addr()?.port())?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use monitor_model::{
-    Commit, EventKind, LastDue, Lifecycle, MonitorId, Record, Refusal, Status, StoreError,
+    Commit, EventKind, Held, LastDue, Lifecycle, MonitorId, Record, Refusal, Status, StoreError,
     StoreErrorKind, Stored, Unobserved,
 };
 use monitor_operation::Cause;
@@ -31,20 +31,33 @@ pub(crate) enum Delivery {
     Failed,
 }
 
-/// Counts a record as undelivered for as long as it lives.
-pub(crate) struct OnItsWay(Arc<Shared>);
+/// Counts a record as undelivered, and its bytes as its monitor's, for as long as it lives.
+pub(crate) struct OnItsWay {
+    shared: Arc<Shared>,
+    _bytes: Held,
+}
 
 impl OnItsWay {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, entry: &Entry, record: &Record) -> Self {
         shared.undelivered.send_modify(|count| *count += 1);
-        Self(Arc::clone(shared))
+        Self {
+            shared: Arc::clone(shared),
+            _bytes: entry.footprint.hold(bytes(record)),
+        }
     }
 }
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        self.0.undelivered.send_modify(|count| *count -= 1);
+        self.shared.undelivered.send_modify(|count| *count -= 1);
     }
+}
+
+/// What a record takes, with its texts.
+fn bytes(record: &Record) -> usize {
+    let detail = record.fault().and_then(|fault| fault.detail());
+    let texts = record.note().into_iter().chain(detail);
+    size_of_val(record) + texts.map(str::len).sum::<usize>()
 }
 
 /// Offers a record to the store once.
@@ -166,7 +179,7 @@ impl Outbox {
 }
 
 fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
-    let on_its_way = OnItsWay::new(shared);
+    let on_its_way = OnItsWay::new(shared, entry, &record);
     let mut outbox = entry.outbox.lock().unwrap_or_else(PoisonError::into_inner);
     let merged = outbox.push(record, on_its_way);
     let is_emptied = std::mem::replace(&mut outbox.is_emptied, true);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
 use monitor_fault::{CategoryStreaks, Policies};
-use monitor_model::{Lifecycle, Monitor, MonitorId, Outcome, Probe, Status};
+use monitor_model::{Footprint, Lifecycle, Monitor, MonitorId, Outcome, Probe, Status};
 use monitor_operation::Epoch;
 use monitor_scheduler::{Class, ProbeStatus, Spec, SpecBuilder};
 
@@ -136,6 +136,8 @@ pub struct View {
     /// Whether its verdicts come and go, as of those since the start of the process or its last
     /// edit.
     pub flapping: Flapping,
+    /// How many bytes its checks and their unwritten results hold, as far as is accounted for.
+    pub footprint: Footprint,
     /// How many results were fenced since the start of the process.
     pub fenced: u64,
 }
@@ -145,6 +147,7 @@ pub(crate) struct Entry {
     pub(crate) definition: Definition,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) fenced: AtomicU64,
+    pub(crate) footprint: Footprint,
     /// Failures in a row, where the settings tell categories apart.
     pub(crate) streaks: Mutex<CategoryStreaks>,
     /// Changed by the holder of the row alone.
@@ -177,6 +180,7 @@ impl Entry {
             definition,
             breaker,
             fenced: AtomicU64::new(0),
+            footprint: Footprint::default(),
             streaks: Mutex::default(),
             flapping: Mutex::default(),
             row: tokio::sync::Mutex::new(Row { is_behind }),

@@ -147,12 +147,16 @@ async fn look(shared: &Shared, entry: &Entry, run: &Run<MonitorId>) -> Looked {
         cancellation: cancellation.clone(),
         progress: progress.clone(),
         resources: shared.resources.clone(),
+        footprint: entry.footprint.clone(),
     };
     let probe = Arc::clone(&entry.definition.probe);
     let claim = run.claim.clone();
     let mut task = AbortOnDrop(tokio::spawn(async move {
-        let observation = probe.check(&context).await;
-        drop(claim);
+        let check = probe.check(&context);
+        // All that the probe keeps across its waits; buffers behind pointers are its own to tell.
+        let state = context.footprint.hold(size_of_val(&*check));
+        let observation = check.await;
+        drop((state, claim));
         observation
     }));
     tokio::select! {
@@ -251,7 +255,7 @@ async fn commit(
     run: Run<MonitorId>,
     record: Record,
 ) -> Committed {
-    let on_its_way = OnItsWay::new(shared);
+    let on_its_way = OnItsWay::new(shared, entry, &record);
     let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
     let (answer, committed) = oneshot::channel();
     tokio::spawn(async move {

@@ -163,6 +163,7 @@ impl Shared {
             schedule: self.scheduler.probe_status(id),
             maintenance_until: entry.definition.settings.maintenance.until(self.unix()),
             flapping: entry.flapping(),
+            footprint: entry.footprint.clone(),
             fenced: entry.fenced(),
         }
     }

@@ -5,6 +5,7 @@
 pub mod conformance;
 mod doctor;
 mod event;
+mod footprint;
 mod health;
 mod id;
 mod incident;
@@ -19,6 +20,7 @@ mod store;
 
 pub use doctor::{Defect, DefectKind, STUCK_ATTEMPTS};
 pub use event::{Event, EventKind, PoolChange};
+pub use footprint::{Footprint, Held};
 pub use health::{Health, Rating, majority};
 pub use id::{InvalidId, MonitorId};
 pub use incident::{Closed, ClosedBy, Delivery, Incident, Notice, NoticeKind, Outbox, Settlement};

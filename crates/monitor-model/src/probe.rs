@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use monitor_fault::{Blame, Fault, Layer};
 use monitor_operation::Cancellation;
 
-use crate::{Outcome, Resources};
+use crate::{Footprint, Outcome, Resources};
 
 /// Something that can be checked. One implementation per protocol, one value per target.
 ///
@@ -46,6 +46,8 @@ pub struct ProbeContext {
     pub progress: Progress,
     /// What probes share: pools of connections, say.
     pub resources: Resources,
+    /// Where the probe accounts for what it keeps in memory, such as a body.
+    pub footprint: Footprint,
 }
 
 /// What a probe saw.

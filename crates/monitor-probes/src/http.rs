@@ -7,7 +7,7 @@ use ::http::header::CONNECTION;
 use ::http::{HeaderMap, HeaderValue, Request};
 use async_trait::async_trait;
 use monitor_fault::{Fault, Layer, Reason};
-use monitor_model::{Observation, Phase, Probe, ProbeContext, Progress};
+use monitor_model::{Observation, Phase, Probe, ProbeContext};
 use monitor_pool::Pool;
 use tokio::time::Instant;
 use url::Url;
@@ -96,7 +96,7 @@ impl HttpProbe {
         match &self.pool {
             None => {
                 let mut exchange = self.dialer.open(progress).await?;
-                self.ask(&mut exchange, progress).await
+                self.ask(&mut exchange, context).await
             }
             Some(pool) => self.ask_again(pool, context).await,
         }
@@ -121,7 +121,7 @@ impl HttpProbe {
             };
             let earlier = connection.0.requests();
             connection.begin();
-            match self.ask(&mut connection.0, progress).await {
+            match self.ask(&mut connection.0, context).await {
                 Ok(note) => {
                     connection.finish();
                     return Ok(match earlier {
@@ -141,19 +141,22 @@ impl HttpProbe {
     }
 
     /// Sends the request and judges the answer.
-    async fn ask(&self, exchange: &mut Exchange, progress: &Progress) -> Result<String, Fault> {
+    async fn ask(&self, exchange: &mut Exchange, context: &ProbeContext) -> Result<String, Fault> {
+        let (progress, footprint) = (&context.progress, &context.footprint);
         progress.enter(Layer::Response);
         let mut lap = Lap::start(progress);
         let response = exchange.send(self.request()?, progress).await?;
         if let Some(first_byte) = exchange.first_byte() {
             lap.resume_at(first_byte);
         }
+        // Its lines are kept until the end of the check.
+        let _head = footprint.hold(exchange.received());
         let (head, body) = response.into_parts();
         if !self.expect_status.contains(head.status.as_u16()) {
             return Err(self.unexpected(&head));
         }
         let body = exchange
-            .read(body, self.body_limit, self.expect_body.is_some())
+            .read(body, self.body_limit, self.expect_body.is_some(), footprint)
             .await?;
         lap.end(Phase::Transfer);
         if let Some(expected) = &self.expect_body {

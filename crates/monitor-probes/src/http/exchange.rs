@@ -12,7 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use monitor_fault::{Fault, Layer, Reason};
-use monitor_model::Progress;
+use monitor_model::{Footprint, Held, Progress};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -42,6 +42,8 @@ pub(super) struct Read {
     pub(super) length: u64,
     /// The bytes, if they were asked for.
     pub(super) kept: Vec<u8>,
+    /// Accounts for them.
+    held: Held,
 }
 
 impl Exchange {
@@ -78,6 +80,11 @@ impl Exchange {
             }
         }
         self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// How many bytes of the answer have arrived.
+    pub(super) fn received(&self) -> usize {
+        self.watch.received()
     }
 
     /// When the first byte of the answer came.
@@ -117,11 +124,13 @@ impl Exchange {
         mut body: Incoming,
         limit: usize,
         keep: bool,
+        footprint: &Footprint,
     ) -> Result<Read, Fault> {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         let mut read = Read {
             length: 0,
             kept: Vec::new(),
+            held: footprint.hold(0),
         };
         // A target that announces too much need not be heard out.
         if body.size_hint().lower() > limit {
@@ -142,6 +151,7 @@ impl Exchange {
             if keep {
                 read.kept.extend_from_slice(data);
             }
+            read.held.set(read.kept.capacity() + data.len());
         }
         Ok(read)
     }

@@ -38,6 +38,11 @@ impl Watch {
         *self.answer() = Answer::to(progress);
     }
 
+    /// How many bytes of the answer have arrived.
+    pub(super) fn received(&self) -> usize {
+        self.answer().received
+    }
+
     /// When the first byte of the answer came.
     pub(super) fn first_byte(&self) -> Option<Instant> {
         self.answer().first_byte

@@ -26,6 +26,7 @@ impl Check {
             cancellation: operation.cancellation(),
             progress: Progress::default(),
             resources: Default::default(),
+            footprint: Default::default(),
         };
         Self {
             context,

@@ -99,6 +99,7 @@ async fn look(probe: &dyn Probe, timeout: Duration) -> Result<Checked, Failure> 
         cancellation: operation.cancellation(),
         progress: progress.clone(),
         resources: Default::default(),
+        footprint: Default::default(),
     };
     let begun = Instant::now();
     let observation = match tokio::time::timeout(timeout, probe.check(&context)).await {

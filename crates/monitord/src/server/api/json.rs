@@ -36,6 +36,8 @@ pub(super) fn view_json(view: &View) -> Value {
         "maintenance_until_unix_ms": view.maintenance_until.map(ms),
         "flapping": view.flapping.is_flapping(),
         "changes_percent": view.flapping.percent(),
+        "memory_bytes": view.footprint.held(),
+        "memory_peak_bytes": view.footprint.most(),
         "fenced_results": view.fenced,
     })
 }

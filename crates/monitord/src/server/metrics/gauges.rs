@@ -3,7 +3,7 @@
 use std::fmt;
 
 use monitor_core::{Core, View};
-use monitor_model::{Lifecycle, Outcome};
+use monitor_model::{Footprint, Lifecycle, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -112,6 +112,7 @@ impl Gauges {
                 .encode_family(&[("monitor", view.monitor.id.as_str())])?
                 .encode_gauge(&is_flapping)?;
         }
+        self.footprints(encoder)?;
         let help = "The state of a monitor's circuit breaker: 1 for the one it is in";
         let mut breakers =
             encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
@@ -128,6 +129,26 @@ impl Gauges {
             }
         }
         self.last_attempts(encoder)
+    }
+
+    fn footprints(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&Footprint) -> usize;
+        let now = "What the checks of a monitor and their unwritten results hold in memory";
+        let most = "The most that they held at once so far";
+        let of = [
+            ("check_memory", now, Footprint::held as Read),
+            ("check_memory_peak", most, Footprint::most),
+        ];
+        for (name, help, read) in of {
+            let unit = Some(&Unit::Bytes);
+            let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for view in &self.views {
+                metric
+                    .encode_family(&[("monitor", view.monitor.id.as_str())])?
+                    .encode_gauge(&(read(&view.footprint) as u64))?;
+            }
+        }
+        Ok(())
     }
 
     fn last_attempts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
