@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClaimError, EnqueueError, Epoch, Execution, Finding, JobFilter, JobId, JobView, NewJob,
-    Payload, QueueView, Reason, StoreError, WorkerId, WorkerView,
+    ClaimError, EnqueueError, Epoch, Execution, Finding, JobFilter, JobId, JobState, JobView,
+    NewJob, Payload, QueueView, Reason, StoreError, WorkerId, WorkerView,
 };
 
 /// Who registers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Register {
     /// A name for people; two workers may bear the same.
     pub name: String,
@@ -32,7 +33,7 @@ pub struct Beat {
 }
 
 /// What a worker asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClaimRequest {
     /// Who asks: its own row drives the claim.
     pub worker: WorkerId,
@@ -76,7 +77,7 @@ pub struct ClaimedJob {
 }
 
 /// How an attempt ended, said by its owner.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settle {
     /// The job.
     pub job: JobId,
@@ -87,7 +88,7 @@ pub struct Settle {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Well; its dependents are released in the same transaction, or from it on in slices.
     Complete {
@@ -140,7 +141,7 @@ impl Enqueued {
 }
 
 /// How far a worker's beats have come: what an observer compares over its own monotonic time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerPulse {
     /// Who.
     pub worker: WorkerId,
@@ -198,6 +199,25 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends attempts, each by itself: one answer for each, in their order.
     async fn settle(&self, worker: WorkerId, ends: &[Settle]) -> Result<Vec<Settled>, StoreError>;
+
+    /// What a worker holds by the book of the database, by id: jobs of a claim whose answer was lost
+    /// are found so.
+    async fn held(&self, worker: WorkerId) -> Result<Vec<(JobId, Epoch)>, StoreError> {
+        let mut filter = JobFilter {
+            state: Some(JobState::Running),
+            ..JobFilter::default()
+        };
+        let mut held = Vec::new();
+        loop {
+            let page = self.list(&filter).await?;
+            let Some(last) = page.last() else {
+                return Ok(held);
+            };
+            filter.after = Some(last.id);
+            let theirs = page.iter().filter(|job| job.worker == Some(worker));
+            held.extend(theirs.filter_map(|job| Some((job.id, job.epoch?))));
+        }
+    }
 
     /// Says how far a job has come, 0 to 100. False when the epoch is not the job's any more.
     async fn progress(
@@ -272,8 +292,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Looks for what should not be.
     async fn doctor(&self) -> Result<Vec<Finding>, StoreError>;
 
-    /// Waits until something may be ready that was not, at most `timeout`: a hint. A wake-up can be
-    /// lost; who waits asks again in any case.
+    /// Waits until something may be ready that was not, at most `timeout`: a hint, counted from its
+    /// first poll. A wake-up can be lost; who waits asks again in any case.
     async fn wait(&self, queues: &[String], timeout: Duration);
 
     /// The time of the database, unix milliseconds.

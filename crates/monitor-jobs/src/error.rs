@@ -1,6 +1,8 @@
 //! What can go wrong, one enum for an operation.
 
-use crate::{InvalidPriority, JobId, WorkerId};
+use std::sync::Arc;
+
+use crate::{Epoch, InvalidPriority, JobId, WorkerId};
 
 /// The database failed. What was acknowledged before stands; what this call asked for was rolled
 /// back, except where the kind is [`Ambiguous`](StoreErrorKind::Ambiguous).
@@ -37,6 +39,46 @@ pub enum StoreErrorKind {
     Closed,
     /// Anything else: a defect, here or there.
     Fatal,
+}
+
+impl StoreErrorKind {
+    /// Whether the same call may succeed a little later.
+    #[must_use]
+    pub const fn is_worth_repeating(self) -> bool {
+        matches!(
+            self,
+            Self::Transient | Self::Conflict | Self::Ambiguous | Self::Full
+        )
+    }
+}
+
+/// The end of an attempt was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// The job is another's by now, or it ended otherwise.
+    #[error("job {job} is not held by claim {epoch} any more: nothing was changed")]
+    Stale {
+        /// The job.
+        job: JobId,
+        /// The claim that held it.
+        epoch: Epoch,
+    },
+    /// The worker's registration is no more, and so is its right to the job.
+    #[error("the worker of job {0} was given up: the job is another's, nothing was changed")]
+    Fenced(JobId),
+    /// No beat came through for a lease, so the job may be another's; nothing was sent.
+    #[error("the lease of job {0} has run out without a beat: nothing was changed")]
+    LeaseExpired(JobId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+}
+
+impl From<StoreError> for SettleError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
 }
 
 /// A worker was not registered.

@@ -10,7 +10,7 @@ use crate::{JobId, Payload, Priority};
 ///
 /// Defaults: queue `default`, priority 3, at once, three attempts, three crashes, no timeout, ordered by
 /// [`Ordering::Aged`], inheriting.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewJob {
     /// What kind of work it is: the name of its handler, 1 to 64 of `a-z 0-9 . _ -`.
     pub kind: String,
@@ -152,7 +152,7 @@ impl NewJob {
 }
 
 /// When a job may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// At once.
     Now,
@@ -203,7 +203,7 @@ impl Default for Ordering {
 }
 
 /// Whom a new job waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Parent {
     /// A job that is in.
     Job(JobId),

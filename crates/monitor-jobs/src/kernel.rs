@@ -22,7 +22,12 @@
 //!   followed down through jobs that have not ended. [`ordering::effective`]: from unended inheriting
 //!   children over open edges, transitively; raised and lowered whenever an edge opens or is
 //!   resolved, or a child ends or changes. A job that has ended keeps the figures of its end.
-//! - **Cancel** of a running job only sets the request; see [`attempts::Attempt::settle`].
+//! - **Cancel** of a running job only sets the request; see [`attempts::Attempt::settle`]. Nothing
+//!   but a running job shows it.
+//! - **Errors.** `last_error` is set by a failure, by [`attempts::LOST_ERROR`] when a lost worker
+//!   buries the job, and by [`edges::UNMET_ERROR`]. An execution has the error of its failure only.
+//! - **Unique.** An entry that turns out to exist is not looked at further: its parents may not.
+//! - **Tick**: accepted when it is later than the schedule's last one.
 //! - **Retry** of a dead or cancelled job: [`attempts::revive`]; `run_at` is now, the request to
 //!   cancel and the end are gone; edges to parents that have ended are met (people decided), the
 //!   others stay open: blocked or ready. False, and nothing changed, when its unique key is taken
@@ -37,6 +42,8 @@
 
 pub(crate) mod attempts;
 pub(crate) mod edges;
+pub(crate) mod lease;
 pub(crate) mod limits;
 pub(crate) mod ordering;
+pub(crate) mod roster;
 pub(crate) mod standing;

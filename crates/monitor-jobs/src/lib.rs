@@ -2,13 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod claimed;
+mod desk;
 mod error;
 mod id;
 mod job;
+mod jobs;
 mod kernel;
+mod memory;
 mod payload;
 mod priority;
+mod registered;
+mod session;
+mod signal;
 mod state;
+mod stats;
+mod sync;
 mod transaction;
 mod view;
 
@@ -16,11 +25,17 @@ pub use backend::{
     Backend, Beat, Claim, ClaimRequest, ClaimedJob, Enqueued, Outcome, Register, Rescued, Settle,
     Settled, WorkerPulse,
 };
-pub use error::{ClaimError, EnqueueError, RegisterError, StoreError, StoreErrorKind};
+pub use claimed::{Claimed, CommitPermit};
+pub use error::{ClaimError, EnqueueError, RegisterError, SettleError, StoreError, StoreErrorKind};
 pub use id::{Epoch, JobId, WorkerId};
 pub use job::{Edge, NewJob, On, Ordering, Parent, Unmet, When};
+pub use jobs::Jobs;
+pub use memory::{Memory, MemoryTransaction};
 pub use payload::{InvalidPayload, Payload};
 pub use priority::{Band, InvalidPriority, Priority};
+pub use registered::Registered;
+pub use signal::Stop;
 pub use state::{JobState, WorkerState};
+pub use stats::{BUCKETS, Histogram, Stats};
 pub use transaction::JobTransaction;
 pub use view::{Execution, Finding, JobFilter, JobView, QueueView, Reason, WorkerView};

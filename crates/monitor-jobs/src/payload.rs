@@ -1,13 +1,14 @@
 //! What a job carries: JSON text, checked once, kept to the letter.
 
-use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 /// The longest payload, in bytes.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// JSON text of at most 1 MiB. A database keeps it to the letter and never looks inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Payload(String);
 
 /// Why a payload was refused. Nothing was written.
@@ -70,6 +71,20 @@ impl Payload {
     /// From a database, which got it from a `Payload`.
     pub(crate) fn stored(text: String) -> Self {
         Self(text)
+    }
+}
+
+impl TryFrom<String> for Payload {
+    type Error = InvalidPayload;
+
+    fn try_from(text: String) -> Result<Self, InvalidPayload> {
+        Self::parse(text)
+    }
+}
+
+impl From<Payload> for String {
+    fn from(payload: Payload) -> Self {
+        payload.0
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{JobState, Outcome};
 
 /// The error of a job that was buried because its workers ended while they held it.
 pub(crate) const LOST_ERROR: &str = "the worker that held it was given up";
 
 /// How an attempt ended, as kept in its execution and in the job's `last_end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum End {
     Completed,
     Failed,

@@ -1,12 +1,14 @@
 //! What the end of parents does to a child: a parent's end against its edge, all at once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{JobState, On, Unmet};
 
 /// The error of a job that died because of an edge with [`Unmet::Fail`].
 pub(crate) const UNMET_ERROR: &str = "a parent ended otherwise than the job needs";
 
 /// Where an edge stands. Open edges are counted in their child's `pending`, INV-JOBS-4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EdgeState {
     /// The parent has not ended, or its end has not been carried along the edge yet.
     Open,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Ordering, Priority};
 
 /// What one point of priority is worth in [`Ordering::Strict`]: five and a half centuries, more
@@ -13,7 +15,7 @@ const FAIR_COST_MS: i64 = 1000;
 
 /// All that is stored of an [`Ordering`]: its key is `anchor_ms - priority * step_ms`, so that
 /// nothing has to be rewritten while a job ages, and a new priority needs no history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) anchor_ms: i64,
     pub(crate) step_ms: i64,

@@ -1,9 +1,11 @@
 //! Where a worker stands, out of what is stored of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::WorkerState;
 
 /// What a worker says of its own health, as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Health {
     Healthy,
     Degraded,

@@ -1,0 +1,94 @@
+//! A transaction in memory: a copy of the world that takes its place if nobody came between.
+
+use super::world::World;
+use super::{Memory, closed};
+use crate::transaction::sealed::Sealed;
+use crate::{
+    CommitPermit, EnqueueError, Enqueued, Epoch, JobId, JobState, JobTransaction, NewJob, Settle,
+    Settled, StoreError, StoreErrorKind, WorkerId,
+};
+
+/// A transaction of a [`Memory`]: everything in it happens at its commit, or never.
+///
+/// Optimistic: a commit after any other change fails with [`StoreErrorKind::Conflict`].
+#[derive(Debug)]
+pub struct MemoryTransaction {
+    memory: Memory,
+    version: u64,
+    now: i64,
+    world: World,
+}
+
+impl Memory {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn begin(&self) -> Result<MemoryTransaction, StoreError> {
+        let (version, now, world) = {
+            let now = (self.shared.clock)();
+            let state = self.lock();
+            if state.closed {
+                return Err(closed("begin a transaction"));
+            }
+            (state.version, now, state.world.clone())
+        };
+        Ok(MemoryTransaction {
+            memory: self.clone(),
+            version,
+            now,
+            world,
+        })
+    }
+}
+
+impl MemoryTransaction {
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// When something else changed since it began: nothing is changed.
+    pub fn commit(self, permit: CommitPermit) -> Result<(), StoreError> {
+        {
+            let mut state = self.memory.lock();
+            if state.closed {
+                return Err(closed("commit a transaction"));
+            }
+            if state.version != self.version {
+                return Err(StoreError {
+                    action: "commit a transaction",
+                    kind: StoreErrorKind::Conflict,
+                    source: "something else was changed since it began".into(),
+                });
+            }
+            state.version += 1;
+            state.world = self.world;
+        }
+        permit.committed();
+        self.memory.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    fn is_held(&self, job: JobId, epoch: Epoch) -> bool {
+        let job = self.world.jobs.get(&job);
+        job.is_some_and(|job| job.state == JobState::Running && job.epoch == Some(epoch))
+    }
+}
+
+impl Sealed for MemoryTransaction {}
+
+impl JobTransaction for MemoryTransaction {
+    async fn fence(&mut self, job: JobId, epoch: Epoch) -> Result<bool, StoreError> {
+        Ok(self.is_held(job, epoch))
+    }
+
+    async fn settle(&mut self, worker: WorkerId, end: &Settle) -> Result<Settled, StoreError> {
+        let settled = self
+            .world
+            .settle(self.now, worker, std::slice::from_ref(end));
+        Ok(settled.first().copied().unwrap_or(Settled::Stale))
+    }
+
+    async fn enqueue(&mut self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, EnqueueError> {
+        self.world.enqueue(self.now, jobs)
+    }
+}
