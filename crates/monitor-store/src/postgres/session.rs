@@ -1,0 +1,149 @@
+//! Sessions and transactions, each under the right of the owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use monitor_model::StoreErrorKind;
+use monitor_pool::managers::postgres::PostgresManager;
+use monitor_pool::managers::postgres::tokio_postgres::types::{ToSql, Type};
+use monitor_pool::managers::postgres::tokio_postgres::{Client, Error, Row};
+use monitor_pool::{Object, Pool};
+
+use super::failure::Failure;
+
+pub(super) type Sessions = Pool<PostgresManager>;
+pub(super) type Session = Object<PostgresManager>;
+pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+pub(super) type Parameters<'p> = &'p [Parameter<'p>];
+
+/// The component of this crate in the tables that crates share.
+pub(super) const COMPONENT: &str = "store";
+
+/// The database, and the right to change it.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) sessions: Sessions,
+    pub(super) place: Arc<str>,
+    /// The epoch of the owner. Whoever takes over has a higher one.
+    pub(super) owner: i64,
+    pub(super) patience: Duration,
+}
+
+/// A transaction of the owner. Dropped, it is rolled back, with its connection.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    session: Session,
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was not committed.
+    Failed(Failure),
+    /// The connection failed after the server was told to commit: only the database knows.
+    Unknown(Failure),
+}
+
+impl Database {
+    pub(super) async fn session(&self) -> Result<Session, Failure> {
+        let session = self.sessions.acquire_timeout(self.patience).await;
+        session.map_err(Failure::from)
+    }
+
+    /// Begins a transaction, unless another has taken over.
+    ///
+    /// INV-STORE-7: the share lock is held to the end of the transaction, so that a takeover waits
+    /// for it, and everything after the takeover is refused here.
+    pub(super) async fn begin(&self) -> Result<Transaction, Failure> {
+        let session = self.session().await?;
+        let owner = "SELECT epoch, name, to_char(since, 'YYYY-MM-DD HH24:MI:SS TZ') AS since
+            FROM owner WHERE component = $1 FOR SHARE";
+        let (begun, row) = tokio::join!(
+            session.batch_execute(BEGIN),
+            session.query_typed(owner, &[(&COMPONENT, Type::TEXT)])
+        );
+        begun?;
+        let transaction = Transaction { session };
+        let row = row?.into_iter().next();
+        match &row {
+            Some(row) if row.try_get::<_, i64>("epoch")? == self.owner => Ok(transaction),
+            other => {
+                let by = other
+                    .as_ref()
+                    .map_or_else(|| Ok("nobody".into()), describe)?;
+                transaction.roll_back().await;
+                Err(Failure::TakenOver { by })
+            }
+        }
+    }
+}
+
+/// What is acknowledged is on disk, whatever the default of the server or the role.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit TO on";
+
+/// An owner, for people.
+pub(super) fn describe(row: &Row) -> Result<String, Failure> {
+    let (name, since): (String, String) = (row.try_get("name")?, row.try_get("since")?);
+    Ok(format!("{name} (since {since})"))
+}
+
+impl Transaction {
+    pub(super) fn client(&self) -> &Client {
+        &self.session
+    }
+
+    pub(super) async fn rows(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        Ok(self.client().query_typed(statement, parameters).await?)
+    }
+
+    /// The number of rows that were changed.
+    pub(super) async fn change(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<u64, Failure> {
+        let changed = self.client().execute_typed(statement, parameters).await;
+        Ok(changed?)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), End> {
+        let ended = self.client().batch_execute("COMMIT").await;
+        ended.map_err(end)
+    }
+
+    /// Gives up, and the connection back. Should that fail, the connection goes, and with it the
+    /// transaction.
+    pub(super) async fn roll_back(self) {
+        let _ = self.client().batch_execute("ROLLBACK").await;
+    }
+}
+
+/// Whether a failure at the commit says that there was none.
+fn end(error: Error) -> End {
+    let failure = Failure::from(error);
+    // An error of the server is its word that nothing was committed. But when it ends the session,
+    // it may have committed before.
+    if failure.kind() == StoreErrorKind::Unreachable {
+        End::Unknown(failure)
+    } else {
+        End::Failed(failure)
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl End {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) | Self::Unknown(failure) => failure,
+        }
+    }
+}
