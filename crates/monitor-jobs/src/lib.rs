@@ -15,6 +15,8 @@ mod priority;
 mod registered;
 mod session;
 mod signal;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 mod stats;
 mod sync;
@@ -35,6 +37,13 @@ pub use payload::{InvalidPayload, Payload};
 pub use priority::{Band, InvalidPriority, Priority};
 pub use registered::Registered;
 pub use signal::Stop;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{
+    Clock, Durability, SqliteJobs, SqliteOpenError, SqliteOptions, SqliteStats, SqliteTransaction,
+    SqliteWrite,
+};
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
 pub use state::{JobState, WorkerState};
 pub use stats::{BUCKETS, Histogram, Stats};
 pub use transaction::JobTransaction;
