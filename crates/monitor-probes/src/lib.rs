@@ -7,6 +7,7 @@ mod dial;
 mod http;
 #[cfg(any(feature = "http", feature = "tcp"))]
 mod lap;
+mod redact;
 #[cfg(any(feature = "http", feature = "tcp"))]
 mod resolve;
 mod target;
@@ -20,6 +21,7 @@ pub use http::{
     BuildError, HttpConnections, HttpProbe, HttpProbeBuilder, InvalidStatusSet, KeptConnection,
     Method, StatusSet,
 };
+pub use redact::redacted;
 #[cfg(any(feature = "http", feature = "tcp"))]
 pub use resolve::Resolver;
 pub use target::{Target, TargetError, parse_target};

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::redacted;
+
 /// What to check, as written on a command line: a URL or `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -304,13 +306,15 @@ fn check_name(name: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// An error quotes what was given, but not a page of it.
+/// An error quotes what was given, but not a page of it, and no password.
 fn shorten(text: &str) -> String {
     const MAX: usize = 100;
-    match text.char_indices().nth(MAX) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}...", &text[..end]),
+    let mut text = redacted(text);
+    if let Some((end, _)) = text.char_indices().nth(MAX) {
+        text.truncate(end);
+        text.push_str("...");
     }
+    text
 }
 
 impl FromStr for Target {

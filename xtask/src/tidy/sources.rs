@@ -11,9 +11,11 @@ use super::lexer::{self, Line};
 /// A file longer than this is two files.
 const MAX_LINES: usize = 600;
 
-/// What stays out of the code, and what to do instead.
-const FORBIDDEN: [(&str, &str); 4] = [
+/// What stays out of the code, blanks apart, and what to do instead.
+const FORBIDDEN: [(&str, &str); 6] = [
     ("#[ignore", "no test is left out: mend it, or delete it"),
+    (",ignore)]", "no test is left out: mend it, or delete it"),
+    (",ignore=", "no test is left out: mend it, or delete it"),
     ("todo!(", "finish it, or leave it out"),
     ("unimplemented!(", "finish it, or leave it out"),
     ("dbg!(", "use tracing, or delete it"),
@@ -300,12 +302,14 @@ fn helper() {}
         assert_eq!(findings("").len(), 1);
     }
 
+    /// OPS-44: a test that is left out is found, on whatever condition.
     #[test]
     fn what_is_forbidden_is_found_in_code_only() {
-        let text =
-            "//! todo!( in words\nfn a() { todo!() }\nlet s = \"dbg!(\";\n#[ignore = \"x\"]\n";
+        let text = "//! todo!( in words\nfn a() { todo!() }\nlet s = \"dbg!(\";\n#[ignore = \"x\"]\n\
+             #[cfg_attr(debug_assertions, ignore)]\n";
         let found = findings(text);
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[2].starts_with("crates/x/src/a.rs:5: `,ignore)]`"));
         assert!(found[0].starts_with("crates/x/src/a.rs:2: `todo!(`"));
         assert!(found[1].starts_with("crates/x/src/a.rs:4: `#[ignore`"));
     }

@@ -180,8 +180,10 @@ impl Value {
     }
 }
 
-/// A text in quotes, escaped and cut.
+/// A text in quotes, escaped and cut, and without passwords and queries: it may have been meant as
+/// a URL, and this goes to logs.
 pub(crate) fn show_text(text: &str) -> String {
+    let text = &monitor_probes::redacted(text);
     let mut shown = String::from("\"");
     for c in text.chars().take(SHOWN) {
         match c {
