@@ -230,6 +230,11 @@ pub struct CommitPermit {
 }
 
 impl CommitPermit {
+    /// What was completed: it commits the transaction in which that was done, and no other.
+    pub(crate) fn key(&self) -> Key {
+        self.claimed.key()
+    }
+
     /// The database has acknowledged the commit.
     pub(crate) fn committed(mut self) {
         self.claimed.ended = true;

@@ -29,8 +29,8 @@
 //! - **Unique.** An entry that turns out to exist is not looked at further: its parents may not.
 //! - **Tick**: accepted when it is later than the schedule's last one.
 //! - **Retry** of a dead or cancelled job: [`attempts::revive`]; `run_at` is now, the request to
-//!   cancel and the end are gone; edges to parents that have ended are met (people decided), the
-//!   others stay open: blocked or ready. False, and nothing changed, when its unique key is taken
+//!   cancel and the end are gone; edges to parents that have ended are met (people decided), all
+//!   others are open, even those that an earlier end had resolved: blocked or ready. False, and nothing changed, when its unique key is taken
 //!   by another job by now. Of each job that is *held* by an edge to it, that edge opens again.
 //!   Retry of a held job: its holding edges are met.
 //! - **Workers.** One that was deregistered is not listed any more; one that a rescue retired is, as

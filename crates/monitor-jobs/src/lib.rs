@@ -3,6 +3,14 @@
 
 mod backend;
 mod claimed;
+#[cfg(feature = "conformance")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::print_stdout,
+    reason = "a suite of tests: it panics when a promise is broken, and shows its seeds"
+)]
+pub mod conformance;
 mod desk;
 mod error;
 mod id;
@@ -36,14 +44,14 @@ pub use memory::{Memory, MemoryTransaction};
 pub use payload::{InvalidPayload, Payload};
 pub use priority::{Band, InvalidPriority, Priority};
 pub use registered::Registered;
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
 pub use signal::Stop;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{
     Clock, Durability, SqliteJobs, SqliteOpenError, SqliteOptions, SqliteStats, SqliteTransaction,
     SqliteWrite,
 };
-#[cfg(feature = "sqlite")]
-pub use rusqlite;
 pub use state::{JobState, WorkerState};
 pub use stats::{BUCKETS, Histogram, Stats};
 pub use transaction::JobTransaction;

@@ -228,13 +228,7 @@ impl World {
                 if key.is_some_and(|key| self.bearer(key).is_some()) {
                     return Some(false);
                 }
-                let ended: BTreeSet<JobId> = self
-                    .edges
-                    .range((id, JobId(i64::MIN))..=(id, JobId(i64::MAX)))
-                    .map(|((_, parent), _)| *parent)
-                    .filter(|parent| self.jobs.get(parent).is_none_or(|p| p.state.is_terminal()))
-                    .collect();
-                self.forgive(id, |row| ended.contains(&row.edge.parent));
+                self.settle_edges_anew(id);
                 self.revive(now, id);
                 self.reopen(id);
             }
@@ -249,17 +243,45 @@ impl World {
 
     /// Meets those edges of a child, whatever they asked for.
     fn forgive(&mut self, child: JobId, which: impl Fn(&EdgeRow) -> bool) {
-        let range = (child, JobId(i64::MIN))..=(child, JobId(i64::MAX));
-        let mut left = (0, 0);
-        for row in self.edges.range_mut(range).map(|(_, row)| row) {
+        self.set_edges(child, |row| {
             if which(row) {
-                row.state = EdgeState::Met;
+                EdgeState::Met
+            } else {
+                row.state
             }
-            left.0 += u32::from(row.state == EdgeState::Open);
-            left.1 += u32::from(row.state == EdgeState::Holding);
+        });
+    }
+
+    /// Edges to parents that have ended are met, all others are open.
+    fn settle_edges_anew(&mut self, child: JobId) {
+        let ended: BTreeSet<JobId> = self
+            .parents_of(child)
+            .map(|row| row.edge.parent)
+            .filter(|parent| {
+                self.jobs
+                    .get(parent)
+                    .is_none_or(|job| job.state.is_terminal())
+            })
+            .collect();
+        self.set_edges(child, |row| {
+            if ended.contains(&row.edge.parent) {
+                EdgeState::Met
+            } else {
+                EdgeState::Open
+            }
+        });
+    }
+
+    fn set_edges(&mut self, child: JobId, state: impl Fn(&EdgeRow) -> EdgeState) {
+        let range = (child, JobId(i64::MIN))..=(child, JobId(i64::MAX));
+        let (mut pending, mut holds) = (0, 0);
+        for row in self.edges.range_mut(range).map(|(_, row)| row) {
+            row.state = state(row);
+            pending += u32::from(row.state == EdgeState::Open);
+            holds += u32::from(row.state == EdgeState::Holding);
         }
         if let Some(job) = self.jobs.get_mut(&child) {
-            (job.pending, job.holds) = left;
+            (job.pending, job.holds) = (pending, holds);
         }
     }
 

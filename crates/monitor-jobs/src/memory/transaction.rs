@@ -17,6 +17,8 @@ pub struct MemoryTransaction {
     version: u64,
     now: i64,
     world: World,
+    /// What was completed in it: INV-JOBS-3.
+    completed: Vec<(JobId, Epoch)>,
 }
 
 impl Memory {
@@ -38,6 +40,7 @@ impl Memory {
             version,
             now,
             world,
+            completed: Vec::new(),
         })
     }
 }
@@ -46,8 +49,16 @@ impl MemoryTransaction {
     /// Makes it so.
     ///
     /// # Errors
-    /// When something else changed since it began: nothing is changed.
+    /// When something else changed since it began, or the permit is another transaction's: nothing
+    /// is changed.
     pub fn commit(self, permit: CommitPermit) -> Result<(), StoreError> {
+        if !self.completed.contains(&permit.key()) {
+            return Err(StoreError {
+                action: "commit a transaction",
+                kind: StoreErrorKind::Fatal,
+                source: "the permit is of another transaction".into(),
+            });
+        }
         {
             let mut state = self.memory.lock();
             if state.closed {
@@ -85,7 +96,11 @@ impl JobTransaction for MemoryTransaction {
         let settled = self
             .world
             .settle(self.now, worker, std::slice::from_ref(end));
-        Ok(settled.first().copied().unwrap_or(Settled::Stale))
+        let settled = settled.first().copied().unwrap_or(Settled::Stale);
+        if settled == Settled::Done {
+            self.completed.push((end.job, end.epoch));
+        }
+        Ok(settled)
     }
 
     async fn enqueue(&mut self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, EnqueueError> {

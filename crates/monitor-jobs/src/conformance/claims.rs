@@ -1,0 +1,267 @@
+//! Putting in, order, claiming.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Bench, Rig, START_MS, complete, job, priority, settle, worker};
+use crate::{
+    ClaimRequest, EnqueueError, Enqueued, JobFilter, JobId, JobState, Ordering, Parent, Register,
+    When,
+};
+
+/// Wrong in the last entry of a call.
+pub async fn job_3_all_or_none(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let known = bench.put(job("known")).await;
+    let bad = [
+        job("Not A Name"),
+        job("work").max_attempts(0),
+        job("work").after(JobId(known.0 + 1_000_000)),
+        job("work").after(JobId(-1)),
+        job("work").after(Parent::Earlier(1)),
+        job("work").after(known).after(known),
+        job("work").timeout(Duration::ZERO),
+        job("work").unique_key(""),
+    ];
+    for bad in bad {
+        let call = [job("fine").unique_key("fine"), bad];
+        assert!(bench.backend.enqueue(&call).await.is_err(), "{:?}", call[1]);
+    }
+    let unknown = [job("x").after(JobId(known.0 + 1_000_000))];
+    assert!(matches!(
+        bench.backend.enqueue(&unknown).await,
+        Err(EnqueueError::UnknownParent { .. })
+    ));
+    let all = bench.backend.list(&JobFilter::default()).await.unwrap();
+    assert_eq!(all.iter().map(|job| job.id).collect::<Vec<_>>(), [known]);
+    let put_in = bench
+        .backend
+        .enqueue(&[job("x").unique_key("fine")])
+        .await
+        .unwrap();
+    assert!(
+        matches!(put_in[0], Enqueued::New(_)),
+        "the key of a refused job is free"
+    );
+}
+
+/// Within a call, later, after the end, and after a retry.
+pub async fn job_17_unique_keys(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let keyed = || job("work").unique_key("nightly");
+    let put_in = bench
+        .backend
+        .enqueue(&[keyed(), keyed(), job("other")])
+        .await
+        .unwrap();
+    let id = put_in[0].id();
+    assert_eq!(put_in[..2], [Enqueued::New(id), Enqueued::Existing(id)]);
+    bench.run(id, super::fail(None)).await;
+    let second = bench.backend.enqueue(&[keyed()]).await.unwrap()[0];
+    assert!(matches!(second, Enqueued::New(second) if second > id));
+    assert_eq!(
+        bench.backend.retry(id).await.unwrap(),
+        Some(false),
+        "its key is taken"
+    );
+    assert_eq!(bench.backend.cancel(second.id()).await.unwrap(), Some(true));
+    assert_eq!(bench.backend.retry(id).await.unwrap(), Some(true));
+    let third = bench.backend.enqueue(&[keyed()]).await.unwrap()[0];
+    assert_eq!(third, Enqueued::Existing(id), "it bears its key again");
+}
+
+/// Twenty-four workers drain four hundred jobs in batches.
+pub async fn job_15_every_job_is_claimed_once(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let ids = bench.put_all(&vec![job("work"); 400]).await;
+    let mut tasks = Vec::new();
+    for _ in 0..24 {
+        let backend = Arc::clone(&bench.backend);
+        tasks.push(tokio::spawn(async move {
+            let id = backend.register(&worker("drain")).await.unwrap();
+            let mut mine = Vec::new();
+            loop {
+                let request = ClaimRequest {
+                    worker: id,
+                    limit: 7,
+                    history: false,
+                };
+                let claimed = backend.claim(&request).await.unwrap().jobs;
+                assert!(claimed.len() <= 7, "C1");
+                if claimed.is_empty() {
+                    return mine;
+                }
+                let ends: Vec<_> = claimed.iter().map(|job| settle(job, complete())).collect();
+                let answers = backend.settle(id, &ends).await.unwrap();
+                assert!(answers.iter().all(|answer| *answer == crate::Settled::Done));
+                mine.extend(claimed.iter().map(|job| job.id));
+            }
+        }));
+    }
+    let mut claimed = Vec::new();
+    for task in tasks {
+        claimed.extend(task.await.unwrap());
+    }
+    assert_eq!(claimed.len(), 400, "S6: one was claimed twice, or never");
+    assert_eq!(
+        claimed.into_iter().collect::<BTreeSet<_>>(),
+        ids.into_iter().collect()
+    );
+    let counts = bench.backend.queues().await.unwrap()[0].counts;
+    assert_eq!(counts[JobState::Completed as usize], 400);
+}
+
+/// By priority, then by age, over all queues of the worker.
+pub async fn job_20_the_urgent_first_then_the_old(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let both = Register {
+        queues: vec!["default".to_owned(), "other".to_owned()],
+        ..worker("both")
+    };
+    let both = bench.backend.register(&both).await.unwrap();
+    let levels = [0, 5, 3, 1, 4, 2, 5, 0];
+    let jobs: Vec<_> = levels
+        .iter()
+        .enumerate()
+        .map(|(place, level)| {
+            let queue = if place % 2 == 0 { "default" } else { "other" };
+            job("work").priority(priority(*level)).queue(queue)
+        })
+        .collect();
+    let ids = bench.put_all(&jobs).await;
+    let claimed = bench.claim_as(both, 9).await.jobs;
+    let order: Vec<_> = claimed.iter().map(|job| job.id).collect();
+    assert_eq!(order, [1, 6, 4, 2, 5, 3, 0, 7].map(|place| ids[place]));
+    let bands = bench.backend.queues().await.unwrap();
+    assert_eq!(
+        bands
+            .iter()
+            .map(|queue| queue.name.as_str())
+            .collect::<Vec<_>>(),
+        ["default", "other"]
+    );
+}
+
+/// One urgent job a second comes in and one is served; the low one waits for 150 of them at most.
+pub async fn job_38_a_low_job_is_served_under_load(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let step = Duration::from_secs(2);
+    let aged = |level| {
+        job("work")
+            .priority(priority(level))
+            .ordering(Ordering::Aged { step })
+    };
+    let low = bench.put(aged(0)).await;
+    for second in 0..20 {
+        bench.base.set_clock(START_MS + second * 1000).await;
+        bench.put(aged(5)).await;
+        let claimed = bench.claim(1).await;
+        bench.end(&claimed[0], complete()).await;
+        if claimed[0].id == low {
+            assert!((9..=11).contains(&second), "L7: after {second} s");
+            return;
+        }
+    }
+    panic!("L7: the low job starves");
+}
+
+/// First in first out, strict, by deadline, fair.
+pub async fn job_49_orderings(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let fifo = |level| job("f").priority(priority(level)).ordering(Ordering::Fifo);
+    let ids = bench.put_all(&[fifo(0), fifo(5)]).await;
+    assert_eq!(bench.claim_ids(9).await, ids);
+
+    let strict = |level| {
+        job("s")
+            .priority(priority(level))
+            .ordering(Ordering::Strict)
+    };
+    let old = bench.put(strict(4)).await;
+    bench.base.set_clock(START_MS + 86_400_000_000).await;
+    let new = bench.put(strict(5)).await;
+    assert_eq!(bench.claim_ids(9).await, [new, old]);
+
+    let due = |unix_ms| job("d").ordering(Ordering::Deadline { unix_ms });
+    let ids = bench.put_all(&[due(3_000), due(1_000), due(2_000)]).await;
+    assert_eq!(bench.claim_ids(9).await, [ids[1], ids[2], ids[0]]);
+
+    let fair = |tenant: &str, weight| job("t").tenant(tenant).ordering(Ordering::Fair { weight });
+    let mut jobs = vec![fair("greedy", 1); 6];
+    jobs.extend(vec![fair("modest", 2); 2]);
+    let ids = bench.put_all(&jobs).await;
+    let order = bench.claim_ids(9).await;
+    let place = |id: JobId| order.iter().position(|other| *other == id).unwrap();
+    assert!(
+        place(ids[6]) <= 1 && place(ids[7]) <= 2,
+        "{order:?} of {ids:?}"
+    );
+}
+
+/// Nor after it was paused again.
+pub async fn c3_a_paused_queue_gives_nothing(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    bench.backend.set_paused("default", true).await.unwrap();
+    bench.backend.set_paused("default", true).await.unwrap();
+    let queues = bench.backend.queues().await.unwrap();
+    assert!(queues.len() == 1 && queues[0].paused);
+    let id = bench.put(job("work")).await;
+    assert!(bench.claim(1).await.is_empty());
+    assert_eq!(bench.state(id).await, JobState::Ready);
+    bench.backend.set_paused("default", false).await.unwrap();
+    assert_eq!(bench.claim_ids(1).await, [id]);
+}
+
+/// Also when two claims of the same worker run at the same time.
+pub async fn job_39_never_more_than_capacity(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let narrow = Register {
+        capacity: 5,
+        ..worker("narrow")
+    };
+    let narrow = bench.backend.register(&narrow).await.unwrap();
+    bench.put_all(&vec![job("work"); 30]).await;
+    let request = ClaimRequest {
+        worker: narrow,
+        limit: 4,
+        history: false,
+    };
+    let claims = (0..4).map(|_| {
+        let (backend, request) = (Arc::clone(&bench.backend), request.clone());
+        tokio::spawn(async move { backend.claim(&request).await.map(|claim| claim.jobs.len()) })
+    });
+    let mut held = 0;
+    for claim in claims.collect::<Vec<_>>() {
+        held += claim.await.unwrap().unwrap_or(0);
+    }
+    assert_eq!(held, 5, "C4");
+    assert_eq!(bench.backend.held(narrow).await.unwrap().len(), 5);
+}
+
+/// In, at, and at a time that has passed.
+pub async fn job_37_scheduled_jobs_wait_for_the_database_clock(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let later = bench
+        .put(job("in").when(When::In(Duration::from_secs(10))))
+        .await;
+    let at = bench.put(job("at").when(When::At(START_MS + 5_000))).await;
+    let past = bench.put(job("past").when(When::At(5))).await;
+    assert_eq!(bench.view(past).await.run_at_unix_ms, START_MS);
+    assert_eq!(
+        bench.states(&[later, at, past]).await,
+        [JobState::Scheduled, JobState::Scheduled, JobState::Ready]
+    );
+    assert_eq!(bench.claim_ids(9).await, [past]);
+    let none = bench.claim_as(bench.worker, 9).await;
+    assert!(none.jobs.is_empty());
+    bench.base.set_clock(START_MS + 5_000).await;
+    assert_eq!(
+        bench.state(at).await,
+        JobState::Ready,
+        "what is due is shown as ready"
+    );
+    assert_eq!(bench.claim_ids(9).await, [at]);
+    bench.base.set_clock(START_MS + 10_000).await;
+    assert_eq!(bench.claim_ids(9).await, [later]);
+}
