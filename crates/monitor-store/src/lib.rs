@@ -1,11 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rollup;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOpenError, PostgresOptions, PostgresStats, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{OpenError, Options, SqliteStore, Stats};
+pub use sqlite::{BackupError, BackupProgress, OpenError, Options, SqliteStore, Stats, backup};
 
 #[doc(no_inline)]
 pub use monitor_model as model;

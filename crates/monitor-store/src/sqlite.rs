@@ -21,8 +21,11 @@ use failure::Failure;
 use retention::Retention;
 use writer::{Counters, Writer};
 
+mod backup;
+mod backup_error;
 mod change;
 mod command;
+mod commit;
 mod doctor;
 mod failure;
 mod incident;
@@ -32,12 +35,17 @@ mod open;
 mod open_error;
 mod options;
 mod outbox;
+mod page;
 mod query;
 mod reader;
 mod retention;
+mod roll;
 mod row;
+mod term;
 mod writer;
 
+pub use backup::{BackupProgress, backup};
+pub use backup_error::BackupError;
 pub use open_error::OpenError;
 pub use options::Options;
 
@@ -70,10 +78,18 @@ pub struct SqliteStore {
 pub struct Stats {
     /// Changes that were answered, whatever the answer.
     pub commands: u64,
-    /// Transactions that were committed for them. Fewer than commands: that is group commit.
+    /// Transactions that were committed for them, each with one flush. Fewer than commands: that is
+    /// group commit.
     pub transactions: u64,
     /// Transactions that failed as a whole.
     pub failed_transactions: u64,
+    /// Batches that were run a second time, each command in a savepoint of its own, as one of them
+    /// failed when it had written already.
+    pub isolated_batches: u64,
+    /// Slices of work on old history, each a transaction of its own with a flush.
+    pub slices: u64,
+    /// Lines of history that were added to the counts by minutes, hours and days.
+    pub rolled_rows: u64,
     /// Lines of history that were removed by age or with their monitor.
     pub removed_rows: u64,
 }
@@ -98,9 +114,9 @@ impl SqliteStore {
             lock: Arc::clone(&lock),
             queue: commands,
             max_batch: options.max_batch.get(),
-            retention: Retention::new(&options),
+            retention: Retention::new(&options, opened.max_pages),
             counters: Arc::clone(&counters),
-            batches_since_slice: 0,
+            commands_since_slice: 0,
         };
         let failed = |source| OpenError::Io {
             path: options.path.clone(),
@@ -133,6 +149,9 @@ impl SqliteStore {
             commands: self.counters.commands.load(Ordering::Relaxed),
             transactions: self.counters.transactions.load(Ordering::Relaxed),
             failed_transactions: self.counters.failed_transactions.load(Ordering::Relaxed),
+            isolated_batches: self.counters.isolated_batches.load(Ordering::Relaxed),
+            slices: self.counters.slices.load(Ordering::Relaxed),
+            rolled_rows: self.counters.rolled_rows.load(Ordering::Relaxed),
             removed_rows: self.counters.removed_rows.load(Ordering::Relaxed),
         }
     }
@@ -141,7 +160,7 @@ impl SqliteStore {
         &self,
         action: &'static str,
         hint: Hint,
-        change: impl FnOnce(&Connection) -> Result<Change<T>, Failure> + Send + 'static,
+        change: impl Fn(&Connection) -> Result<Change<T>, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (command, answer) = command(hint, change);
         let sent = self.writer.send(writer::Message::Command(command)).await;
@@ -209,7 +228,7 @@ impl Store for SqliteStore {
     async fn commit(&self, record: Record) -> Result<Commit, StoreError> {
         let hint = Hint::Record(record.due_unix_ms);
         self.write("commit a record", hint, move |connection| {
-            change::commit(connection, &record)
+            commit::commit(connection, &record)
         })
         .await
     }

@@ -8,13 +8,16 @@ use common::{Place, applied};
 use monitor_model::conformance::{down, id, monitor, up};
 use monitor_model::{Commit, Refusal, Store};
 use monitor_operation::Epoch;
+use monitor_store::SqliteStore;
 use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn many_callers_share_few_transactions() {
     const CALLERS: i64 = 512;
     let place = Place::new();
-    let store = Arc::new(place.open());
+    let mut options = place.options();
+    options.max_batch = 256.try_into().unwrap();
+    let store = Arc::new(SqliteStore::open(options).unwrap());
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     let before = store.stats();
     let mut tasks = JoinSet::new();
@@ -86,7 +89,7 @@ async fn a_full_queue_makes_callers_wait_and_loses_none() {
     let mut options = place.options();
     options.queue = 1.try_into().unwrap();
     options.max_batch = 2.try_into().unwrap();
-    let store = Arc::new(monitor_store::SqliteStore::open(options).unwrap());
+    let store = Arc::new(SqliteStore::open(options).unwrap());
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     let mut tasks = JoinSet::new();
     for due in 0..64 {

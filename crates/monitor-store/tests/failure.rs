@@ -46,8 +46,8 @@ async fn a_full_file_recovers_when_there_is_room() {
         "{text}"
     );
     assert!(
-        (50..200).contains(&written),
-        "{written} rows of 2 kB in 256 kB"
+        (20..200).contains(&written),
+        "{written} rows of 2 kB, each with a page of its own, in 256 kB"
     );
     let error = store.commit(long("a", written)).await.unwrap_err();
     assert_eq!(
@@ -115,19 +115,23 @@ async fn a_file_that_another_program_writes_is_busy_and_then_free() {
 /// OPS-19: an unreadable row is an error that names it; other rows stay readable.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_is_named() {
+    let code = |name: &str| format!("(SELECT code FROM term WHERE name = '{name}')");
+    let missed = format!("outcome = {}", code("missed"));
     let damages = [
-        ("outcome = 'upp'", "column outcome: \"upp\""),
-        ("outcome = CAST(x'ff' AS TEXT)", "column outcome: "),
-        ("outcome = 'missed'", "column reason: it is null"),
+        ("outcome = 99", "column outcome: \"code 99\""),
+        (&*missed, "column reason: it is null"),
         (
-            "outcome = 'missed', reason = 'breaker_open'",
+            &*format!("{missed}, reason = {}", code("breaker_open")),
             "breaker_open is no reason of missed",
         ),
-        ("reason = 'x', outcome = 'missed'", "column reason: \"x\""),
+        (
+            &*format!("{missed}, reason = -7"),
+            "column reason: \"code -7\"",
+        ),
         ("fault_layer = NULL", "column fault_layer: it is null"),
-        ("fault_layer = 'moon'", "column fault_layer: "),
+        ("fault_layer = 1000", "column fault_layer: "),
         ("fault_reason = NULL", "column fault_reason: it is null"),
-        ("fault_reason = ''", "column fault_reason: "),
+        ("fault_reason = 1", "column fault_reason: "),
         ("slots = 0", "column slots: it is 0"),
         ("slots = -1", "column slots: -1"),
         ("slots = 4294967296", "column slots: 4294967296"),
@@ -136,7 +140,6 @@ async fn a_row_that_cannot_be_read_is_named() {
         ("resolve_us = -9223372036854775808", "column resolve_us: "),
         ("operation = x'00'", "column operation: "),
         ("operation = zeroblob(16)", "an operation id is not zero"),
-        ("trigger = ''", "column trigger: unknown: \"\""),
     ];
     let place = Place::new();
     let store = place.open();
@@ -210,7 +213,9 @@ async fn a_state_that_cannot_be_read_stops_its_own_monitor_only() {
 #[tokio::test]
 async fn an_epoch_or_a_number_beyond_a_row_is_an_error_not_a_panic() {
     let place = Place::new();
-    let store = place.open();
+    let mut options = place.options();
+    options.retain_days = Duration::MAX;
+    let store = SqliteStore::open(options).unwrap();
     let error = store
         .define(monitor("a"), Epoch::new(u64::MAX))
         .await

@@ -142,14 +142,14 @@ async fn a_newer_database_is_named_with_both_versions_and_left_alone() {
         source(&error),
         OpenError::Newer {
             found: 42,
-            supported: 2,
+            supported: 3,
             ..
         }
     ));
     assert!(
         error
             .to_string()
-            .contains("version 42, this program knows up to 2"),
+            .contains("version 42, this program knows up to 3"),
         "{error}"
     );
     assert_eq!(fs::read(place.path()).unwrap(), before);
@@ -190,7 +190,7 @@ async fn a_file_of_another_component_is_shared() {
     place.open().close().await.unwrap();
     let versions: String =
         place.ask("SELECT group_concat(component || version, ' ') FROM schema_version");
-    assert_eq!(versions, "jobs99 store2");
+    assert_eq!(versions, "jobs99 store3");
 }
 
 #[tokio::test]

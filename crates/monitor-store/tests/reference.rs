@@ -201,7 +201,9 @@ async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
     // Kept for ever, as far as a test goes: the store in memory forgets by number, not by age.
     let mut options = place.options();
     options.retain_history = Duration::MAX;
-    options.retain_tallies = Duration::MAX;
+    options.retain_minutes = Duration::MAX;
+    options.retain_hours = Duration::MAX;
+    options.retain_days = Duration::MAX;
     let mut store = SqliteStore::open(options.clone()).unwrap();
     let plain = MemoryStore::new();
     for command in commands.iter().chain([&Command::Load]) {

@@ -38,11 +38,16 @@ async fn history_goes_by_age_and_tallies_stay() {
         tasks.join_all().await;
     }
     applied(&*store, up("a", 1, HOUR_MS + 600_000)).await;
-    removed(&store, 1200).await;
+    // The first of each stays: there the verdict changed.
+    removed(&store, 1198).await;
     store.close().await.unwrap();
-    // Exactly those of the last hour are left: seconds 600 to 1199, and the last one.
+    // Of the others exactly those of the last hour are left: seconds 600 to 1199, and the last one.
     let oldest = "SELECT min(due_unix_ms) || ' ' || count(*) FROM history
-        JOIN monitor ON number = monitor WHERE id = ";
+        JOIN monitor ON number = monitor WHERE changed = 0 AND id = ";
+    assert_eq!(
+        place.ask::<String>("SELECT group_concat(due_unix_ms) FROM history WHERE changed"),
+        "0,0"
+    );
     assert_eq!(place.ask::<String>(&format!("{oldest}'a'")), "600000 601");
     assert_eq!(
         place.ask::<String>(&format!("{oldest}'idle'")),
@@ -73,9 +78,9 @@ async fn a_deleted_monitor_leaves_nothing_but_its_grave() {
         .execute_batch(
             "WITH RECURSIVE series(value) AS
                  (SELECT 1 UNION ALL SELECT value + 1 FROM series WHERE value < 5000)
-             INSERT INTO history (monitor, due_unix_ms, slots, interval_ms, epoch, outcome,
-                                  \"trigger\", started_unix_ms)
-             SELECT (SELECT number FROM monitor WHERE id = 'a'), value, 1, 1, 1, 'up', 'timer', 0
+             INSERT INTO history (monitor, due_unix_ms, sequence, slots, interval_ms, epoch,
+                                  outcome, changed, manual, late_ms)
+             SELECT (SELECT number FROM monitor WHERE id = 'a'), value, value, 1, 1, 1, 1, 0, 0, 0
              FROM series",
         )
         .unwrap();
@@ -110,9 +115,9 @@ async fn free_pages_go_back_to_the_file_system() {
         .execute_batch(
             "WITH RECURSIVE series(value) AS
                  (SELECT 1 UNION ALL SELECT value + 1 FROM series WHERE value < 2000)
-             INSERT INTO history (monitor, due_unix_ms, slots, interval_ms, epoch, outcome,
-                                  \"trigger\", started_unix_ms, note)
-             SELECT 1, value, 1, 1, 1, 'up', 'timer', 0, hex(zeroblob(1000))
+             INSERT INTO history (monitor, due_unix_ms, sequence, slots, interval_ms, epoch,
+                                  outcome, changed, manual, late_ms, note)
+             SELECT 1, value, value, 1, 1, 1, 1, 0, 0, 0, hex(zeroblob(1000))
              FROM series",
         )
         .unwrap();

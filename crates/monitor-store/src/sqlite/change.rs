@@ -1,27 +1,25 @@
-//! The changes, each to be run inside a savepoint of the writer's transaction.
+//! Changes of monitors, each inside the writer's transaction. None writes before it knows that it
+//! may.
 
-use monitor_model::{
-    Applied, Commit, Incident, LastDue, Lifecycle, Monitor, MonitorId, Phase, Record, Refusal,
-    Status,
-};
+use monitor_model::{LastDue, Lifecycle, Monitor, MonitorId, Status};
 use monitor_operation::Epoch;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::command::Change;
 use super::failure::Failure;
 use super::incident;
-use super::row::{Fields, epoch_number, fault_columns, micros, trigger_name};
-
-pub(crate) const HOUR_MS: i64 = 3_600_000;
+use super::row::{Fields, epoch_number};
 
 /// A living monitor as the writer finds it.
-struct Living {
-    number: i64,
-    status: Status,
-    last_due: Option<LastDue>,
+pub(crate) struct Living {
+    pub(crate) number: i64,
+    pub(crate) status: Status,
+    pub(crate) last_due: Option<LastDue>,
+    /// INV-STORE-11: what is due before it is counted in buckets.
+    pub(crate) mark_unix_ms: i64,
 }
 
-fn living(connection: &Connection, id: &MonitorId) -> Result<Option<Living>, Failure> {
+pub(crate) fn living(connection: &Connection, id: &MonitorId) -> Result<Option<Living>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT monitor.number, monitor.id, status.* FROM monitor
          JOIN status ON status.monitor = monitor.number
@@ -34,6 +32,7 @@ fn living(connection: &Connection, id: &MonitorId) -> Result<Option<Living>, Fai
             number: fields.get("number")?,
             status: fields.status(id.clone())?,
             last_due: fields.last_due()?,
+            mark_unix_ms: fields.get("mark_unix_ms")?,
         })
     };
     rows.next()?.map(read).transpose()
@@ -160,149 +159,4 @@ pub(crate) fn delete(
         .prepare_cached("INSERT INTO grave (id, epoch) VALUES (?1, ?2)")?
         .execute(params![id.as_str(), epoch_number(epoch)?])?;
     Ok(Change::Keep(true))
-}
-
-/// Writes status, history, counts, incident and notice under the record's epoch, or nothing.
-pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<Commit>, Failure> {
-    let refused = |refusal| Ok(Change::Undo(Commit::Refused(refusal)));
-    let Some(living) = living(connection, &record.monitor)? else {
-        return refused(Refusal::Gone);
-    };
-    let status = living.status.after(record);
-    if !update_status(connection, &living, &status, record)? {
-        let stale = living.status.epoch != record.epoch;
-        return refused(if stale {
-            Refusal::Stale
-        } else {
-            Refusal::Paused
-        });
-    }
-    let Some(sequence) = insert_history(connection, living.number, record)? else {
-        return refused(Refusal::Duplicate);
-    };
-    count(connection, living.number, record)?;
-    let open = incident::open(connection, living.number, &record.monitor)?;
-    let incident = Incident::after(open.as_ref(), record, sequence);
-    if let Some(incident) = &incident {
-        incident::put(connection, living.number, incident)?;
-        incident::notify(connection, incident)?;
-    }
-    Ok(Change::Keep(Commit::Applied(Applied {
-        sequence,
-        previous: living.status.outcome,
-        status,
-        incident: incident.map(Box::new),
-    })))
-}
-
-/// INV-STORE-1: the fence is part of the statement that writes. False when it held.
-fn update_status(
-    connection: &Connection,
-    before: &Living,
-    after: &Status,
-    record: &Record,
-) -> Result<bool, Failure> {
-    let this = LastDue::of(record);
-    let reach = |last: &LastDue| (last.end_unix_ms(), last.due_unix_ms);
-    let last = match before.last_due {
-        Some(last) if reach(&last) > reach(&this) => last,
-        _ => this,
-    };
-    let (layer, reason, detail, retry_after) = fault_columns(after.fault.as_ref());
-    let changed = connection
-        .prepare_cached(
-            "UPDATE status SET
-                 outcome = :outcome, since_unix_ms = :since, checked_unix_ms = :checked,
-                 streak = :streak, fault_layer = :layer, fault_reason = :reason,
-                 fault_detail = :detail, fault_retry_after_us = :retry_after,
-                 last_due_unix_ms = :due, last_slots = :slots, last_interval_ms = :interval
-             WHERE monitor = :monitor AND epoch = :epoch AND lifecycle = 'active'",
-        )?
-        .execute(named_params! {
-            ":monitor": before.number,
-            ":epoch": epoch_number(record.epoch)?,
-            ":outcome": after.outcome.map(|outcome| outcome.as_str()),
-            ":since": after.since_unix_ms,
-            ":checked": after.checked_unix_ms,
-            ":streak": after.streak,
-            ":layer": layer,
-            ":reason": reason,
-            ":detail": detail,
-            ":retry_after": retry_after,
-            ":due": last.due_unix_ms,
-            ":slots": last.slots,
-            ":interval": last.interval_ms,
-        })?;
-    Ok(changed == 1)
-}
-
-/// INV-STORE-2: the unique key of due times decides. `None` when the due time has its row.
-fn insert_history(
-    connection: &Connection,
-    monitor: i64,
-    record: &Record,
-) -> Result<Option<u64>, Failure> {
-    let (layer, reason, detail, retry_after) = fault_columns(record.fault());
-    let phase = |phase| record.phases().get(phase).map(micros);
-    let inserted = connection
-        .prepare_cached(
-            r#"INSERT INTO history (
-                 monitor, due_unix_ms, slots, interval_ms, epoch, outcome, reason, "trigger",
-                 started_unix_ms, took_us, fault_layer, fault_reason, fault_detail,
-                 fault_retry_after_us, note, operation,
-                 resolve_us, connect_us, tls_us, first_byte_us, transfer_us
-             ) VALUES (
-                 :monitor, :due, :slots, :interval, :epoch, :outcome, :unobserved, :trigger,
-                 :started, :took, :layer, :reason, :detail,
-                 :retry_after, :note, :operation,
-                 :resolve, :connect, :tls, :first_byte, :transfer
-             ) ON CONFLICT (monitor, due_unix_ms) DO NOTHING"#,
-        )?
-        .execute(named_params! {
-            ":monitor": monitor,
-            ":due": record.due_unix_ms,
-            ":slots": record.slots,
-            ":interval": record.interval_ms,
-            ":epoch": epoch_number(record.epoch)?,
-            ":outcome": record.outcome().as_str(),
-            ":unobserved": record.reason().map(|reason| reason.as_str()),
-            ":trigger": trigger_name(record.trigger),
-            ":started": record.started_unix_ms,
-            ":took": record.took.map(micros),
-            ":layer": layer,
-            ":reason": reason,
-            ":detail": detail,
-            ":retry_after": retry_after,
-            ":note": record.note(),
-            ":operation": record.operation.map(|id| id.get().to_be_bytes()),
-            ":resolve": phase(Phase::Resolve),
-            ":connect": phase(Phase::Connect),
-            ":tls": phase(Phase::Tls),
-            ":first_byte": phase(Phase::FirstByte),
-            ":transfer": phase(Phase::Transfer),
-        })?;
-    // Sequences start at 1 and rise.
-    Ok((inserted == 1).then(|| connection.last_insert_rowid().unsigned_abs()))
-}
-
-fn count(connection: &Connection, monitor: i64, record: &Record) -> Result<(), Failure> {
-    let mut tally = monitor_model::Tally::default();
-    tally.add(record.outcome(), record.slots);
-    connection
-        .prepare_cached(
-            "INSERT INTO tally (monitor, hour, up, degraded, down, due)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (monitor, hour) DO UPDATE SET
-                 up = up + excluded.up, degraded = degraded + excluded.degraded,
-                 down = down + excluded.down, due = due + excluded.due",
-        )?
-        .execute(params![
-            monitor,
-            record.due_unix_ms.div_euclid(HOUR_MS),
-            tally.up.cast_signed(),
-            tally.degraded.cast_signed(),
-            tally.down.cast_signed(),
-            tally.due.cast_signed(),
-        ])?;
-    Ok(())
 }

@@ -10,7 +10,8 @@ use super::failure::Failure;
 pub(crate) enum Change<T> {
     /// It was made.
     Keep(T),
-    /// It was not entitled, or there was nothing to change: what it wrote is taken back.
+    /// It was not entitled, or there was nothing to change: what it wrote, if anything, is taken
+    /// back.
     Undo(T),
 }
 
@@ -29,7 +30,8 @@ pub(crate) enum Hint {
 pub(crate) trait Command: Send {
     fn hint(&self) -> Hint;
 
-    /// Makes the change, inside a savepoint. Says whether the savepoint is to be kept.
+    /// Makes the change, and says whether it is to be kept. What an earlier run came to is
+    /// forgotten: its transaction was rolled back.
     fn run(&mut self, connection: &Connection) -> Result<bool, Failure>;
 
     /// Answers, with the result of `run` if the transaction ended well.
@@ -43,54 +45,48 @@ pub(crate) fn command<T, F>(
 ) -> (Box<dyn Command>, oneshot::Receiver<Result<T, Failure>>)
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<Change<T>, Failure> + Send + 'static,
+    F: Fn(&Connection) -> Result<Change<T>, Failure> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let state = State::Waiting(change);
-    (Box::new(Pending { hint, state, reply }), answer)
+    let done = Err(Failure::Closed);
+    let pending = Pending {
+        hint,
+        change,
+        done,
+        reply,
+    };
+    (Box::new(pending), answer)
 }
 
 struct Pending<T, F> {
     hint: Hint,
-    state: State<T, F>,
+    change: F,
+    /// What the last run came to.
+    done: Result<T, Failure>,
     reply: oneshot::Sender<Result<T, Failure>>,
-}
-
-enum State<T, F> {
-    Waiting(F),
-    Running,
-    Done(Result<T, Failure>),
 }
 
 impl<T, F> Command for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<Change<T>, Failure> + Send,
+    F: Fn(&Connection) -> Result<Change<T>, Failure> + Send,
 {
     fn hint(&self) -> Hint {
         self.hint
     }
 
     fn run(&mut self, connection: &Connection) -> Result<bool, Failure> {
-        let State::Waiting(change) = std::mem::replace(&mut self.state, State::Running) else {
-            return Ok(false);
-        };
-        let (done, keep) = match change(connection) {
+        let (done, keep) = match (self.change)(connection) {
             Ok(Change::Keep(value)) => (Ok(value), Ok(true)),
             Ok(Change::Undo(value)) => (Ok(value), Ok(false)),
             Err(failure) => (Err(failure.clone()), Err(failure)),
         };
-        self.state = State::Done(done);
+        self.done = done;
         keep
     }
 
     fn answer(self: Box<Self>, end: Result<(), Failure>) {
-        let result = match (end, self.state) {
-            (Err(failure), _) => Err(failure),
-            (Ok(()), State::Done(result)) => result,
-            (Ok(()), State::Waiting(_) | State::Running) => Err(Failure::Closed),
-        };
         // Whoever asked may have gone: the change stands all the same.
-        let _ = self.reply.send(result);
+        let _ = self.reply.send(end.and(self.done));
     }
 }

@@ -62,7 +62,8 @@ fn monitors(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Fa
     let mut statement = connection.prepare(
         "SELECT monitor.id, monitor.number, status.*, grave.epoch AS grave,
              EXISTS (SELECT 1 FROM history WHERE history.monitor = number)
-                 OR EXISTS (SELECT 1 FROM tally WHERE tally.monitor = number) AS is_recorded
+                 OR EXISTS (SELECT 1 FROM bucket_page WHERE bucket_page.monitor = number)
+                 AS is_recorded
          FROM monitor LEFT JOIN status ON status.monitor = number
          LEFT JOIN grave ON grave.id = monitor.id
          WHERE ended = 0 ORDER BY monitor.id",

@@ -2,14 +2,36 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::failure::Failure;
+use super::term;
+
+mod compact;
+
 /// The name of this crate's schema. Other crates may keep theirs in the same file.
 const COMPONENT: &str = "store";
 
 /// Step n brings a file from version n - 1 to version n.
-const STEPS: &[&str] = &[
-    include_str!("../../migrations/0001_initial.sql"),
-    include_str!("../../migrations/0002_incidents.sql"),
+const STEPS: &[Step] = &[
+    |connection| {
+        batch(
+            connection,
+            include_str!("../../migrations/0001_initial.sql"),
+        )
+    },
+    |connection| {
+        batch(
+            connection,
+            include_str!("../../migrations/0002_incidents.sql"),
+        )
+    },
+    compact::run,
 ];
+
+type Step = fn(&Connection) -> Result<(), Failure>;
+
+fn batch(connection: &Connection, text: &str) -> Result<(), Failure> {
+    Ok(connection.execute_batch(text)?)
+}
 
 /// The version that this code reads and writes.
 pub(crate) const SUPPORTED: i64 = STEPS.len() as i64;
@@ -59,11 +81,15 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Brings the schema from what was [found](look) to the version of this code, or changes nothing.
-pub(crate) fn run(connection: &mut Connection) -> rusqlite::Result<()> {
-    apply(connection, STEPS)
+pub(crate) fn run(connection: &mut Connection) -> Result<(), Failure> {
+    apply(connection, STEPS)?;
+    // Not part of a step: a program may know more names than the one that wrote the file.
+    let transaction = connection.transaction()?;
+    term::register(&transaction)?;
+    Ok(transaction.commit()?)
 }
 
-fn apply(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+fn apply(connection: &mut Connection, steps: &[Step]) -> Result<(), Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_version (
@@ -73,7 +99,7 @@ fn apply(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     )?;
     let from = version(&transaction)?;
     for (number, step) in (1..).zip(steps).skip_while(|(number, _)| *number <= from) {
-        transaction.execute_batch(step)?;
+        step(&transaction)?;
         transaction.execute(
             "INSERT INTO schema_version VALUES (?1, ?2)
              ON CONFLICT DO UPDATE SET version = excluded.version",
@@ -81,7 +107,7 @@ fn apply(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
         )?;
         tracing::info!(version = number, "migrated the schema");
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
 #[cfg(test)]
@@ -95,9 +121,14 @@ mod tests {
     #[test]
     fn steps_run_once_and_in_order() {
         let mut connection = memory();
-        let steps = [
-            "CREATE TABLE a (x) ",
-            "ALTER TABLE a ADD COLUMN y; INSERT INTO a VALUES (1, 2)",
+        let steps: [Step; 2] = [
+            |connection| batch(connection, "CREATE TABLE a (x) "),
+            |connection| {
+                batch(
+                    connection,
+                    "ALTER TABLE a ADD COLUMN y; INSERT INTO a VALUES (1, 2)",
+                )
+            },
         ];
         assert_eq!(look(&connection).unwrap(), Found::Empty);
         apply(&mut connection, &steps[..1]).unwrap();
@@ -115,7 +146,10 @@ mod tests {
     #[test]
     fn a_failing_step_takes_all_steps_of_the_run_back() {
         let mut connection = memory();
-        let steps = ["CREATE TABLE a (x)", "INSERT INTO nowhere VALUES (1)"];
+        let steps: [Step; 2] = [
+            |connection| batch(connection, "CREATE TABLE a (x)"),
+            |connection| batch(connection, "INSERT INTO nowhere VALUES (1)"),
+        ];
         assert!(apply(&mut connection, &steps).is_err());
         assert_eq!(look(&connection).unwrap(), Found::Empty);
     }

@@ -12,6 +12,11 @@ use super::open_error::{OpenError, io_error};
 
 /// The log is cut back to this size after a checkpoint, in bytes.
 const LOG_SIZE: i64 = 16 << 20;
+/// The log is written back to the file when it has so many pages, 16 MiB of them. Of a thousand
+/// monitors each commit writes another page: a page that was written ten times since is copied once.
+const CHECKPOINT_PAGES: i64 = 4096;
+/// Memory for pages, in KiB: those that the next results of some thousand monitors go to.
+const CACHE_KIB: i64 = 16 << 10;
 
 /// An open database: the right to it, and one connection for each thread.
 #[derive(Debug)]
@@ -20,19 +25,22 @@ pub(crate) struct Opened {
     pub(crate) lock: Lock,
     pub(crate) writer: Connection,
     pub(crate) reader: Connection,
+    /// The most pages that the file may have, if there is a limit.
+    pub(crate) max_pages: Option<u32>,
 }
 
 pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let path = place(&options.path)?;
     let lock = Lock::acquire(&path)?;
     let failed = |error: rusqlite::Error| OpenError::sqlite(&path, &error);
-    let writer = writer(&path, options)?;
+    let (writer, max_pages) = writer(&path, options)?;
     let reader = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, options).map_err(failed)?;
     Ok(Opened {
         path,
         lock,
         writer,
         reader,
+        max_pages,
     })
 }
 
@@ -82,11 +90,12 @@ fn place(given: &Path) -> Result<PathBuf, OpenError> {
 fn connect(path: &Path, access: OpenFlags, options: &Options) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(options.busy_timeout)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
-fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+/// The connection that writes, and the most pages that the file may have.
+fn writer(path: &Path, options: &Options) -> Result<(Connection, Option<u32>), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::sqlite(path, &error);
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = connect(path, access, options).map_err(failed)?;
@@ -105,12 +114,11 @@ fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
         Found::Empty | Found::Version(_) => {}
     }
     configure(&connection).map_err(failed)?;
-    migrate::run(&mut connection).map_err(failed)?;
-    if let Some(size) = options.max_size {
-        // After the migration, which must not fail for want of a page.
-        limit(&connection, size).map_err(failed)?;
-    }
-    Ok(connection)
+    migrate::run(&mut connection).map_err(|failure| OpenError::failed(path, &failure))?;
+    // After the migration, which must not fail for want of a page.
+    let limit = options.max_size.map(|size| limit(&connection, size));
+    let max_pages = limit.transpose().map_err(failed)?;
+    Ok((connection, max_pages))
 }
 
 /// INV-STORE-4: what is acknowledged is on disk. WAL with `synchronous = FULL` flushes the log at
@@ -126,15 +134,22 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(())
 }
 
-fn limit(connection: &Connection, size: u64) -> rusqlite::Result<()> {
+fn limit(connection: &Connection, size: u64) -> rusqlite::Result<u32> {
     let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     // SQLite's own limits are tighter, and it keeps to those: no more than 2^32 - 2 pages, no
     // fewer than the file has.
     let pages = u32::try_from(size / u64::from(page.max(1))).unwrap_or(u32::MAX);
-    connection.pragma_update(None, "max_page_count", pages.clamp(1, u32::MAX - 1))
+    connection.pragma_update_and_check(
+        None,
+        "max_page_count",
+        pages.clamp(1, u32::MAX - 1),
+        |row| row.get(0),
+    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use monitor_model::{StoreError, StoreErrorKind};
 
-use super::failure::kind;
+use super::failure::{Failure, kind};
 
 /// Why a database could not be opened: the source of the [`StoreError`] of
 /// [`SqliteStore::open`](crate::SqliteStore::open). The file is as it was.
@@ -141,6 +141,14 @@ impl OpenError {
             StoreErrorKind::Corrupt => Self::NotADatabase { path, text },
             StoreErrorKind::ReadOnly => Self::ReadOnly { path },
             kind => Self::Sqlite { path, kind, text },
+        }
+    }
+
+    pub(crate) fn failed(path: &Path, failure: &Failure) -> Self {
+        Self::Sqlite {
+            path: path.into(),
+            kind: failure.kind(),
+            text: failure.to_string(),
         }
     }
 }

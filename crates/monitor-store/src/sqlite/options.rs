@@ -20,16 +20,24 @@ pub struct Options {
     /// The database file. Created when absent; its directory must exist. Beside it live
     /// `<path>-wal` and `<path>-shm` (SQLite's) and `<path>-lock`.
     pub path: PathBuf,
-    /// How long a line of history is kept, counted from the newest one of the store. 48 hours.
+    /// How long a line of history is kept, counted from the newest one of the store. 6 hours. Lines
+    /// at which the verdict changed are kept as long as the counts by hours.
     pub retain_history: Duration,
-    /// How long the hourly counts are kept. 400 days.
-    pub retain_tallies: Duration,
+    /// How long counts by minutes are kept. 48 hours.
+    pub retain_minutes: Duration,
+    /// How long counts by hours are kept, and lines at which the verdict changed. 90 days.
+    pub retain_hours: Duration,
+    /// How long counts by days are kept, and incidents that are over. Two years.
+    pub retain_days: Duration,
     /// How large the file may become, in bytes, rounded down to whole pages; never less than it
-    /// is. The write-ahead log comes on top, a few MiB. `None`: as large as the disk allows.
+    /// is. From seven eighths of it on, the oldest goes before its age: lines down to an hour, then
+    /// counts by minutes down to 6 hours, then those by hours down to 7 days. At the size itself
+    /// commits fail. The write-ahead log comes on top, up to 16 MiB. `None`: as large as the disk
+    /// allows.
     pub max_size: Option<u64>,
-    /// How many commands may wait for the writer before callers wait for a place. 1024.
+    /// How many commands may wait for the writer before callers wait for a place. 4096.
     pub queue: NonZeroUsize,
-    /// How many commands go into one transaction at most. 256.
+    /// How many commands go into one transaction at most. 1024.
     pub max_batch: NonZeroUsize,
     /// How long to wait for another program that is writing to the file, such as a backup, before
     /// a command fails as busy. 5 seconds.
@@ -43,11 +51,13 @@ impl Options {
         const HOUR: Duration = Duration::from_secs(3600);
         Self {
             path: path.into(),
-            retain_history: 48 * HOUR,
-            retain_tallies: 400 * 24 * HOUR,
+            retain_history: 6 * HOUR,
+            retain_minutes: 48 * HOUR,
+            retain_hours: 90 * 24 * HOUR,
+            retain_days: 730 * 24 * HOUR,
             max_size: None,
-            queue: const { NonZeroUsize::new(1024).unwrap() },
-            max_batch: const { NonZeroUsize::new(256).unwrap() },
+            queue: const { NonZeroUsize::new(4096).unwrap() },
+            max_batch: const { NonZeroUsize::new(1024).unwrap() },
             busy_timeout: Duration::from_secs(5),
         }
     }

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use monitor_model::{Bucket, HistoryRow, Incident, Loaded, MonitorId, Resolution, Stored, Tally};
 use monitor_operation::Epoch;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::change::HOUR_MS;
 use super::failure::Failure;
+use super::roll;
 use super::row::Fields;
 
 /// Everything needed to start, as of one instant.
@@ -60,7 +60,7 @@ pub(crate) fn history(
     limit: u32,
 ) -> Result<Vec<HistoryRow>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT history.* FROM history
+        "SELECT line.* FROM line
          WHERE monitor = (SELECT number FROM monitor WHERE id = ?1 AND ended = 0)
          ORDER BY due_unix_ms DESC LIMIT ?2",
     )?;
@@ -73,26 +73,40 @@ pub(crate) fn history(
     Ok(history)
 }
 
-/// Counts of whole hours, from the one in which `since_unix_ms` lies.
+/// Counts of whole hours, from the one in which `since_unix_ms` lies; of whole days where the hours
+/// are kept no more.
 pub(crate) fn tally(
-    connection: &Connection,
+    connection: &mut Connection,
     id: &MonitorId,
     since_unix_ms: i64,
 ) -> Result<Tally, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hour, up, degraded, down, due FROM tally
-         WHERE monitor = (SELECT number FROM monitor WHERE id = ?1 AND ended = 0) AND hour >= ?2",
-    )?;
-    let mut rows = statement.query(params![id.as_str(), since_unix_ms.div_euclid(HOUR_MS)])?;
-    let mut sum = Tally::default();
-    while let Some(row) = rows.next()? {
-        let hour = Fields::of(row, &format!("tally of monitor \"{id}\", hour"), "hour").tally()?;
-        sum.up = sum.up.saturating_add(hour.up);
-        sum.degraded = sum.degraded.saturating_add(hour.degraded);
-        sum.down = sum.down.saturating_add(hour.down);
-        sum.due = sum.due.saturating_add(hour.due);
+    let snapshot = connection.transaction()?;
+    let Some((monitor, mark)) = marked(&snapshot, id)? else {
+        return Ok(Tally::ZERO);
+    };
+    let horizons = roll::horizons(&snapshot)?;
+    let from = horizons.answer(since_unix_ms);
+    let days = roll::buckets(&snapshot, monitor, Resolution::Day, from.days..from.hours)?;
+    let hours = roll::buckets(&snapshot, monitor, Resolution::Hour, from.hours..i64::MAX)?;
+    let mut sum = Bucket::new(0);
+    days.iter()
+        .chain(&hours)
+        .for_each(|bucket| sum.merge(bucket));
+    for line in roll::lines(&snapshot, monitor, from.days.max(mark)..=i64::MAX, i64::MAX)? {
+        sum.merge(&line.share(0));
     }
-    Ok(sum)
+    Ok(sum.tally)
+}
+
+/// The number of a living monitor, and its mark.
+fn marked(connection: &Connection, id: &MonitorId) -> Result<Option<(i64, i64)>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT monitor.number, status.mark_unix_ms FROM monitor
+         JOIN status ON status.monitor = monitor.number
+         WHERE monitor.id = ?1 AND monitor.ended = 0",
+    )?;
+    let row = statement.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(row.optional()?)
 }
 
 /// The latest `limit` incidents, oldest first.
@@ -115,29 +129,35 @@ pub(crate) fn incidents(
     Ok(incidents)
 }
 
-/// Counts and latencies, from the lines of history that are kept.
+/// Counts and latencies: what is rolled up, and the lines that are not yet.
 pub(crate) fn buckets(
-    connection: &Connection,
+    connection: &mut Connection,
     id: &MonitorId,
     resolution: Resolution,
     unix_ms: Range<i64>,
 ) -> Result<Vec<Bucket>, Failure> {
-    let start = resolution.start_of(unix_ms.start);
-    let mut statement = connection.prepare_cached(
-        "SELECT history.* FROM history
-         WHERE monitor = (SELECT number FROM monitor WHERE id = ?1 AND ended = 0)
-             AND due_unix_ms >= ?2",
-    )?;
-    let mut rows = statement.query(params![id.as_str(), start])?;
-    let mut buckets = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let line = Fields::of(row, "history row", "sequence").history(id.clone())?;
-        let bucket = Bucket::of(&line.record, resolution);
-        buckets
-            .entry(bucket.start_unix_ms)
-            .or_insert(Bucket::new(bucket.start_unix_ms))
-            .merge(&bucket);
-    }
+    let snapshot = connection.transaction()?;
+    let Some((monitor, mark)) = marked(&snapshot, id)? else {
+        return Ok(Vec::new());
+    };
+    let horizons = roll::horizons(&snapshot)?;
+    let start = resolution
+        .start_of(unix_ms.start)
+        .max(horizons.of(resolution));
     let range = start..unix_ms.end.max(start);
+    let rolled = roll::buckets(&snapshot, monitor, resolution, range.clone())?;
+    let mut buckets: BTreeMap<i64, Bucket> = rolled
+        .into_iter()
+        .map(|bucket| (bucket.start_unix_ms, bucket))
+        .collect();
+    // The last bucket may hold lines from beyond the end of the range.
+    let end = range.end.saturating_add(resolution.length_ms());
+    for line in roll::lines(&snapshot, monitor, start.max(mark)..=end, i64::MAX)? {
+        let share = line.share(resolution.start_of(line.due_unix_ms));
+        buckets
+            .entry(share.start_unix_ms)
+            .or_insert_with(|| Bucket::new(share.start_unix_ms))
+            .merge(&share);
+    }
     Ok(buckets.range(range).map(|(_, bucket)| *bucket).collect())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{
     Closed, ClosedBy, Finding, HistoryRow, Incident, LastDue, Monitor, MonitorId, Observation,
-    Outcome, Phase, Phases, Record, Source, Status, Tally, Trigger, Unobserved,
+    Outcome, Phase, Phases, Record, Source, Status, Trigger, Unobserved,
 };
 use monitor_operation::{Epoch, OperationId};
 use rusqlite::Row;
@@ -64,7 +64,10 @@ impl<'r> Fields<'r> {
         value.ok_or_else(|| self.unreadable(column, "it is null"))
     }
 
-    fn name<T: FromStr<Err: Display>>(&self, column: &'static str) -> Result<T, Failure> {
+    pub(crate) fn name<T: FromStr<Err: Display>>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, Failure> {
         let value = self.maybe_name(column)?;
         self.needed(column, value)
     }
@@ -83,6 +86,13 @@ impl<'r> Fields<'r> {
         let number = self.get::<i64>(column)?;
         T::try_from(number)
             .map_err(|problem| self.unreadable(column, format!("{number}: {problem}")))
+    }
+
+    pub(crate) fn maybe_number<T: TryFrom<i64, Error: Display>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, Failure> {
+        self.maybe(column, |number: i64| T::try_from(number))
     }
 
     fn duration(&self, column: &'static str) -> Result<Option<Duration>, Failure> {
@@ -144,15 +154,6 @@ impl<'r> Fields<'r> {
         })
     }
 
-    pub(crate) fn tally(&self) -> Result<Tally, Failure> {
-        Ok(Tally {
-            up: self.number("up")?,
-            degraded: self.number("degraded")?,
-            down: self.number("down")?,
-            due: self.number("due")?,
-        })
-    }
-
     pub(crate) fn monitor(&self) -> Result<Monitor, Failure> {
         Ok(Monitor {
             id: self.id()?,
@@ -197,12 +198,11 @@ impl<'r> Fields<'r> {
             return Err(self.unreadable("slots", "it is 0"));
         }
         record.interval_ms = self.get("interval_ms")?;
-        record.started_unix_ms = self.get("started_unix_ms")?;
+        record.started_unix_ms = self.get::<i64>("late_ms")?.wrapping_add(record.due_unix_ms);
         record.took = self.duration("took_us")?;
-        record.trigger = match self.get::<String>("trigger")?.as_str() {
-            "timer" => Trigger::Timer,
-            "manual" => Trigger::Manual,
-            other => return Err(self.unreadable("trigger", format!("unknown: {other:?}"))),
+        record.trigger = match self.get("manual")? {
+            true => Trigger::Manual,
+            false => Trigger::Timer,
         };
         record.operation = self.maybe("operation", |bytes: [u8; 16]| {
             OperationId::new(u128::from_be_bytes(bytes)).ok_or("an operation id is not zero")
@@ -282,13 +282,6 @@ fn describe(value: &rusqlite::types::Value) -> String {
 /// Whole microseconds; a duration that a row cannot hold is cut to the longest that it can.
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-pub(crate) const fn trigger_name(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Timer => "timer",
-        Trigger::Manual => "manual",
-    }
 }
 
 pub(crate) fn epoch_number(epoch: Epoch) -> Result<i64, Failure> {

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{Command, Hint};
 use super::failure::Failure;
 use super::lock::Lock;
-use super::retention::Retention;
+use super::retention::{Retention, SLICE_ROWS};
 
-/// Under load a slice of removal comes after this many batches; without load, at once.
-const BATCHES_PER_SLICE: u32 = 16;
+/// Under load a slice of removal comes after so many commands, without load at once. It can do twice
+/// the work, so that removal keeps up with whatever is written.
+const COMMANDS_PER_SLICE: usize = SLICE_ROWS / 2;
 
 /// What the writer is sent.
 pub(crate) enum Message {
@@ -29,6 +30,9 @@ pub(crate) struct Counters {
     pub(crate) commands: AtomicU64,
     pub(crate) transactions: AtomicU64,
     pub(crate) failed_transactions: AtomicU64,
+    pub(crate) isolated_batches: AtomicU64,
+    pub(crate) slices: AtomicU64,
+    pub(crate) rolled_rows: AtomicU64,
     pub(crate) removed_rows: AtomicU64,
 }
 
@@ -45,7 +49,7 @@ pub(crate) struct Writer {
     pub(crate) max_batch: usize,
     pub(crate) retention: Retention,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) batches_since_slice: u32,
+    pub(crate) commands_since_slice: usize,
 }
 
 impl Writer {
@@ -64,7 +68,7 @@ impl Writer {
 
     /// The next message; while there is none, the removal of old rows.
     fn next(&mut self) -> Option<Message> {
-        if self.batches_since_slice >= BATCHES_PER_SLICE {
+        if self.commands_since_slice >= COMMANDS_PER_SLICE && self.retention.is_pending() {
             self.slice();
         }
         loop {
@@ -105,11 +109,14 @@ impl Writer {
             Ok(()) => Counters::add(&self.counters.transactions, 1),
             Err(failure) => {
                 Counters::add(&self.counters.failed_transactions, 1);
+                if failure.kind() == StoreErrorKind::Full {
+                    self.retention.request();
+                }
                 tracing::debug!(%failure, commands = batch.len(), "nothing of a batch was written");
             }
         }
         Counters::add(&self.counters.commands, batch.len());
-        self.batches_since_slice += 1;
+        self.commands_since_slice += batch.len();
         for command in batch {
             match command.hint() {
                 Hint::Record(due_unix_ms) => self.retention.record(due_unix_ms),
@@ -120,13 +127,42 @@ impl Writer {
         }
     }
 
-    /// One transaction, with a savepoint for each command: what one command wrote can be taken
-    /// back alone, and all that is kept becomes durable together.
+    /// One transaction for all that is kept. What one command wrote and may not stand is taken back
+    /// without the others.
     fn transact(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         if !self.connection.is_autocommit() {
             // A rollback failed before.
             self.connection.execute_batch("ROLLBACK")?;
         }
+        if self.together(batch)? {
+            return Ok(());
+        }
+        Counters::add(&self.counters.isolated_batches, 1);
+        self.apart(batch)
+    }
+
+    /// Runs the commands one after the other. A command that is refused has written nothing, so
+    /// there is nothing to take back; that is looked at, not trusted. False, and nothing is written,
+    /// when one had.
+    fn together(&mut self, batch: &mut [Box<dyn Command>]) -> Result<bool, Failure> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for command in batch {
+            let before = transaction.total_changes();
+            let is_kept = matches!(command.run(&transaction), Ok(true));
+            let has_written = transaction.total_changes() != before;
+            // Some failures end the whole transaction at once.
+            if transaction.is_autocommit() || (!is_kept && has_written) {
+                return Ok(false);
+            }
+        }
+        transaction.commit()?;
+        Ok(true)
+    }
+
+    /// As [`together`](Self::together), each command in a savepoint of its own.
+    fn apart(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         let mut transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -135,7 +171,6 @@ impl Writer {
             match command.run(&savepoint) {
                 Ok(true) => savepoint.commit()?,
                 Ok(false) => savepoint.finish()?,
-                // Some failures end the whole transaction at once.
                 Err(failure) if savepoint.is_autocommit() => return Err(failure),
                 Err(_) => savepoint.finish()?,
             }
@@ -144,12 +179,16 @@ impl Writer {
     }
 
     fn slice(&mut self) {
-        self.batches_since_slice = 0;
+        self.commands_since_slice = 0;
         match self.retention.slice(&mut self.connection) {
-            Ok(removed) => Counters::add(&self.counters.removed_rows, removed),
-            Err(error) => {
+            Ok(done) => {
+                Counters::add(&self.counters.slices, 1);
+                Counters::add(&self.counters.rolled_rows, done.rolled);
+                Counters::add(&self.counters.removed_rows, done.removed);
+            }
+            Err(failure) => {
                 // A busy or full file is tried again with the next round.
-                tracing::warn!(%error, "cannot remove old history");
+                tracing::warn!(%failure, "cannot remove old history");
                 self.retention.abandon();
             }
         }
