@@ -20,6 +20,8 @@ pub mod metrics;
 mod object;
 mod pool;
 mod shared;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod status;
 mod sync;
 mod tasks;

@@ -143,11 +143,39 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     ///
     /// Never: a registry does not lose a key that was registered.
     pub fn schedule(&mut self, key: K, spec: Spec, now: Duration) -> Result<bool, ScheduleError> {
+        self.place(key, spec, false, now)
+    }
+
+    /// The same, paused: see [`Scheduler::schedule_paused`](crate::Scheduler::schedule_paused).
+    ///
+    /// # Errors
+    ///
+    /// As there; nothing was changed.
+    ///
+    /// # Panics
+    ///
+    /// Never, as above.
+    pub fn schedule_paused(
+        &mut self,
+        key: K,
+        spec: Spec,
+        now: Duration,
+    ) -> Result<bool, ScheduleError> {
+        self.place(key, spec, true, now)
+    }
+
+    fn place(
+        &mut self,
+        key: K,
+        spec: Spec,
+        paused: bool,
+        now: Duration,
+    ) -> Result<bool, ScheduleError> {
         let epoch = self.operations.register(key.clone(), Epoch::default())?;
         #[expect(clippy::expect_used, reason = "a registry never loses a key")]
         let at_hand = self.operations.key(&key).expect("registered just now");
         let placed = self.step(now, |core, now| {
-            core.schedule(&Arc::new(key.clone()), spec, at_hand, epoch, false, now)
+            core.schedule(&Arc::new(key.clone()), spec, at_hand, epoch, paused, now)
         });
         let created = placed.map_err(|_| ScheduleError::ShutDown)?;
         if !created {
@@ -219,7 +247,7 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         let now = Tick::floor(now);
         let starts = starts.into_iter().map(|Start(start)| start).collect();
         let begun = begin(&self.core, starts, |start| start.handler.begin(), || now);
-        let begun = begun.into_iter().map(|begun| Begun {
+        let begun = begun.map(|begun| Begun {
             run: RunNumber(begun.start.run),
             operation: begun.operation,
             due: begun.start.due,

@@ -1,16 +1,18 @@
 //! The kernels of the daemon on a clock of our own, with everything going wrong that may.
 //!
 //! What decides here is what decides in `monitord run`: the scheduler's kernel, the epochs of
-//! `monitor-operation`, `monitor-breaker`, `monitor-backoff` and the waits of `monitor-fault`. What
-//! is made up is the world around them: targets, the driver, the operator and the clock. All chance
-//! comes from one seed, so that a run with the same plan is the same run.
+//! `monitor-operation`, `monitor-breaker`, `monitor-backoff`, the kernel of `monitor-pool` and the
+//! waits of `monitor-fault`. What is made up is the world around them: targets, the network, the
+//! driver, the operator, the store and the clocks. All chance comes from one seed, so that a run
+//! with the same plan is the same run.
 //!
 //! An audit that knows nothing of the kernels' insides keeps books of every due time, run
 //! and commit, and tells each [`Violation`] of what they promise.
 //!
 //! Contents: [`Plan`] says what is simulated and [`Report`] what came of it; `world` is the loop of
-//! events, `runs` begins and ends checks, `faults` lets things go wrong, `targets` are the other
-//! side; `tally` counts, `plot` draws.
+//! events, `runs` begins and ends checks, `pools` has the connections of some, `process` ends and
+//! starts with what the `store` keeps, `faults` lets things go wrong, `targets` are the other side;
+//! `tally` counts, `plot` draws.
 
 mod audit;
 mod books;
@@ -18,15 +20,18 @@ mod chance;
 mod faults;
 mod plan;
 mod plot;
+mod pools;
+mod process;
 mod runs;
+mod store;
 mod tally;
 mod targets;
 mod world;
 
 pub use audit::{Property, Violation};
-pub use plan::{Plan, Plant, Template};
+pub use plan::{Plan, Plant, Template, Trouble};
 pub use plot::svg;
-pub use tally::{Bin, FaultCounts, Lag, OutcomeCounts, Report};
+pub use tally::{Bin, ConnectionCounts, FaultCounts, Lag, OutcomeCounts, Report};
 
 /// Simulates to the end, and says from time to time which share of it is done.
 #[must_use]

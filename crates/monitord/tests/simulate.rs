@@ -25,79 +25,184 @@ fn told(report: &Report) -> String {
     violations.collect::<Vec<_>>().join("\n")
 }
 
-/// A fault of the prober, and by which promise it is found.
-fn found_by(plant: Plant, property: Property) {
-    let mut plan = match plant {
-        // Trials meet only where many share a breaker.
-        Plant::ExtraTrial => Plan::new(1000, 4 * HOUR, 1),
-        _ => Plan::new(60, 12 * HOUR, 1),
-    };
-    plan.plant = Some(plant);
-    if plant == Plant::ExtraPermits {
-        plan.max_concurrent = NonZeroUsize::new(2).unwrap();
+/// Where a fault of the prober shows, or would.
+#[derive(Clone, Copy)]
+enum Where {
+    /// Anywhere.
+    Small,
+    /// Where many share breakers and pools, and there is always somebody in the wrong moment.
+    Large,
+    /// Where there are too few permits.
+    Tight,
+}
+
+impl Where {
+    fn plan(self) -> Plan {
+        let mut plan = match self {
+            Self::Small => Plan::new(60, 6 * HOUR, 1),
+            Self::Large => Plan::new(1000, 2 * HOUR, 1),
+            Self::Tight => Plan::new(1500, 3 * HOUR / 2, 1),
+        };
+        if matches!(self, Self::Tight) {
+            plan.max_concurrent = NonZeroUsize::new(2).unwrap();
+            plan.saturation = Saturation::Shed { bound: 20 };
+        }
+        // A new process would put right what the last one did wrong, and by another clock nobody
+        // can say what was due.
+        plan.trouble.restarts = false;
+        plan.trouble.clock_steps = false;
+        plan
     }
+}
+
+/// A fault of the prober, and by which promise it is found: before any other.
+fn found_by(plant: Plant, property: Property, place: Where) {
+    let mut plan = place.plan();
+    plan.plant = Some(plant);
     let report = simulated(&plan);
-    let found = report.violations.iter().any(|it| it.property == property);
-    assert!(
-        found,
-        "{plant:?} is not found by {property:?}:\n{}",
-        told(&report)
-    );
+    let found = report.violations.first().map(|it| it.property);
+    assert_eq!(found, Some(property), "{plant:?}:\n{}", told(&report));
+}
+
+/// Without those faults nothing is found.
+#[test]
+fn what_is_sound_is_found_to_be() {
+    for place in [Where::Small, Where::Large, Where::Tight] {
+        let report = simulated(&place.plan());
+        assert_eq!(report.violations_total, 0, "{}", told(&report));
+    }
 }
 
 #[test]
 fn a_key_that_is_not_armed_again_is_found() {
-    found_by(Plant::LoseTimer, Property::L1);
+    found_by(Plant::LoseTimer, Property::L1, Where::Small);
 }
 
 #[test]
 fn a_missed_due_time_that_nobody_is_told_of_is_found() {
-    found_by(Plant::LoseRecord, Property::Record);
+    found_by(Plant::LoseRecord, Property::Record, Where::Small);
 }
 
 #[test]
 fn a_due_time_that_is_told_twice_is_found() {
-    found_by(Plant::TellTwice, Property::Record);
+    found_by(Plant::TellTwice, Property::Record, Where::Small);
 }
 
 #[test]
 fn a_key_that_is_free_too_early_is_found() {
-    found_by(Plant::FreeEarly, Property::S1);
+    found_by(Plant::FreeEarly, Property::S1, Where::Small);
 }
 
 #[test]
 fn a_change_that_does_not_fence_is_found() {
-    found_by(Plant::SkipFence, Property::S2);
+    found_by(Plant::SkipFence, Property::S2, Where::Small);
 }
 
 #[test]
 fn more_runs_than_permits_are_found() {
-    found_by(Plant::ExtraPermits, Property::S4);
+    found_by(Plant::ExtraPermits, Property::S4, Where::Tight);
 }
 
 #[test]
 fn a_trial_too_many_is_found() {
-    found_by(Plant::ExtraTrial, Property::S5);
+    found_by(Plant::ExtraTrial, Property::S5, Where::Large);
 }
 
 #[test]
 fn an_operation_that_is_not_given_back_is_found() {
-    found_by(Plant::KeepOperation, Property::L3);
+    found_by(Plant::KeepOperation, Property::L3, Where::Small);
 }
 
 #[test]
 fn an_end_that_calls_nothing_off_is_found() {
-    found_by(Plant::NeverEnd, Property::L4);
+    found_by(Plant::NeverEnd, Property::L4, Where::Small);
 }
 
 #[test]
 fn a_breaker_that_stays_open_is_found() {
-    found_by(Plant::StayOpen, Property::L6);
+    found_by(Plant::StayOpen, Property::L6, Where::Small);
 }
 
 #[test]
 fn a_backoff_that_hurries_is_found() {
-    found_by(Plant::HurryBackoff, Property::L8);
+    found_by(Plant::HurryBackoff, Property::L8, Where::Small);
+}
+
+/// S4, L2: waiting beside what is free.
+#[test]
+fn a_permit_that_nobody_gets_is_found() {
+    found_by(Plant::FewerPermits, Property::L2, Where::Tight);
+}
+
+/// L7: what everybody who is passed over is owed.
+#[test]
+fn a_queue_that_does_not_age_is_found() {
+    found_by(Plant::PassOver, Property::L7, Where::Tight);
+}
+
+/// STB-23, S3: two holders of one connection.
+#[test]
+fn a_connection_with_two_holders_is_found() {
+    found_by(Plant::TwoHolders, Property::S3, Where::Large);
+}
+
+/// STB-25, S4: more connections than there may be.
+#[test]
+fn a_connection_too_many_is_found() {
+    found_by(Plant::ExtraConnections, Property::S4, Where::Large);
+}
+
+/// STB-55, L3: a connection that nobody has and nobody gets.
+#[test]
+fn a_connection_that_is_not_given_back_is_found() {
+    found_by(Plant::KeepConnection, Property::L3, Where::Large);
+}
+
+#[test]
+fn a_monitor_that_a_restart_forgets_is_found() {
+    found_by(Plant::ForgetMonitor, Property::L1, Where::Small);
+}
+
+#[test]
+fn due_times_that_a_restart_forgets_are_found() {
+    found_by(Plant::LoseAbsence, Property::Record, Where::Small);
+}
+
+#[test]
+fn a_due_time_that_a_restart_repeats_is_found() {
+    found_by(Plant::RepeatDue, Property::Record, Where::Large);
+}
+
+#[test]
+fn a_restart_that_starts_everything_at_once_is_found() {
+    found_by(Plant::StartAtOnce, Property::Spread, Where::Small);
+}
+
+/// S2, OPS-31: results of a process that does not know how far the rows are.
+#[test]
+fn epochs_that_a_restart_forgets_are_found() {
+    found_by(Plant::ForgetEpochs, Property::S2, Where::Small);
+}
+
+/// The wall clock is set by hours, and the machine sleeps: as long as the process lives it does all
+/// that it would have done otherwise, to the last due time.
+#[test]
+fn a_clock_that_is_set_changes_nothing() {
+    let mut plan = Plan::new(30, 24 * HOUR, 11);
+    plan.trouble.restarts = false;
+    let stepped = simulated(&plan);
+    plan.trouble.clock_steps = false;
+    let steady = simulated(&plan);
+    assert!(stepped.faults.clock_steps > 0 && stepped.faults.suspends > 0);
+    assert_eq!(stepped.digest, steady.digest);
+    plan.trouble.restarts = true;
+    let restarted = simulated(&plan);
+    plan.trouble.clock_steps = true;
+    assert_ne!(
+        simulated(&plan).digest,
+        restarted.digest,
+        "but a process starts by it"
+    );
 }
 
 /// Each of the modes of saturation, with far too few permits, so that there is always somebody who
@@ -138,6 +243,9 @@ fn all_is_kept_whatever_the_seed() {
             told(&report)
         );
         assert!(report.checks > 50_000 && report.faults.stalls > 0);
+        assert!(report.faults.restarts > 0);
+        let connections = report.connections;
+        assert!(connections.after_wait > 0 && connections.acquired > connections.after_wait);
         let svg = svg(&report, "A < B");
         assert!(svg.contains("A &lt; B") && svg.matches("<polyline").count() == 5);
     }
@@ -168,10 +276,11 @@ fn the_command_tells_what_came_of_it() {
     let text = stdout(&output);
     for part in [
         "simulated 30m of 50 targets, at most 20 checks at once, seed 3\n",
-        "  start lag   p50 ",
-        "  at once     ",
-        "  outcomes    1 ",
-        "  missed      ",
+        "  start lag    p50 ",
+        "  at once      ",
+        "  outcomes     1 ",
+        "  missed       ",
+        "  connections  ",
         "checks per CPU second",
         "kept  all that is promised\n",
     ] {

@@ -12,15 +12,19 @@ pub enum Property {
     S1,
     /// No commit from an older epoch, and none refused that is current.
     S2,
-    /// No more runs than permits.
+    /// One holder per connection.
+    S3,
+    /// No more runs than permits, and no more connections than there may be.
     S4,
     /// No more trials of a half-open breaker than it may admit.
     S5,
     /// Each due time ends as one record: a run or a report.
     Record,
+    /// A restart sets nobody off at the same time as all others.
+    Spread,
     /// An active key has a timer, a place in the queue or a run.
     L1,
-    /// Nobody waits beside a free permit.
+    /// Nobody waits beside a free permit or an idle connection.
     L2,
     /// What has ended gives back all it held.
     L3,
@@ -41,11 +45,13 @@ impl Property {
         match self {
             Self::S1 => "S1 one run per key",
             Self::S2 => "S2 no commit of an older epoch",
-            Self::S4 => "S4 no more runs than permits",
+            Self::S3 => "S3 one holder per connection",
+            Self::S4 => "S4 no more than there may be at once",
             Self::S5 => "S5 no more trials than may be",
             Self::Record => "one record for each due time",
+            Self::Spread => "a restart bunches nothing",
             Self::L1 => "L1 an active key has a timer, a queue place or a run",
-            Self::L2 => "L2 nobody waits beside a free permit",
+            Self::L2 => "L2 nobody waits beside what is free",
             Self::L3 => "L3 all is given back",
             Self::L4 => "L4 a shutdown ends by its deadline",
             Self::L6 => "L6 the breaker of a well target closes",

@@ -51,6 +51,15 @@ pub(super) struct Terms {
 /// The shortest waits after so many failures in a row, from one on; the last one stands for more.
 pub(super) type Waits = Vec<Ms>;
 
+/// What a new process knows of a key that the last one looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct History {
+    /// Where it ends.
+    pub(super) last: Ms,
+    /// The first and the last of the due times at which no process ran, as they were told.
+    pub(super) absent: Option<(Ms, Ms)>,
+}
+
 /// Something that follows, or precedes, the effects of a step in the books.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Note {
@@ -146,6 +155,36 @@ impl Book {
         };
         self.floor = 0;
         self.life = Life::Active;
+    }
+
+    /// A new process goes on from what the store had; failures are not in it.
+    pub(super) fn reloaded(
+        &mut self,
+        history: Option<History>,
+        now: Ms,
+        key: u32,
+        audit: &mut Audit,
+    ) {
+        (self.failures, self.floor, self.not_before, self.losses) = (0, 0, 0, 0);
+        self.last = history.map(|history| history.last);
+        if self.life != Life::Active {
+            return;
+        }
+        let Some(history) = history else {
+            self.promised = now + 2 * self.terms.interval + 1;
+            return;
+        };
+        let promised = self.promised;
+        if let Some((first, last)) = history.absent {
+            self.record(first, last, now, key, audit);
+        }
+        self.expect(now);
+        if history.absent.is_none() {
+            // Nothing was told, so what was promised still is; but a time beside the slots, which
+            // follows a check by hand, is forgotten, and then the next slot comes in its place.
+            let next_slot = history.last + 2 * self.terms.interval;
+            self.promised = self.promised.min(promised.max(next_slot));
+        }
     }
 
     /// A check began.

@@ -3,8 +3,9 @@
 use monitor_scheduler::{Class, Pace};
 
 use super::books::{Life, Note};
+use super::process::Process;
 use super::world::{Event, World};
-use super::{MINUTE, Ms, Plant, SECOND, at, ms};
+use super::{HOUR, MINUTE, Ms, Plant, SECOND, at, ms};
 
 /// Something goes wrong, or is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,11 +32,15 @@ pub(super) enum Fault {
     /// A class is slowed down, as under pressure.
     Pace,
     PaceOver,
+    /// The process ends, one way or the other.
+    Restart,
+    /// Another one starts.
+    Start,
 }
 
 impl Fault {
     /// Those that come by themselves, over and over.
-    const RECURRING: [Self; 10] = [
+    const RECURRING: [Self; 11] = [
         Self::Outage,
         Self::GroupOutage,
         Self::Stall,
@@ -46,6 +51,7 @@ impl Fault {
         Self::Edit,
         Self::Delete,
         Self::Pace,
+        Self::Restart,
     ];
 
     /// How many of them come in an hour, with so many targets.
@@ -55,7 +61,7 @@ impl Fault {
             Self::GroupOutage => 1.0,
             Self::Stall => 4.0,
             Self::Suspend => 0.15,
-            Self::ClockStep => 0.25,
+            Self::ClockStep | Self::Restart => 0.25,
             Self::Trigger => targets / 12.0,
             Self::Pause | Self::Edit => targets / 96.0,
             Self::Delete => targets / 240.0,
@@ -111,13 +117,27 @@ impl World<'_> {
                 self.tally.faults.stalls += 1;
                 self.schedule(over, Event::Wake);
             }
-            // Time goes on, and what was due meanwhile is late.
             Fault::Suspend => {
-                self.now += self.chance.span(10 * SECOND, 20 * MINUTE);
+                let span = self.chance.span(10 * SECOND, 20 * MINUTE);
                 self.tally.faults.suspends += 1;
+                if self.chance.is(0.5) {
+                    // The process stands still: what was due meanwhile is late.
+                    self.now += span;
+                } else {
+                    // The machine sleeps: the clock that counts stands still as well.
+                    self.set_clock(i64::try_from(span).unwrap_or(i64::MAX));
+                }
             }
-            // No kernel reads it: nothing is to follow from this.
-            Fault::ClockStep => self.tally.faults.clock_steps += 1,
+            Fault::ClockStep => {
+                let span = self.chance.span(SECOND, 6 * HOUR);
+                let span = i64::try_from(span).unwrap_or(i64::MAX);
+                let step = if self.chance.is(0.5) { span } else { -span };
+                self.tally.faults.clock_steps += 1;
+                self.set_clock(step);
+            }
+            Fault::Restart => self.restart_if_up(),
+            Fault::Start => self.start(),
+            Fault::Pace | Fault::PaceOver if self.process != Process::Up => {}
             Fault::Pace => {
                 let pace = match self.chance.below(2) {
                     0 => Pace::Suspended,
@@ -142,8 +162,23 @@ impl World<'_> {
         }
     }
 
+    /// No kernel reads the wall clock: nothing is to follow from this but that the next process
+    /// starts by it.
+    fn set_clock(&mut self, step_ms: i64) {
+        if self.plan.trouble.clock_steps {
+            self.wall_unix_ms += step_ms;
+        }
+    }
+
     /// Somebody does something to a monitor.
     fn change(&mut self, fault: Fault) {
+        if self.process != Process::Up {
+            // He is told that it is shutting down, or by nobody, and tries again.
+            if matches!(fault, Fault::Resume(_) | Fault::Add(_)) {
+                self.schedule(self.now + MINUTE, Event::Fault(fault));
+            }
+            return;
+        }
         let now = at(self.now);
         let key = match fault {
             Fault::Resume(key) | Fault::Add(key) => key,
@@ -160,12 +195,14 @@ impl World<'_> {
             }
             Fault::Pause if self.kernel.pause(&key, now).is_some() => {
                 self.tally.faults.pauses += 1;
+                self.write_change(key, Life::Paused);
                 self.call_off(key);
                 self.collect();
                 self.note(key, Note::Paused);
                 self.later(10, 30 * MINUTE, Fault::Resume(key));
             }
             Fault::Resume(_) if self.kernel.resume(&key, now) => {
+                self.write_change(key, Life::Active);
                 self.collect();
                 self.note(key, Note::Resumed { at: self.now });
                 self.unsettle(key);
@@ -178,6 +215,7 @@ impl World<'_> {
             }
             Fault::Delete if self.kernel.cancel(&key, now).is_some() => {
                 self.tally.faults.deletes += 1;
+                self.write_change(key, Life::Gone);
                 self.call_off(key);
                 self.collect();
                 self.note(key, Note::Gone);
@@ -213,15 +251,23 @@ impl World<'_> {
     }
 
     /// A breaker has as long to close as if its target had only now become well.
-    fn unsettle(&mut self, key: u32) {
+    pub(super) fn unsettle(&mut self, key: u32) {
         let target = &mut self.targets.all[key as usize];
         target.well_since = target.well_since.max(self.now);
+    }
+
+    /// A group says nothing for an hour.
+    fn silence(&mut self, group: u32) {
+        self.targets.fall_silent(group as usize);
+        let over = Event::Fault(Fault::GroupOutageOver(group));
+        self.schedule(self.now + HOUR, over);
     }
 
     /// The time of the planted fault has come.
     pub(super) fn ripen(&mut self) {
         self.planting.is_ripe = true;
         match self.plan.plant {
+            Some(plant) if plant.needs_restart() => self.restart(),
             Some(Plant::LoseTimer) => {
                 let idle = (0..self.plan.targets).find(|key| {
                     let book = &self.books[*key as usize];
@@ -235,6 +281,9 @@ impl World<'_> {
                 Some(live) => self.books[live.key as usize].generation += 1,
                 None => self.schedule(self.now + 10, Event::Plant),
             },
+            // It shows where many meet what they share: in a long silence of the server.
+            Some(Plant::ExtraTrial) => self.silence(0),
+            Some(Plant::ExtraConnections) => self.silence(super::pools::FIRST),
             Some(Plant::StayOpen) => {
                 let well =
                     (0..self.plan.targets).find(|key| self.targets.well_since(*key).is_some());

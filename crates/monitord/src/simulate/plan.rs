@@ -21,10 +21,32 @@ pub struct Plan {
     pub max_concurrent: NonZeroUsize,
     /// What happens to a check that is due while that many run.
     pub saturation: Saturation,
+    /// How long a check may wait for one of them to end.
+    pub max_wait: Option<Duration>,
     /// How the targets are checked, in turns: never none.
     pub templates: Vec<Template>,
+    /// Which of what may go wrong does.
+    pub trouble: Trouble,
     /// A fault of the prober itself, for the audit to find.
     pub plant: Option<Plant>,
+}
+
+/// Which of what may go wrong does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// Processes are killed, or ended in order, and started again.
+    pub restarts: bool,
+    /// The wall clock is set by hours.
+    pub clock_steps: bool,
+}
+
+impl Trouble {
+    /// All of it.
+    pub const ALL: Self = Self {
+        restarts: true,
+        clock_steps: true,
+    };
 }
 
 /// How some of the targets are checked.
@@ -62,11 +84,31 @@ pub enum Plant {
     NeverEnd,
     /// More checks hold a permit than may.
     ExtraPermits,
+    /// Checks wait though a permit is free.
+    FewerPermits,
+    /// Who matters least goes after all others, however long it has waited.
+    PassOver,
+    /// A connection is given back by somebody who goes on to use it.
+    TwoHolders,
+    /// A pool opens more connections than it may.
+    ExtraConnections,
+    /// A check that has ended keeps its connection.
+    KeepConnection,
+    /// A restart does not bring a monitor back.
+    ForgetMonitor,
+    /// After a restart nobody is told of the due times before it.
+    LoseAbsence,
+    /// After a restart a due time comes again that has its record.
+    RepeatDue,
+    /// After a restart all that there is starts at once.
+    StartAtOnce,
+    /// After a restart epochs begin anew.
+    ForgetEpochs,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 21] = [
         Self::LoseTimer,
         Self::LoseRecord,
         Self::TellTwice,
@@ -78,7 +120,29 @@ impl Plant {
         Self::KeepOperation,
         Self::NeverEnd,
         Self::ExtraPermits,
+        Self::FewerPermits,
+        Self::PassOver,
+        Self::TwoHolders,
+        Self::ExtraConnections,
+        Self::KeepConnection,
+        Self::ForgetMonitor,
+        Self::LoseAbsence,
+        Self::RepeatDue,
+        Self::StartAtOnce,
+        Self::ForgetEpochs,
     ];
+
+    /// Whether it shows in a restart.
+    pub(super) const fn needs_restart(self) -> bool {
+        matches!(
+            self,
+            Self::ForgetMonitor
+                | Self::LoseAbsence
+                | Self::RepeatDue
+                | Self::StartAtOnce
+                | Self::ForgetEpochs
+        )
+    }
 }
 
 impl Plan {
@@ -92,7 +156,9 @@ impl Plan {
             seed,
             max_concurrent: Self::permits_for(targets),
             saturation: Saturation::Shed { bound: 1024 },
+            max_wait: None,
             templates: vec![Template::default()],
+            trouble: Trouble::ALL,
             plant: None,
         }
     }

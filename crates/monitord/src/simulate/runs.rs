@@ -11,6 +11,8 @@ use monitor_scheduler::{Completion, MissedReason, Trigger};
 
 use super::audit::Property;
 use super::books::Note;
+use super::pools::{Hold, name_of};
+use super::process::Process;
 use super::targets::{SHARED_TRIALS, Sight};
 use super::world::{Event, World};
 use super::{HOUR, MINUTE, Ms, Plant, SECOND, at, ms};
@@ -26,13 +28,18 @@ const BLOCKS: u64 = 10;
 pub(super) struct Live {
     run: RunNumber,
     pub(super) key: u32,
+    /// As pools call it.
+    pub(super) name: u64,
+    due: Ms,
     pub(super) operation: Operation<u32>,
     permit: Option<OwnedPermit>,
     /// It is a trial of the breaker that its group shares, admitted in this epoch.
     trial: Option<u64>,
     pub(super) generation: u32,
-    deadline: Ms,
-    manner: Manner,
+    pub(super) deadline: Ms,
+    pub(super) manner: Manner,
+    /// What it has of the pool that its group shares.
+    pub(super) hold: Hold,
     /// Of its end that is scheduled.
     version: u64,
     /// It has a permit of the scheduler.
@@ -40,7 +47,9 @@ pub(super) struct Live {
 }
 
 /// How a check goes on.
-enum Manner {
+pub(super) enum Manner {
+    /// It waits for a connection, until its deadline.
+    Waits,
     /// It sees what there is to see, at its deadline at the latest.
     Looks {
         fault: Option<Fault>,
@@ -85,6 +94,11 @@ impl World<'_> {
             self.kernel.ended(begun.run, end, at(now));
             return self.collect();
         }
+        if self.process != Process::Up {
+            let what = "a check began after the end had".to_owned();
+            self.audit.fail(Property::L4, now, Some(key), what);
+        }
+        let book = &mut self.books[key as usize];
         book.ran(due, begun.trigger, now, key, &mut self.audit);
         let place = begun.run.place();
         book.place = Some(place);
@@ -96,27 +110,34 @@ impl World<'_> {
         }
         let deadline = ms(begun.deadline);
         let (permit, trial, refused) = self.ask_breaker(key);
-        let (manner, ends) = match refused {
-            Some(retry_after) => (Manner::Refused { retry_after }, Some(now)),
-            None => self.look(key, deadline),
+        let is_refused = refused.is_some();
+        let manner = match refused {
+            Some(retry_after) => Manner::Refused { retry_after },
+            None => Manner::Waits,
         };
+        let name = name_of(place, self.next_number());
         if self.live.len() <= place as usize {
             self.live.resize_with(place as usize + 1, || None);
         }
         self.live[place as usize] = Some(Live {
             run: begun.run,
             key,
+            name,
+            due,
             operation: begun.operation,
             permit,
             trial,
             generation,
             deadline,
             manner,
+            hold: Hold::Nothing,
             version: 0,
             holds: true,
         });
-        if let Some(ends) = ends {
-            self.end_at(place, ends);
+        if is_refused {
+            self.end_at(place, now);
+        } else {
+            self.look_connected(place);
         }
         if self.plan.plant == Some(Plant::FreeEarly) && self.planting.plant() {
             self.end_at(place, now + HOUR);
@@ -147,8 +168,23 @@ impl World<'_> {
         }
     }
 
-    /// What a check will do, and when it ends by itself.
-    fn look(&mut self, key: u32, deadline: Ms) -> (Manner, Option<Ms>) {
+    /// A check looks: what it will do, and when it ends by itself.
+    pub(super) fn look(&mut self, place: u32) {
+        let Some(live) = &self.live[place as usize] else {
+            return;
+        };
+        let (manner, ends) = self.sees(live.key, live.deadline);
+        if let Some(live) = &mut self.live[place as usize] {
+            live.manner = manner;
+        }
+        match ends {
+            Some(ends) => self.end_at(place, ends),
+            // It has none, not even the one that it had while it waited.
+            None => self.end_at(place, Ms::MAX),
+        }
+    }
+
+    fn sees(&mut self, key: u32, deadline: Ms) -> (Manner, Option<Ms>) {
         let now = self.now;
         let is_last = now + 5 * SECOND > ms(self.plan.duration);
         if is_last && self.plan.plant == Some(Plant::NeverEnd) {
@@ -168,17 +204,22 @@ impl World<'_> {
             Sight::Failure { after, fault } => (after, Some(fault)),
             Sight::Nothing => (Ms::MAX / 2, None),
         };
-        let is_overdue = now + after >= deadline;
+        let is_overdue = now.saturating_add(after) >= deadline;
         let manner = Manner::Looks { fault, is_overdue };
-        (manner, Some((now + after).min(deadline)))
+        (
+            manner,
+            Some((now.saturating_add(after)).min(deadline).max(now)),
+        )
     }
 
-    fn end_at(&mut self, place: u32, ends: Ms) {
-        self.planting.versions += 1;
-        let version = self.planting.versions;
+    /// Sets when a check ends by itself; never at the end of time.
+    pub(super) fn end_at(&mut self, place: u32, ends: Ms) {
+        let version = self.next_number();
         if let Some(live) = &mut self.live[place as usize] {
             live.version = version;
-            self.schedule(ends, Event::End { place, version });
+            if ends < Ms::MAX {
+                self.schedule(ends, Event::End { place, version });
+            }
         }
     }
 
@@ -192,21 +233,30 @@ impl World<'_> {
         }
     }
 
-    fn finish(&mut self, live: Live) {
+    fn finish(&mut self, mut live: Live) {
+        let is_whole = match &live.manner {
+            Manner::Looks { is_overdue, .. } => !is_overdue,
+            _ => false,
+        };
+        self.let_go(&mut live, is_whole);
         let Live {
             run,
             key,
+            due,
             operation,
             permit,
+            trial,
             generation,
             deadline,
             manner,
             holds,
             ..
         } = live;
-        self.give_back_trial(key, live.trial);
+        self.give_back_trial(key, trial);
         let now = self.now;
         let is_current = self.books[key as usize].generation == generation;
+        let is_looking = !matches!(manner, Manner::Waits);
+        let is_off = matches!(manner, Manner::CalledOff);
         let (fault, is_overdue, refused) = match manner {
             Manner::Panics => {
                 drop((operation, permit));
@@ -223,9 +273,10 @@ impl World<'_> {
             }
             Manner::Looks { fault, is_overdue } => (fault, is_overdue, None),
             Manner::Refused { retry_after } => (None, false, Some(retry_after)),
-            Manner::CalledOff => (None, false, None),
+            Manner::CalledOff | Manner::Waits => (None, false, None),
         };
-        let accepted = self.commit(key, generation, operation);
+        let record = (!is_off).then_some(due);
+        let accepted = self.commit(key, generation, operation, record);
         let said = match refused {
             _ if !accepted => {
                 self.tally.outcomes.cancelled += 1;
@@ -237,6 +288,15 @@ impl World<'_> {
                 Some(Said {
                     verdict: Verdict::Ignore,
                     not_before: now + ms(retry_after) + 1,
+                    error: None,
+                })
+            }
+            None if !is_looking => {
+                self.tally.outcomes.unknown += 1;
+                drop(permit);
+                Some(Said {
+                    verdict: Verdict::Ignore,
+                    not_before: 0,
                     error: None,
                 })
             }
@@ -319,14 +379,22 @@ impl World<'_> {
         streaks.wait_after(verdict, fault, policies, settings.interval)
     }
 
-    /// Commits a result; true if it was taken.
-    pub(super) fn commit(&mut self, key: u32, generation: u32, operation: Operation<u32>) -> bool {
+    /// Commits a result, for this due time if it says anything; true if it was taken.
+    pub(super) fn commit(
+        &mut self,
+        key: u32,
+        generation: u32,
+        operation: Operation<u32>,
+        due: Option<Ms>,
+    ) -> bool {
         if self.plan.plant == Some(Plant::KeepOperation) && self.planting.plant() {
             self.planting.kept.push(operation);
             return true;
         }
         let is_current = self.books[key as usize].generation == generation;
-        let is_accepted = operation.finish(|| ()).is_ok();
+        // Fenced twice: in memory, and by the row itself.
+        let is_of_row = operation.epoch() >= self.store.row(key).epoch;
+        let is_accepted = operation.finish(|| ()).is_ok() && is_of_row;
         if is_accepted != is_current {
             let what = if is_accepted {
                 "a result was taken after its monitor had changed"
@@ -335,6 +403,9 @@ impl World<'_> {
             };
             self.audit
                 .fail(Property::S2, self.now, Some(key), what.to_owned());
+        }
+        if let Some(due) = due.filter(|_| is_accepted) {
+            self.write(key, due, 1);
         }
         is_accepted
     }
@@ -402,7 +473,11 @@ impl World<'_> {
         let Some(live) = &mut self.live[place as usize] else {
             return;
         };
-        if matches!(live.manner, Manner::Looks { .. } | Manner::Refused { .. }) {
+        let heeds = !matches!(
+            live.manner,
+            Manner::Panics | Manner::Deaf | Manner::Blocks | Manner::CalledOff
+        );
+        if heeds {
             live.manner = Manner::CalledOff;
             let ends = self.now + 1 + self.chance.below(50);
             self.end_at(place, ends);

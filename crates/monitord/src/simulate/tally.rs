@@ -20,8 +20,12 @@ pub struct Report {
     pub peak_concurrency: u64,
     /// Due times that came to nothing, by reason, in the order of [`MissedReason::ALL`].
     pub missed: [u64; MissedReason::ALL.len()],
+    /// Due times at which no process ran, between two of them.
+    pub not_running: u64,
     /// How checks ended.
     pub outcomes: OutcomeCounts,
+    /// What the pools of connections did.
+    pub connections: ConnectionCounts,
     /// What went wrong around the prober.
     pub faults: FaultCounts,
     /// The course of it.
@@ -54,6 +58,20 @@ pub struct OutcomeCounts {
     pub broken: u64,
 }
 
+/// What the pools of connections did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionCounts {
+    /// Connections handed out.
+    pub acquired: u64,
+    /// Of those, to checks that had to wait.
+    pub after_wait: u64,
+    /// Offered to a check that did not come, and taken back for another one.
+    pub revoked: u64,
+    /// Checks whose deadline came while they waited.
+    pub timed_out: u64,
+}
+
 /// What went wrong around the prober.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,7 +82,7 @@ pub struct FaultCounts {
     pub group_outages: u64,
     /// Times the driver was held up.
     pub stalls: u64,
-    /// Times the whole process stood still.
+    /// Times the process or the machine stood still.
     pub suspends: u64,
     /// Times the wall clock was set.
     pub clock_steps: u64,
@@ -78,6 +96,8 @@ pub struct FaultCounts {
     pub deletes: u64,
     /// Times a class was slowed down.
     pub paces: u64,
+    /// Times the process ended, in order or not, and another one went on.
+    pub restarts: u64,
 }
 
 /// One piece of the course of a simulation.
@@ -176,7 +196,11 @@ pub(super) struct Tally {
     pub(super) checks: u64,
     lag: Lag,
     pub(super) missed: [u64; MissedReason::ALL.len()],
+    not_running: u64,
+    /// What the processes before this one had counted: checks, and what was missed.
+    before: (u64, [u64; MissedReason::ALL.len()]),
     pub(super) outcomes: OutcomeCounts,
+    pub(super) connections: ConnectionCounts,
     pub(super) faults: FaultCounts,
     pub(super) events: u64,
     peak: u64,
@@ -193,7 +217,10 @@ impl Tally {
             checks: 0,
             lag: Lag::default(),
             missed: [0; MissedReason::ALL.len()],
+            not_running: 0,
+            before: (0, [0; MissedReason::ALL.len()]),
             outcomes: OutcomeCounts::default(),
+            connections: ConnectionCounts::default(),
             faults: FaultCounts::default(),
             events: 0,
             peak: 0,
@@ -223,6 +250,24 @@ impl Tally {
         self.missed[index.unwrap_or_default()] += u64::from(slots);
         self.bin.missed += u64::from(slots);
         self.digest(u64::from(key) << 1 | 1, due);
+    }
+
+    /// No process ran.
+    pub(super) fn absent(&mut self, slots: u32) {
+        self.not_running += u64::from(slots);
+        self.bin.missed += u64::from(slots);
+    }
+
+    /// Checks, and what was missed, since the process started.
+    pub(super) fn of_process(&self) -> (u64, [u64; MissedReason::ALL.len()]) {
+        let mut missed = self.missed;
+        let counts = missed.iter_mut().zip(self.before.1);
+        counts.for_each(|(count, before)| *count -= before);
+        (self.checks - self.before.0, missed)
+    }
+
+    pub(super) fn end_process(&mut self) {
+        self.before = (self.checks, self.missed);
     }
 
     fn digest(&mut self, what: u64, due: Ms) {
@@ -256,7 +301,9 @@ impl Tally {
             lag: self.lag,
             peak_concurrency: self.peak,
             missed: self.missed,
+            not_running: self.not_running,
             outcomes: self.outcomes,
+            connections: self.connections,
             faults: self.faults,
             bins: self.bins,
             events: self.events,

@@ -13,7 +13,7 @@ use super::{HOUR, MINUTE, Ms, Plan, Plant, SECOND, Template};
 const SHARED: u32 = 8;
 /// How many trials such a breaker admits at once.
 pub(super) const SHARED_TRIALS: usize = 2;
-const GROUPS: u32 = 64;
+pub(super) const GROUPS: u32 = 64;
 
 /// All targets.
 pub(super) struct Targets {
@@ -72,15 +72,10 @@ pub(super) enum Sight {
 
 impl Targets {
     pub(super) fn new(plan: &Plan, chance: &mut Chance) -> Self {
-        let shared: Vec<_> = (0..GROUPS).map(|group| shared(plan, group)).collect();
         let all = (0..plan.targets).map(|key| {
             let group = key % GROUPS;
-            let own = &plan.templates[key as usize % plan.templates.len()];
-            let breaker = match &shared[group as usize] {
-                Some(breaker) => Some(Arc::clone(breaker)),
-                None => own_breaker(own, plan.seed ^ u64::from(key)),
-            };
-            let is_shared = shared[group as usize].is_some();
+            let is_shared =
+                group.is_multiple_of(SHARED) && plan.templates[0].settings.breaker.is_some();
             Target {
                 group: group as u16,
                 template: (key as usize % plan.templates.len()) as u16,
@@ -94,7 +89,7 @@ impl Targets {
                 outages: 0,
                 how: How::Refuses,
                 well_since: 0,
-                breaker,
+                breaker: None,
                 is_shared,
             }
         });
@@ -103,10 +98,32 @@ impl Targets {
             how: How::Refuses,
             well_since: 0,
         };
-        Self {
+        let mut targets = Self {
             all: all.collect(),
             groups: (0..GROUPS).map(|_| group()).collect(),
+        };
+        targets.renew_breakers(plan);
+        targets
+    }
+
+    /// The breakers of a new process: closed, whatever those of the last one had seen.
+    pub(super) fn renew_breakers(&mut self, plan: &Plan) {
+        let shared: Vec<_> = (0..GROUPS).map(|group| shared(plan, group)).collect();
+        for (key, target) in (0..).zip(&mut self.all) {
+            target.breaker = match &shared[usize::from(target.group)] {
+                Some(breaker) => Some(Arc::clone(breaker)),
+                None => {
+                    let template = &plan.templates[usize::from(target.template)];
+                    own_breaker(template, plan.seed ^ key)
+                }
+            };
         }
+    }
+
+    /// How a group is down as one, if it is.
+    pub(super) fn outage(&self, group: usize) -> Option<How> {
+        let group = &self.groups[group];
+        (group.outages > 0).then_some(group.how)
     }
 
     /// What a check of a target that begins now will see.
@@ -152,6 +169,12 @@ impl Targets {
     pub(super) fn fall_together(&mut self, group: usize, chance: &mut Chance) {
         self.groups[group].outages += 1;
         self.groups[group].how = How::any(chance);
+    }
+
+    /// The same, and it says nothing at all.
+    pub(super) fn fall_silent(&mut self, group: usize) {
+        self.groups[group].outages += 1;
+        self.groups[group].how = How::Hangs;
     }
 
     pub(super) fn rise_together(&mut self, group: usize, now: Ms) {

@@ -2,25 +2,25 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::num::NonZeroUsize;
 
 use monitor_core::operation::Operations;
 use monitor_fault::CategoryStreaks;
 use monitor_scheduler::simulation::{Effect, Kernel, Start};
-use monitor_scheduler::{Class, Config, Phase, Saturation, Spec};
+use monitor_scheduler::{MissedReason, Saturation};
 
 use super::audit::{Audit, Property};
 use super::books::{Book, Life, Note, Terms, Waits};
 use super::chance::Chance;
+use super::pools::Pool;
+use super::process::{self, EPOCH_UNIX_MS, Process};
 use super::runs::Live;
+use super::store::Store;
 use super::tally::{Report, Tally};
 use super::targets::{Targets, closes_within};
-use super::{MINUTE, Ms, Plan, Plant, SECOND, at, ms};
+use super::{MINUTE, Ms, Plan, at, ms};
 
 /// How often the audit goes through all keys.
 const AUDIT_EVERY: Ms = 10 * MINUTE;
-/// How long an orderly end may take.
-const SHUTDOWN: Ms = 10 * SECOND;
 /// Nobody loses more due times in a row to others than this: the weights are 1 to 4, and all the
 /// faults together want some three times the permits there are.
 const LOSSES: u32 = 40;
@@ -32,7 +32,15 @@ pub(super) struct World<'a> {
     pub(super) plan: &'a Plan,
     pub(super) kernel: Kernel<u32>,
     pub(super) operations: Operations<u32>,
+    pub(super) process: Process,
+    /// What the wall clock would have said at the start, in unix milliseconds: as it is now, and as
+    /// the process took it when it started.
+    pub(super) wall_unix_ms: i64,
+    pub(super) process_unix_ms: i64,
+    pub(super) store: Store,
     pub(super) targets: Targets,
+    /// By group, where it shares one.
+    pub(super) pools: Vec<Option<Pool>>,
     pub(super) books: Vec<Book>,
     pub(super) audit: Audit,
     pub(super) tally: Tally,
@@ -50,9 +58,10 @@ pub(super) struct World<'a> {
     inbox: VecDeque<Item>,
     events: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
+    numbers: u64,
     /// By template and by whether it was edited.
     terms: Vec<[Terms; 2]>,
-    waits: Vec<Waits>,
+    pub(super) waits: Vec<Waits>,
     pub(super) planting: Planting,
     /// Failures in a row by category, of those keys that tell them apart.
     pub(super) streaks: HashMap<u32, CategoryStreaks>,
@@ -66,8 +75,6 @@ pub(super) struct Planting {
     pub(super) is_done: bool,
     /// Operations that are not given back.
     pub(super) kept: Vec<monitor_core::operation::Operation<u32>>,
-    /// Ends of checks that were ever scheduled.
-    pub(super) versions: u64,
 }
 
 impl Planting {
@@ -98,10 +105,26 @@ pub(super) enum Event {
         place: u32,
         version: u64,
     },
-    /// The driver wakes up from being held up.
+    /// The driver wakes up from being held up, or the time to end is over.
     Wake,
+    /// Somebody who was served by a pool comes late.
+    Poll {
+        pool: u32,
+        name: u64,
+    },
+    /// Something that a pool wanted done is.
+    PoolTask {
+        pool: u32,
+        number: u64,
+    },
+    /// Something may have come due in a pool.
+    PoolDue {
+        pool: u32,
+    },
     Audit,
     Plant,
+    /// At least one restart in each run.
+    Restart,
     Fault(super::faults::Fault),
 }
 
@@ -109,15 +132,6 @@ impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let operations = Operations::with_seed(plan.seed);
-        let config = Config {
-            max_concurrent: match plan.plant {
-                Some(Plant::ExtraPermits) => NonZeroUsize::MAX,
-                _ => plan.max_concurrent,
-            },
-            saturation: plan.saturation,
-            seed: plan.seed,
-            ..Config::default()
-        };
         let targets = Targets::new(plan, &mut chance);
         let (terms, waits) = terms(plan);
         let books = targets.all.iter().map(|target| {
@@ -126,8 +140,13 @@ impl<'a> World<'a> {
         });
         Self {
             plan,
-            kernel: Kernel::new(&config, operations.clone()),
+            kernel: process::kernel(plan, &operations, EPOCH_UNIX_MS),
             operations,
+            process: Process::Up,
+            wall_unix_ms: EPOCH_UNIX_MS,
+            process_unix_ms: EPOCH_UNIX_MS,
+            store: Store::new(plan.targets),
+            pools: Pool::all(plan),
             books: books.collect(),
             audit: Audit::default(),
             tally: Tally::new(ms(plan.duration)),
@@ -141,6 +160,7 @@ impl<'a> World<'a> {
             inbox: VecDeque::new(),
             events: BinaryHeap::new(),
             scheduled: 0,
+            numbers: 0,
             terms,
             waits,
             planting: Planting::default(),
@@ -156,6 +176,7 @@ impl<'a> World<'a> {
         self.schedule_faults();
         self.schedule(AUDIT_EVERY, Event::Audit);
         self.schedule(end / 3, Event::Plant);
+        self.schedule(end / 2, Event::Restart);
         let mut told = 0;
         while let Some(next) = self.next_moment().filter(|next| *next <= end) {
             self.now = self.now.max(next);
@@ -166,13 +187,41 @@ impl<'a> World<'a> {
                 #[expect(clippy::cast_precision_loss, reason = "percent")]
                 progress(told as f64 / 100.0);
             }
+            if self.plan.plant.is_some() && self.audit.total > 0 {
+                // What follows from what was found says nothing.
+                return self.tally.report(self.audit.found, self.audit.total);
+            }
         }
         self.now = self.now.max(end);
         self.held_up_until = 0;
-        self.drive();
-        self.shut_down();
-        self.close_books();
+        self.wind_up();
         self.tally.report(self.audit.found, self.audit.total)
+    }
+
+    /// The process ends in order. What else would happen meanwhile does not.
+    fn wind_up(&mut self) {
+        if self.process == Process::Down {
+            return;
+        }
+        self.drive();
+        if self.process == Process::Up {
+            self.begin_end();
+            self.drive();
+            self.end_if_over();
+        }
+        while self.process != Process::Down
+            && let Some(next) = self.next_moment()
+        {
+            self.now = self.now.max(next);
+            let is_trouble = |next: &Reverse<Scheduled>| {
+                next.0.at <= self.now && matches!(next.0.event, Event::Fault(_) | Event::Plant)
+            };
+            if self.events.peek().is_some_and(is_trouble) {
+                self.events.pop();
+            } else {
+                self.step();
+            }
+        }
     }
 
     /// When something happens next: an event, or a timer of the kernel if the driver is there.
@@ -193,6 +242,7 @@ impl<'a> World<'a> {
         if !self.is_held_up() {
             self.drive();
         }
+        self.end_if_over();
     }
 
     fn happen(&mut self, event: Event) {
@@ -200,13 +250,20 @@ impl<'a> World<'a> {
             Event::End { place, version } => self.end(place, version),
             Event::Wake => {}
             Event::Audit => {
-                if !self.is_held_up() {
+                if !self.is_held_up() && self.process == Process::Up {
                     self.drive();
                     self.look_through();
                 }
                 self.schedule(self.now + AUDIT_EVERY, Event::Audit);
             }
+            Event::Plant if self.process != Process::Up => {
+                self.schedule(self.now + MINUTE, Event::Plant);
+            }
             Event::Plant => self.ripen(),
+            Event::Restart => self.restart_if_up(),
+            Event::Poll { pool, name } => self.poll_late(pool, name),
+            Event::PoolTask { pool, number } => self.end_task(pool, number),
+            Event::PoolDue { pool } => self.pool_due(pool),
             Event::Fault(fault) => self.go_wrong(fault),
         }
     }
@@ -217,12 +274,13 @@ impl<'a> World<'a> {
         self.events.push(Reverse(Scheduled { at, number, event }));
     }
 
+    /// The driver does nothing now, for it is held up or not there.
     pub(super) fn is_held_up(&self) -> bool {
-        self.now < self.held_up_until
+        self.now < self.held_up_until || self.process == Process::Down
     }
 
     /// What the driver does when it is awake: all there is to do now.
-    fn drive(&mut self) {
+    pub(super) fn drive(&mut self) {
         loop {
             if self.kernel.next().is_some_and(|next| ms(next) <= self.now) {
                 self.kernel.advance(at(self.now));
@@ -264,6 +322,10 @@ impl<'a> World<'a> {
                     let book = &mut self.books[key as usize];
                     book.missed(due, slots, reason, self.now, key, &mut self.audit);
                     book.planned = self.kernel.timer(&key).map(ms);
+                    self.look_for_starvation(key);
+                    if reason != MissedReason::Withdrawn {
+                        self.write(key, due, slots);
+                    }
                 }
             }
             Item::Effect(Effect::Abort(run)) => self.abort(run),
@@ -284,22 +346,13 @@ impl<'a> World<'a> {
 
     /// Schedules a key, or edits it.
     pub(super) fn place(&mut self, key: u32, edited: bool) {
-        let target = &self.targets.all[key as usize];
-        let settings = &self.plan.templates[usize::from(target.template)].settings;
-        let terms = self.terms[usize::from(target.template)][usize::from(edited)];
-        let phase = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-        let backoff = match self.plan.plant {
-            Some(Plant::HurryBackoff) => monitor_backoff::Policy::socket(),
-            _ => settings.backoff,
+        let terms = self.terms(key, edited);
+        let Ok(spec) = self.spec(key, edited).build() else {
+            return;
         };
-        let spec = Spec::builder(at(terms.interval))
-            .timeout(settings.effective_timeout())
-            .backoff(backoff)
-            .trigger_resets_backoff(settings.trigger_resets_backoff)
-            .phase(Phase::Offset(at(phase % terms.interval)))
-            .class(class(key));
-        let Ok(spec) = spec.build() else { return };
         if let Ok(is_new) = self.kernel.schedule(key, spec, at(self.now)) {
+            self.store.edit(key, edited);
+            self.write_change(key, Life::Active);
             if !is_new {
                 self.call_off(key);
             }
@@ -307,6 +360,27 @@ impl<'a> World<'a> {
             let at = self.now;
             self.note(key, Note::Placed { at, terms });
         }
+    }
+
+    pub(super) fn terms(&self, key: u32, edited: bool) -> Terms {
+        let template = self.targets.all[key as usize].template;
+        self.terms[usize::from(template)][usize::from(edited)]
+    }
+
+    /// A number that was never used before.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// What the books have not noted yet; all else that was to be done is forgotten.
+    pub(super) fn take_notes(&mut self) -> Vec<(u32, Note)> {
+        let inbox = self.inbox.drain(..);
+        let notes = inbox.filter_map(|item| match item {
+            Item::Note(key, note) => Some((key, note)),
+            Item::Effect(_) => None,
+        });
+        notes.collect()
     }
 
     /// Looks at each key, and at the whole.
@@ -324,8 +398,9 @@ impl<'a> World<'a> {
             }
             self.look_at_breaker(key);
         }
+        self.look_through_pools();
         let numbers = self.kernel.numbers(at(now));
-        if numbers.queue_depth > 0 && numbers.permits_held < numbers.permits {
+        if numbers.queue_depth > 0 && self.holding < self.plan.max_concurrent.get() {
             let what = format!("{} wait beside a free permit", numbers.queue_depth);
             self.audit.fail(Property::L2, now, None, what);
         }
@@ -359,13 +434,18 @@ impl<'a> World<'a> {
         explained.is_some_and(|it| it.state == monitor_scheduler::KeyState::Queued)
     }
 
+    /// Who has lost many due times to others goes before them.
+    fn look_for_starvation(&mut self, key: u32) {
+        let is_shed = matches!(self.plan.saturation, Saturation::Shed { .. });
+        if is_shed && self.books[key as usize].losses == LOSSES {
+            let what = format!("passed over {LOSSES} times in a row");
+            self.audit.fail(Property::L7, self.now, Some(key), what);
+        }
+    }
+
     fn look_at_breaker(&mut self, key: u32) {
         let now = self.now;
         let book = &self.books[key as usize];
-        if matches!(self.plan.saturation, Saturation::Shed { .. }) && book.losses == LOSSES {
-            let what = format!("passed over {LOSSES} times in a row");
-            self.audit.fail(Property::L7, now, Some(key), what);
-        }
         let target = &self.targets.all[key as usize];
         let within = closes_within(&self.plan.templates[usize::from(target.template)]);
         let Some(well) = self.targets.well_since(key) else {
@@ -380,90 +460,6 @@ impl<'a> World<'a> {
             self.audit.fail(Property::L6, now, Some(key), what);
             self.targets.all[key as usize].well_since = Ms::MAX / 2;
         }
-    }
-
-    /// An orderly end, as the scheduler's: nothing more is started, what goes on has until the
-    /// deadline, and then it is called off.
-    fn shut_down(&mut self) {
-        self.kernel.close(at(self.now));
-        self.collect();
-        for key in 0..self.plan.targets {
-            self.note(key, Note::Gone);
-        }
-        let deadline = self.now + SHUTDOWN;
-        self.drive();
-        while self.kernel.running() > 0
-            && let Some(next) = self.next_moment().filter(|next| *next <= deadline)
-        {
-            self.now = self.now.max(next);
-            let is_end = |next: &Reverse<Scheduled>| matches!(next.0.event, Event::End { .. });
-            if self
-                .events
-                .peek()
-                .is_some_and(|next| next.0.at > self.now || is_end(next))
-            {
-                self.step();
-            } else {
-                self.events.pop();
-            }
-        }
-        self.now = self.now.max(deadline);
-        self.held_up_until = 0;
-        if self.plan.plant != Some(Plant::NeverEnd) {
-            let left = self.kernel.abandon(at(self.now));
-            for key in left {
-                self.books[key as usize].generation += 1;
-            }
-            self.collect();
-            self.drive();
-        }
-        let held = self.kernel.numbers(at(self.now)).permits_held;
-        if held > 0 {
-            let what = format!("{held} checks hold a permit after the deadline");
-            self.audit.fail(Property::L4, self.now, None, what);
-        }
-        for place in 0..self.live.len() {
-            // Whoever went on is refused.
-            if let Some(live) = self.live[place].take() {
-                self.commit(live.key, live.generation, live.operation);
-            }
-        }
-    }
-
-    /// What is left when all is over, and whether everything was told.
-    fn close_books(&mut self) {
-        let now = self.now;
-        let open = self.operations.open();
-        if open > 0 {
-            let what = format!("{open} operations are open and nobody has them");
-            self.audit.fail(Property::L3, now, None, what);
-        }
-        for target in &self.targets.all {
-            let breaker = target.breaker.as_ref().filter(|_| target.is_shared);
-            let trials = breaker.map_or(0, |it| it.snapshot(at(now)).trials_in_flight);
-            if trials > 0 {
-                let what = format!("{trials} trials are taken and nobody has them");
-                self.audit.fail(Property::L3, now, None, what);
-            }
-        }
-        let numbers = self.kernel.numbers(at(now));
-        let missed = monitor_scheduler::MissedReason::ALL.map(|reason| numbers.missed.of(reason));
-        if (numbers.started_total, missed) != (self.tally.checks, self.tally.missed) {
-            let what = format!(
-                "{} runs and {missed:?} missed, of which {} and {:?} were told",
-                numbers.started_total, self.tally.checks, self.tally.missed
-            );
-            self.audit.fail(Property::Record, now, None, what);
-        }
-    }
-}
-
-/// How much a key matters: three in twenty more than others, three less.
-fn class(key: u32) -> Class {
-    match key % 20 {
-        0..3 => Class::Critical,
-        3..6 => Class::Optional,
-        _ => Class::Normal,
     }
 }
 

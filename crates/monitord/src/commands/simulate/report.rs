@@ -20,7 +20,8 @@ impl Simulated {
     /// The reasons for which due times came to nothing, and how many.
     fn missed(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = MissedReason::ALL.into_iter().zip(self.report.missed);
-        counts.map(|(reason, count)| (reason.as_str(), count))
+        let told = counts.map(|(reason, count)| (reason.as_str(), count));
+        told.chain([("not_running", self.report.not_running)])
     }
 }
 
@@ -42,7 +43,7 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
     let ms = |ms| millis(Duration::from_millis(ms));
     let mut text = format!("simulated {}\n", title(simulated));
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "  {}  {value}", paint.dim(&format!("{name:<10}")));
+        let _ = writeln!(text, "  {}  {value}", paint.dim(&format!("{name:<11}")));
     };
     line("checks", digits(report.checks));
     line(
@@ -69,6 +70,14 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
     ];
     line("outcomes", list(counts));
     line("missed", list(simulated.missed()));
+    let connections = &report.connections;
+    let counts = [
+        ("from pools", connections.acquired),
+        ("after a wait", connections.after_wait),
+        ("offers revoked", connections.revoked),
+        ("timed out", connections.timed_out),
+    ];
+    line("connections", list(counts));
     let faults = &report.faults;
     let counts = [
         ("outages", faults.outages),
@@ -81,6 +90,7 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
         ("edits", faults.edits),
         ("deletes", faults.deletes),
         ("slow-downs", faults.paces),
+        ("restarts", faults.restarts),
     ];
     line("faults", list(counts));
     #[expect(
@@ -124,6 +134,7 @@ pub(super) fn json(simulated: &Simulated) -> Value {
         .collect();
     let violations: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
     let (outcomes, faults) = (&report.outcomes, &report.faults);
+    let connections = &report.connections;
     json!({
         "targets": plan.targets,
         "hours": plan.duration.as_secs_f64() / 3600.0,
@@ -145,6 +156,12 @@ pub(super) fn json(simulated: &Simulated) -> Value {
             "cancelled": outcomes.cancelled,
             "broken": outcomes.broken,
         },
+        "connections": {
+            "acquired": connections.acquired,
+            "after_wait": connections.after_wait,
+            "revoked": connections.revoked,
+            "timed_out": connections.timed_out,
+        },
         "faults": {
             "outages": faults.outages,
             "group_outages": faults.group_outages,
@@ -156,6 +173,7 @@ pub(super) fn json(simulated: &Simulated) -> Value {
             "edits": faults.edits,
             "deletes": faults.deletes,
             "slow_downs": faults.paces,
+            "restarts": faults.restarts,
         },
         "cpu_seconds": simulated.cpu.as_secs_f64(),
         "checks_per_cpu_second": simulated.checks_per_cpu_second().round(),
@@ -169,7 +187,10 @@ pub(super) fn json(simulated: &Simulated) -> Value {
 fn list(counts: impl IntoIterator<Item = (&'static str, u64)>) -> String {
     let there = counts.into_iter().filter(|(_, count)| *count > 0);
     let told: Vec<_> = there
-        .map(|(name, count)| format!("{} {name}", digits(count)))
+        .map(|(name, count)| match count {
+            1 => format!("1 {}", name.strip_suffix('s').unwrap_or(name)),
+            _ => format!("{} {name}", digits(count)),
+        })
         .collect();
     if told.is_empty() {
         "none".to_owned()
