@@ -36,7 +36,7 @@ pub struct Record {
     pub interval_ms: i64,
     /// When the check began, in unix milliseconds. The due time if it never did.
     pub started_unix_ms: i64,
-    /// How long the check took, if it ran.
+    /// How long the check took. `None` when nobody looked.
     pub took: Option<Duration>,
     /// What set it off.
     pub trigger: Trigger,
@@ -50,7 +50,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of a check that came to an observation.
+    /// The record of a check that came to an observation. It took as long as its phases until
+    /// [`took`](Self::took) says more: a result without a duration there is not.
     #[must_use]
     pub fn observed(
         monitor: MonitorId,
@@ -64,6 +65,7 @@ impl Record {
             outcome: observation.finding.outcome(),
             fault,
             note: observation.note,
+            took: Some(phases.total()),
             phases,
             ..Self::blank(monitor, epoch, due_unix_ms)
         }
@@ -133,5 +135,56 @@ impl Record {
     #[must_use]
     pub const fn phases(&self) -> &Phases {
         &self.phases
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_fault::{Fault, Layer, Reason};
+
+    use super::*;
+    use crate::{Finding, Phase};
+
+    fn id() -> MonitorId {
+        "a".parse().unwrap()
+    }
+
+    /// OPS-3: there is one type of result. One that was seen has an outcome, a duration, and what
+    /// went wrong unless nothing did; one that was not has a reason and none of them.
+    #[test]
+    fn a_result_has_all_its_parts() {
+        let epoch = Epoch::new(1);
+        let mut phases = Phases::default();
+        phases.set(Phase::Connect, Duration::from_millis(3));
+        phases.set(Phase::Transfer, Duration::from_millis(4));
+        let fault = || Fault::new(Layer::Connect, Reason::Refused).with_detail("port 1");
+        for finding in [
+            Finding::Up,
+            Finding::Degraded(fault()),
+            Finding::Down(fault()),
+            Finding::Unknown(fault()),
+        ] {
+            let observation = Observation {
+                finding: finding.clone(),
+                note: Some("200 OK".to_owned()),
+            };
+            let record = Record::observed(id(), epoch, 1000, observation, phases);
+            assert_eq!(record.outcome(), finding.outcome());
+            assert_eq!(record.fault(), finding.fault());
+            assert_eq!(record.took, Some(Duration::from_millis(7)));
+            assert_eq!((record.note(), record.reason()), (Some("200 OK"), None));
+        }
+        for reason in Unobserved::ALL {
+            let record = Record::unobserved(id(), epoch, 1000, 0, reason);
+            assert_eq!(
+                (record.outcome(), record.reason()),
+                (reason.outcome(), Some(reason))
+            );
+            assert_eq!(
+                (record.fault(), record.took, record.note()),
+                (None, None, None)
+            );
+            assert_eq!(record.slots, 1, "it stands for one due time at least");
+        }
     }
 }
