@@ -126,7 +126,7 @@ macro_rules! insist {
     ($store:expr, $action:literal, $session:ident, $read:expr) => {{
         insist!($store, $action, _again => async {
             let $session = $store.database.session().await?;
-            $read.await.map_err(End::Failed)
+            $store.database.answer($read).await.map_err(End::Failed)
         }
         .await)
     }};
@@ -180,6 +180,7 @@ impl PostgresStore {
             place: Arc::clone(&place),
             owner,
             patience: options.patience,
+            silence: options.silence(),
         });
         tracing::info!(%place, epoch = owner, "owns the store");
         Ok(Self::over(database, horizons, presence, &options))

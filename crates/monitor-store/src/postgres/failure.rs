@@ -129,8 +129,9 @@ fn kind_of(code: &SqlState) -> StoreErrorKind {
         "25006" => StoreErrorKind::ReadOnly,
         "42501" => StoreErrorKind::Denied,
         "58030" => StoreErrorKind::Io,
-        // Serialization, deadlock, lock and statement timeouts, too many connections, no memory.
-        "40001" | "40P01" | "55P03" | "57014" | "53300" | "53200" => StoreErrorKind::Busy,
+        // Serialization, deadlock, lock and statement timeouts, too many connections, no memory. And
+        // a key that was free when this transaction looked: another was faster.
+        "40001" | "40P01" | "55P03" | "57014" | "53300" | "53200" | "23505" => StoreErrorKind::Busy,
         // A session that idled in a transaction was ended: this side stood still.
         "25P03" => StoreErrorKind::Unreachable,
         // A table or a column that the schema version promises is missing, or a page is damaged.
@@ -181,6 +182,7 @@ mod tests {
             ("55P03", StoreErrorKind::Busy),
             ("57014", StoreErrorKind::Busy),
             ("53300", StoreErrorKind::Busy),
+            ("23505", StoreErrorKind::Busy),
             ("57P01", StoreErrorKind::Unreachable),
             ("57P03", StoreErrorKind::Unreachable),
             ("08006", StoreErrorKind::Unreachable),

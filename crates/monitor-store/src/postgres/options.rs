@@ -40,7 +40,8 @@ pub struct PostgresOptions {
     /// How long a command may wait for the database, outages included, before it fails. Default
     /// 5 s. A record that may have been written while the connection failed is settled by asking.
     pub patience: Duration,
-    /// How long the server may work on one statement or wait for one lock. Default 10 s.
+    /// How long the server may work on one statement or wait for one lock. A connection that is
+    /// silent for a quarter longer counts as gone. Default 10 s.
     pub statement_timeout: Duration,
     /// How long to wait for another owner to go before it is [reported](PostgresOpenError::Owned).
     /// Default 5 s: a process that was just killed has its connection closed within that.
@@ -101,6 +102,11 @@ impl PostgresOptions {
 
     pub(super) fn shared_place(&self) -> Arc<str> {
         Arc::clone(&self.place)
+    }
+
+    /// How long to wait for an answer before the connection counts as gone.
+    pub(super) fn silence(&self) -> Duration {
+        self.statement_timeout + self.statement_timeout / 4 + Duration::from_millis(250)
     }
 
     /// The configuration of each session: what the URL says, and the limits of this store.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use monitor_model::StoreErrorKind;
 use monitor_pool::managers::postgres::PostgresManager;
+use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::{ToSql, Type};
-use monitor_pool::managers::postgres::tokio_postgres::{Client, Error, Row};
 use monitor_pool::{Object, Pool};
 
 use super::failure::Failure;
@@ -27,12 +27,16 @@ pub(super) struct Database {
     /// The epoch of the owner. Whoever takes over has a higher one.
     pub(super) owner: i64,
     pub(super) patience: Duration,
+    /// How long to wait for an answer: longer than the server may take for one, so that silence says
+    /// that the connection is gone.
+    pub(super) silence: Duration,
 }
 
 /// A transaction of the owner. Dropped, it is rolled back, with its connection.
 #[derive(Debug)]
 pub(super) struct Transaction {
     session: Session,
+    silence: Duration,
 }
 
 /// What became of a transaction.
@@ -50,6 +54,14 @@ impl Database {
         session.map_err(Failure::from)
     }
 
+    /// Waits for an answer, but not for ever.
+    pub(super) async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        answer(self.silence, asked).await
+    }
+
     /// Begins a transaction, unless another has taken over.
     ///
     /// INV-STORE-7: the share lock is held to the end of the transaction, so that a takeover waits
@@ -58,13 +70,15 @@ impl Database {
         let session = self.session().await?;
         let owner = "SELECT epoch, name, to_char(since, 'YYYY-MM-DD HH24:MI:SS TZ') AS since
             FROM owner WHERE component = $1 FOR SHARE";
-        let (begun, row) = tokio::join!(
-            session.batch_execute(BEGIN),
-            session.query_typed(owner, &[(&COMPONENT, Type::TEXT)])
-        );
-        begun?;
-        let transaction = Transaction { session };
-        let row = row?.into_iter().next();
+        let component: [Parameter<'_>; 1] = [(&COMPONENT, Type::TEXT)];
+        let rows = self.answer(async {
+            let begun = session.batch_execute(BEGIN);
+            let (_, rows) = tokio::try_join!(begun, session.query_typed(owner, &component))?;
+            Ok(rows)
+        });
+        let row = rows.await?.into_iter().next();
+        let silence = self.silence;
+        let transaction = Transaction { session, silence };
         match &row {
             Some(row) if row.try_get::<_, i64>("epoch")? == self.owner => Ok(transaction),
             other => {
@@ -88,16 +102,13 @@ pub(super) fn describe(row: &Row) -> Result<String, Failure> {
 }
 
 impl Transaction {
-    pub(super) fn client(&self) -> &Client {
-        &self.session
-    }
-
     pub(super) async fn rows(
         &self,
         statement: &str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        Ok(self.client().query_typed(statement, parameters).await?)
+        let asked = self.session.query_typed(statement, parameters);
+        answer(self.silence, async { Ok(asked.await?) }).await
     }
 
     /// The number of rows that were changed.
@@ -106,32 +117,42 @@ impl Transaction {
         statement: &str,
         parameters: Parameters<'_>,
     ) -> Result<u64, Failure> {
-        let changed = self.client().execute_typed(statement, parameters).await;
-        Ok(changed?)
+        let asked = self.session.execute_typed(statement, parameters);
+        answer(self.silence, async { Ok(asked.await?) }).await
     }
 
     pub(super) async fn commit(self) -> Result<(), End> {
-        let ended = self.client().batch_execute("COMMIT").await;
-        ended.map_err(end)
+        let asked = self.session.batch_execute("COMMIT");
+        let ended = answer(self.silence, async { Ok(asked.await?) }).await;
+        ended.map_err(|failure| match failure.kind() {
+            // The server may have ended the session after it had committed.
+            StoreErrorKind::Unreachable => End::Unknown(failure),
+            // Any other error is its word that nothing was committed.
+            _ => End::Failed(failure),
+        })
     }
 
     /// Gives up, and the connection back. Should that fail, the connection goes, and with it the
     /// transaction.
     pub(super) async fn roll_back(self) {
-        let _ = self.client().batch_execute("ROLLBACK").await;
+        let asked = self.session.batch_execute("ROLLBACK");
+        let _ = answer(self.silence, async { Ok(asked.await?) }).await;
     }
 }
 
-/// Whether a failure at the commit says that there was none.
-fn end(error: Error) -> End {
-    let failure = Failure::from(error);
-    // An error of the server is its word that nothing was committed. But when it ends the session,
-    // it may have committed before.
-    if failure.kind() == StoreErrorKind::Unreachable {
-        End::Unknown(failure)
-    } else {
-        End::Failed(failure)
-    }
+async fn answer<T>(
+    silence: Duration,
+    asked: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let silent = |_| {
+        Err(Failure::Database {
+            kind: StoreErrorKind::Unreachable,
+            text: format!("no answer in {silence:?}"),
+        })
+    };
+    tokio::time::timeout(silence, asked)
+        .await
+        .unwrap_or_else(silent)
 }
 
 impl From<Failure> for End {

@@ -1,0 +1,54 @@
+//! Random commands, compared answer by answer with the plain store in memory.
+
+#![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+#[path = "common/commands.rs"]
+mod commands;
+#[path = "common/postgres.rs"]
+mod postgres;
+
+use std::time::Duration;
+
+use commands::{Command, Player, command};
+use monitor_model::{MemoryStore, Store};
+use monitor_store::PostgresStore;
+use postgres::Schema;
+use proptest::prelude::*;
+
+async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
+    let schema = Schema::new().await;
+    // Kept for ever, as far as a test goes: the store in memory forgets by number, not by age.
+    let mut options = schema.options();
+    options.retain_history = Duration::MAX;
+    options.retain_minutes = Duration::MAX;
+    options.retain_hours = Duration::MAX;
+    options.retain_days = Duration::MAX;
+    let open = async || PostgresStore::open(options.clone()).await.unwrap();
+    let mut this = Player::new(open().await);
+    let mut plain = Player::new(MemoryStore::new());
+    for command in commands.iter().chain([&Command::Doctor, &Command::Load]) {
+        if matches!(command, Command::Reopen) {
+            this.store.close().await.unwrap();
+            this.store = open().await;
+        }
+        let (this, other) = (this.answer(command).await, plain.answer(command).await);
+        prop_assert_eq!(this, other, "after {:?}", command);
+    }
+    this.store.close().await.unwrap();
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// OPS-16, OPS-17, OPS-18, OPS-31: over any sequence of commands, with the store closed and
+    /// opened in between, every answer is that of the plain store.
+    #[test]
+    fn inv_store_1_inv_store_2_inv_store_5_inv_store_6_postgres_answers_as_the_plain_store(
+        commands in proptest::collection::vec(command(), 1..80)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(compare(commands))?;
+    }
+}
