@@ -45,10 +45,11 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, NoTls, Notification, SimpleQueryMessage};
 
 use crate::Manager;
 
@@ -123,6 +124,18 @@ pub struct PostgresConnection {
     client: Client,
     driver: Driver,
     endpoint: Endpoint,
+}
+
+impl PostgresConnection {
+    /// Where the session's notifications arrive from now on; they end with the session. Ask for
+    /// them before `LISTEN`. Without this they are dropped.
+    ///
+    /// The session goes on listening when it comes back to the pool: [`begin`](crate::Object::begin)
+    /// first, and it will be closed instead.
+    #[must_use]
+    pub fn notifications(&self) -> UnboundedReceiver<Notification> {
+        self.driver.notifications()
+    }
 }
 
 impl Deref for PostgresConnection {

@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
-use tokio_postgres::{AsyncMessage, Connection};
+use tokio_postgres::{AsyncMessage, Connection, Notification};
 use tracing::Span;
 
 use super::observed::Account;
 
+/// Who is told of notifications.
+type Hears = Option<UnboundedSender<Notification>>;
+
 /// A connection of any kind.
 pub(super) trait Drive: Send {
     /// Moves bytes both ways as far as that goes without waiting. Ready when it has ended.
-    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn drive(&mut self, cx: &mut Context<'_>, hears: &Hears) -> Poll<()>;
 }
 
 impl<S, T> Drive for Connection<S, T>
@@ -24,12 +28,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn drive(&mut self, cx: &mut Context<'_>, hears: &Hears) -> Poll<()> {
         loop {
             match self.poll_message(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
                     tracing::debug!(%notice, "the server has a notice");
+                }
+                Poll::Ready(Some(Ok(AsyncMessage::Notification(notification)))) => {
+                    if let Some(hears) = hears {
+                        // Nobody listens any more: nobody is told.
+                        let _ = hears.send(notification);
+                    }
                 }
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(error))) => {
@@ -51,18 +61,27 @@ pub(super) struct Driver {
 }
 
 struct Shared {
-    /// None once it has ended. The lock is held while it is driven, which never waits.
-    connection: Mutex<Option<Box<dyn Drive>>>,
+    /// The lock is held while it is driven, which never waits.
+    connection: Mutex<Driven>,
     /// The task's. Lies apart, so that a wake-up needs no lock of the connection.
     waker: Mutex<Option<Waker>>,
     account: Account,
+}
+
+struct Driven {
+    /// None once it has ended.
+    connection: Option<Box<dyn Drive>>,
+    hears: Hears,
 }
 
 impl Driver {
     /// Drives `connection` on the current runtime.
     pub(super) fn spawn(connection: impl Drive + 'static, account: Account) -> Self {
         let shared = Arc::new(Shared {
-            connection: Mutex::new(Some(Box::new(connection))),
+            connection: Mutex::new(Driven {
+                connection: Some(Box::new(connection)),
+                hears: None,
+            }),
             waker: Mutex::new(None),
             account,
         });
@@ -97,7 +116,22 @@ impl Driver {
 
     /// Has the connection ended?
     pub(super) fn has_ended(&self) -> bool {
-        self.shared.connection().is_none()
+        self.shared.connection().connection.is_none()
+    }
+
+    /// Who is told of notifications from now on.
+    pub(super) fn notifications(&self) -> UnboundedReceiver<Notification> {
+        let (hears, heard) = unbounded_channel();
+        let mut driven = self.shared.connection();
+        let before = if driven.connection.is_some() {
+            driven.hears.replace(hears)
+        } else {
+            // It has ended: so has what is heard.
+            None
+        };
+        drop(driven);
+        drop(before);
+        heard
     }
 
     /// Waits until the connection has ended by itself.
@@ -129,24 +163,27 @@ impl Shared {
     }
 
     fn drive(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut connection = self.connection();
-        let driven = match connection.as_mut() {
-            Some(connection) => connection.drive(cx),
+        let mut driven = self.connection();
+        let Driven { connection, hears } = &mut *driven;
+        let driving = match connection.as_mut() {
+            Some(connection) => connection.drive(cx, hears),
             None => return Poll::Ready(()),
         };
-        let ended = driven.is_ready().then(|| connection.take());
-        drop(connection);
+        let ended = driving.is_ready().then(|| (connection.take(), hears.take()));
+        drop(driven);
         // Its destructor runs outside the lock.
         drop(ended);
-        driven
+        driving
     }
 
     fn close(&self) {
-        let connection = self.connection().take();
-        drop(connection);
+        let mut driven = self.connection();
+        let ended = (driven.connection.take(), driven.hears.take());
+        drop(driven);
+        drop(ended);
     }
 
-    fn connection(&self) -> MutexGuard<'_, Option<Box<dyn Drive>>> {
+    fn connection(&self) -> MutexGuard<'_, Driven> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,163 @@
+-- Jobs, version 1: workers and what they take.
+--
+-- Settings at the end of a function keep plans that were made while a table was small from being
+-- used when it is not.
+
+-- Takes the most urgent ready jobs of a worker. `refusal`: 1 unknown, 2 not claiming, 3 at capacity.
+CREATE FUNCTION jobs_claim(
+    p_worker bigint, p_limit integer, p_history boolean,
+    OUT refusal smallint, OUT draining boolean, OUT health smallint, OUT held integer,
+    OUT next_due_ms bigint, OUT epoch bigint, OUT ids bigint[], OUT kinds text[],
+    OUT queues text[], OUT payloads text[], OUT attempts smallint[], OUT max_attempts smallint[],
+    OUT timeouts bigint[], OUT enqueued bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    worker job_worker;
+    serving integer[];
+    free integer;
+    now_ms bigint;
+    picked bigint[];
+BEGIN
+    -- Claims of one worker come one after the other, or two could take what is left for one. Not
+    -- by its row: its beats shall not wait.
+    PERFORM pg_advisory_xact_lock(hashtextextended('monitor-jobs claim', p_worker));
+    -- W1: shared with other claims and with beats, exclusive against rescue and
+    -- deregistration, which see this claim when they go on.
+    SELECT * INTO worker FROM job_worker w
+        WHERE w.worker_id = p_worker AND w.retired_ms IS NULL
+        FOR KEY SHARE;
+    IF NOT FOUND THEN
+        refusal := 1;
+        RETURN;
+    END IF;
+    draining := worker.draining;
+    health := worker.health;
+    IF worker.draining OR worker.health > 1 THEN
+        refusal := 2;
+        RETURN;
+    END IF;
+    SELECT coalesce(sum(c.remaining), 0) INTO held FROM job_claim c WHERE c.worker_id = p_worker;
+    refusal := 0;
+    IF p_limit <= 0 THEN
+        RETURN;
+    END IF;
+    free := least(p_limit, worker.capacity - held);
+    IF free <= 0 THEN
+        refusal := 3;
+        RETURN;
+    END IF;
+
+    now_ms := jobs_now_ms();
+    SELECT coalesce(array_agg(q.queue_id), '{}') INTO serving FROM job_queue q
+        WHERE q.queue_id = ANY (worker.queues) AND NOT q.paused;
+    PERFORM jobs_ripen(serving, now_ms);
+    picked := jobs_pick(serving, free);
+    IF picked IS NULL THEN
+        SELECT min(due.run_at_ms) - now_ms INTO next_due_ms
+            FROM unnest(serving) q(id)
+            CROSS JOIN LATERAL (
+                SELECT j.run_at_ms FROM job j WHERE j.state = 2 AND j.queue_id = q.id
+                    ORDER BY j.run_at_ms LIMIT 1
+            ) due;
+        RETURN;
+    END IF;
+
+    -- Drawn when the rows are locked: so the epochs of a job rise.
+    epoch := nextval('job_epoch_seq');
+    WITH taken AS (
+        UPDATE job j
+            SET state = 4, epoch = jobs_claim.epoch, worker_id = p_worker, started_ms = now_ms,
+                attempt = j.attempt + 1, last_end = NULL, history = p_history
+            WHERE j.job_id = ANY (picked) AND j.state = 3
+            RETURNING j.*
+    )
+    SELECT array_agg(t.job_id ORDER BY t.sort_key, t.job_id),
+        array_agg(t.kind ORDER BY t.sort_key, t.job_id),
+        array_agg(q.name ORDER BY t.sort_key, t.job_id),
+        array_agg(t.payload ORDER BY t.sort_key, t.job_id),
+        array_agg(t.attempt ORDER BY t.sort_key, t.job_id),
+        array_agg(t.max_attempts ORDER BY t.sort_key, t.job_id),
+        array_agg(t.timeout_ms ORDER BY t.sort_key, t.job_id),
+        array_agg(t.enqueued_ms ORDER BY t.sort_key, t.job_id)
+        INTO ids, kinds, queues, payloads, attempts, max_attempts, timeouts, enqueued
+        FROM taken t JOIN job_queue q USING (queue_id);
+    INSERT INTO job_claim VALUES (epoch, p_worker, cardinality(ids), ids);
+    IF NOT worker.has_claimed THEN
+        UPDATE job_worker w SET has_claimed = true WHERE w.worker_id = p_worker;
+    END IF;
+END
+$$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+   SET enable_bitmapscan = off SET jit = off;
+
+-- Jobs whose time has come are ready.
+CREATE FUNCTION jobs_ripen(p_queues integer[], p_now_ms bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE job j SET state = 3
+        FROM (
+            SELECT due.job_id FROM unnest(p_queues) q(id)
+                CROSS JOIN LATERAL (
+                    SELECT s.job_id FROM job s
+                        WHERE s.state = 2 AND s.queue_id = q.id AND s.run_at_ms <= p_now_ms
+                        FOR NO KEY UPDATE SKIP LOCKED
+                ) due
+        ) due
+        WHERE j.job_id = due.job_id AND j.state = 2 AND j.run_at_ms <= p_now_ms;
+END
+$$;
+
+-- Locks the first ready jobs over several queues; none: NULL. Rows that another claim has locked
+-- are passed over: nobody waits here.
+CREATE FUNCTION jobs_pick(p_queues integer[], p_limit integer) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    picked bigint[];
+BEGIN
+    IF cardinality(p_queues) = 1 THEN
+        SELECT array_agg(r.job_id) INTO picked FROM (
+            SELECT j.job_id FROM job j WHERE j.state = 3 AND j.queue_id = p_queues[1]
+                ORDER BY j.sort_key, j.job_id LIMIT p_limit
+                FOR NO KEY UPDATE SKIP LOCKED
+        ) r;
+        RETURN picked;
+    END IF;
+    -- First how many of each queue are among the best, so that no queue's rows are locked in vain.
+    WITH share AS MATERIALIZED (
+        SELECT best.queue_id, count(*) AS n FROM (
+            SELECT r.* FROM unnest(p_queues) q(id)
+                CROSS JOIN LATERAL (
+                    SELECT j.queue_id, j.sort_key, j.job_id FROM job j
+                        WHERE j.state = 3 AND j.queue_id = q.id
+                        ORDER BY j.sort_key, j.job_id LIMIT p_limit
+                ) r
+                ORDER BY r.sort_key, r.job_id LIMIT p_limit
+        ) best GROUP BY best.queue_id
+    )
+    SELECT array_agg(r.job_id) INTO picked FROM share s
+        CROSS JOIN LATERAL (
+            SELECT j.job_id FROM job j WHERE j.state = 3 AND j.queue_id = s.queue_id
+                ORDER BY j.sort_key, j.job_id LIMIT s.n
+                FOR NO KEY UPDATE SKIP LOCKED
+        ) r;
+    RETURN picked;
+END
+$$;
+
+-- One more beat. No row: given up or deregistered.
+CREATE FUNCTION jobs_beat(
+    p_worker bigint, OUT draining boolean, OUT jobs bigint[], OUT epochs bigint[]
+) RETURNS SETOF record LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE job_worker w SET beats = w.beats + 1, seen_ms = jobs_now_ms()
+        WHERE w.worker_id = p_worker AND w.retired_ms IS NULL
+        RETURNING w.draining INTO draining;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(j.job_id ORDER BY j.job_id), '{}'),
+        coalesce(array_agg(j.epoch ORDER BY j.job_id), '{}')
+        INTO jobs, epochs
+        FROM job j WHERE j.worker_id = p_worker AND j.cancel_requested AND j.state = 4;
+    RETURN NEXT;
+END
+$$ SET enable_seqscan = off;

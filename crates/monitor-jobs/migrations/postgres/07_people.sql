@@ -1,0 +1,241 @@
+-- Jobs, version 1: what people ask for.
+
+-- NULL: no such job. 0: it had ended. 1: done, or asked of its owner. 2: done, with something left
+-- to be carried on.
+CREATE FUNCTION jobs_cancel(p_job bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    now_ms bigint := jobs_now_ms();
+    it job;
+    parents bigint[];
+    remain boolean := false;
+BEGIN
+    SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM FROM job_ended j WHERE j.job_id = p_job;
+        RETURN CASE WHEN FOUND THEN 0 END;
+    END IF;
+    IF it.state = 4 THEN
+        UPDATE job j SET cancel_requested = true WHERE j.job_id = p_job AND j.state = 4;
+        RETURN 1;
+    END IF;
+    parents := jobs_bury(NULL, ARRAY[p_job], ARRAY[7::smallint], ARRAY[true], NULL, NULL, now_ms);
+    IF it.inherits AND it.pending > 0 THEN
+        INSERT INTO job_todo VALUES (p_job, 1) ON CONFLICT DO NOTHING;
+        remain := true;
+    END IF;
+    IF parents IS NOT NULL AND jobs_carry_inline(parents, p_job, now_ms) THEN
+        remain := true;
+    END IF;
+    RETURN CASE WHEN remain THEN 2 ELSE 1 END;
+END
+$$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+
+-- Runs a job again that is dead or cancelled; releases one that is held. Codes as above.
+CREATE FUNCTION jobs_retry(p_job bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    now_ms bigint := jobs_now_ms();
+    wanted_key text;
+    it job;
+    was job_ended;
+BEGIN
+    SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
+    IF FOUND THEN
+        IF it.state <> 1 THEN
+            RETURN 0;
+        END IF;
+        DELETE FROM job_edge e
+            WHERE e.parent_id = ANY (it.parents) AND e.child_id = p_job AND e.state = 2;
+        UPDATE job j SET holds = 0, state = CASE
+                WHEN j.pending > 0 THEN 0 WHEN j.run_at_ms > now_ms THEN 2 ELSE 3 END
+            WHERE j.job_id = p_job;
+        RETURN 1;
+    END IF;
+    SELECT j.unique_key INTO wanted_key FROM job_ended j
+        WHERE j.job_id = p_job AND j.state IN (6, 7);
+    IF NOT FOUND THEN
+        PERFORM FROM job_ended j WHERE j.job_id = p_job;
+        RETURN CASE WHEN FOUND THEN 0 END;
+    END IF;
+    IF wanted_key IS NOT NULL THEN
+        INSERT INTO job_unique VALUES (wanted_key, p_job) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN 0;
+        END IF;
+    END IF;
+    SELECT * INTO was FROM job_ended j WHERE j.job_id = p_job AND j.state IN (6, 7) FOR UPDATE;
+    IF NOT FOUND THEN
+        -- Somebody else retried it in between; the key, if any, was theirs by then.
+        RETURN 0;
+    END IF;
+    -- Whatever its end still had to do comes first.
+    PERFORM jobs_carry(ARRAY[p_job], 1000000000, now_ms);
+    DELETE FROM job_todo t WHERE t.job_id = p_job AND t.what = 0;
+    PERFORM jobs_revive(was, now_ms);
+    INSERT INTO job_todo VALUES (p_job, 1) ON CONFLICT DO NOTHING;
+    RETURN 2;
+END
+$$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+
+-- Brings an ended job, which the caller has locked, back: ready, or blocked by parents that run.
+CREATE FUNCTION jobs_revive(was job_ended, p_now_ms bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    opened bigint[];
+BEGIN
+    -- Edges to parents that have ended are met: people decided. Those to others stay.
+    DELETE FROM job_edge e
+        WHERE e.parent_id = ANY (was.parents) AND e.child_id = was.job_id
+            AND NOT EXISTS (SELECT FROM job p WHERE p.job_id = e.parent_id);
+    DELETE FROM job_ended j WHERE j.job_id = was.job_id
+        RETURNING j.pending INTO was.pending;
+    SELECT count(*) INTO was.pending FROM job_edge e
+        WHERE e.parent_id = ANY (was.parents) AND e.child_id = was.job_id AND e.state = 0;
+    INSERT INTO job (
+        job_id, sort_key, anchor_ms, step_ms, run_at_ms, enqueued_ms, epoch, timeout_ms, queue_id,
+        pending, holds, outdeg, state, priority, base, effective, attempt, max_attempts, crashes,
+        max_crashes, last_end, progress, inherits, kind, payload, tenant, unique_key, parents,
+        rules, progress_text, last_error, result)
+        VALUES (
+            was.job_id, was.sort_key, was.anchor_ms, was.step_ms, p_now_ms, was.enqueued_ms,
+            was.epoch, was.timeout_ms, was.queue_id, was.pending, 0, was.outdeg,
+            CASE WHEN was.pending > 0 THEN 0 ELSE 3 END, was.priority, was.base, was.effective,
+            was.attempt, greatest(was.max_attempts, was.attempt + 1), was.crashes,
+            greatest(was.max_crashes, was.crashes + 1), was.last_end, was.progress, was.inherits,
+            was.kind, was.payload, was.tenant, was.unique_key, was.parents, was.rules,
+            was.progress_text, was.last_error, was.result);
+    -- Whoever is held by it waits for it again.
+    SELECT array_agg(h.job_id) INTO opened FROM (
+        SELECT j.job_id FROM job_edge e JOIN job j ON j.job_id = e.child_id
+            WHERE e.parent_id = was.job_id AND e.state = 2 AND j.state = 1
+            ORDER BY j.job_id FOR NO KEY UPDATE OF j
+    ) h;
+    UPDATE job_edge e SET state = 0
+        WHERE e.parent_id = was.job_id AND e.child_id = ANY (opened) AND e.state = 2;
+    UPDATE job j SET pending = j.pending + 1, holds = j.holds - 1,
+            state = (j.holds > 1)::integer
+        WHERE j.job_id = ANY (opened);
+    -- Edges that were met once are remembered again, for a change of priority to follow them.
+    INSERT INTO job_edge SELECT p.job_id, was.job_id, 1, 0 FROM job p
+        WHERE p.job_id = ANY (was.parents) ON CONFLICT DO NOTHING;
+    IF was.outdeg > 0 THEN
+        INSERT INTO job_edge SELECT was.job_id, c.job_id, 1, 0 FROM job c
+            WHERE c.parents @> ARRAY[was.job_id] ON CONFLICT DO NOTHING;
+    END IF;
+END
+$$;
+
+-- Codes as above.
+CREATE FUNCTION jobs_reprioritise(p_job bigint, p_priority smallint) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    below bigint[];
+    it bigint;
+BEGIN
+    -- Downwards in ascending order; upwards is for a transaction of its own.
+    WITH RECURSIVE heir(id) AS (
+        SELECT p_job
+        UNION
+        SELECT c.job_id FROM heir h
+            JOIN job_edge e ON e.parent_id = h.id
+            JOIN job c ON c.job_id = e.child_id
+            WHERE c.inherits
+    )
+    SELECT array_agg(h.id) INTO below FROM heir h;
+    SELECT array_agg(l.job_id) INTO below FROM (
+        SELECT j.job_id FROM job j WHERE j.job_id = ANY (below)
+            ORDER BY j.job_id FOR NO KEY UPDATE
+    ) l;
+    IF below IS NULL OR below[1] <> p_job THEN
+        PERFORM FROM job_ended j WHERE j.job_id = p_job;
+        RETURN CASE WHEN FOUND THEN 0 END;
+    END IF;
+    UPDATE job j SET priority = p_priority WHERE j.job_id = p_job;
+    FOREACH it IN ARRAY below LOOP
+        UPDATE job j SET base = greatest(j.priority, (
+                SELECT max(p.base) FROM (
+                    SELECT p.base FROM job p WHERE p.job_id = ANY (j.parents)
+                    UNION ALL
+                    SELECT p.base FROM job_ended p WHERE p.job_id = ANY (j.parents)
+                ) p WHERE j.inherits
+            ))
+            WHERE j.job_id = it;
+    END LOOP;
+    INSERT INTO job_todo SELECT b, 1 FROM unnest(below) b ON CONFLICT DO NOTHING;
+    RETURN 2;
+END
+$$ SET enable_seqscan = off SET jit = off;
+
+-- Judges the urgency of jobs and of whatever they wait for anew, children before parents.
+--
+-- All of them are locked first, in ascending order, and each that matters to one of them is locked
+-- by whoever changes it together with all its ancestors: of two such transactions the second reads
+-- what the first has written. Whoever puts in a more urgent child leaves a todo for this.
+CREATE FUNCTION jobs_judge_urgency(p_jobs bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    above bigint[];
+    it bigint;
+BEGIN
+    WITH RECURSIVE ancestor(id) AS (
+        SELECT unnest(p_jobs)
+        UNION
+        SELECT unnest(j.parents) FROM ancestor a
+            JOIN LATERAL (
+                SELECT d.parents FROM job d WHERE d.job_id = a.id AND d.inherits
+                UNION ALL
+                SELECT d.parents FROM job_ended d
+                    WHERE d.job_id = a.id AND d.inherits AND d.job_id = ANY (p_jobs)
+            ) j ON true
+    )
+    SELECT array_agg(a.id) INTO above FROM ancestor a;
+    SELECT array_agg(l.job_id ORDER BY l.job_id DESC) INTO above FROM (
+        SELECT j.job_id FROM job j WHERE j.job_id = ANY (above)
+            ORDER BY j.job_id FOR NO KEY UPDATE
+    ) l;
+    FOREACH it IN ARRAY coalesce(above, '{}') LOOP
+        UPDATE job j SET effective = u.effective, sort_key = u.sort_key
+            FROM (
+                SELECT greatest(s.base, max(c.effective)) AS effective,
+                    least(s.anchor_ms - s.step_ms * s.base, min(c.sort_key)) AS sort_key
+                    FROM job s
+                    LEFT JOIN job_edge e ON e.parent_id = s.job_id AND e.state = 0
+                    LEFT JOIN job c ON c.job_id = e.child_id AND c.inherits
+                    WHERE s.job_id = it GROUP BY s.job_id
+            ) u
+            WHERE j.job_id = it AND (j.effective, j.sort_key) <> (u.effective, u.sort_key);
+    END LOOP;
+END
+$$;
+
+-- Removes what ended long ago and nobody needs.
+CREATE FUNCTION jobs_prune(p_age_ms bigint, p_limit integer) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    oldest bigint := jobs_now_ms() - p_age_ms;
+    gone bigint[];
+    workers integer;
+BEGIN
+    SELECT coalesce(array_agg(p.job_id), '{}') INTO gone FROM (
+        SELECT d.job_id FROM job_ended d
+            WHERE d.ended_ms <= oldest
+                AND NOT EXISTS (
+                    SELECT FROM job_edge e WHERE e.parent_id = d.job_id AND e.state = 0)
+                AND NOT EXISTS (
+                    SELECT FROM job_todo t WHERE t.job_id = d.job_id)
+                AND (d.outdeg = 0 OR d.job_id NOT IN (
+                    SELECT unnest(c.parents) FROM job c WHERE c.parents IS NOT NULL))
+            ORDER BY d.job_id LIMIT p_limit
+            FOR UPDATE OF d SKIP LOCKED
+    ) p;
+    DELETE FROM job_edge e USING job_ended d
+        WHERE d.job_id = ANY (gone) AND e.parent_id = ANY (d.parents) AND e.child_id = d.job_id;
+    DELETE FROM job_edge e WHERE e.parent_id = ANY (gone);
+    DELETE FROM job_execution x WHERE x.job_id = ANY (gone);
+    DELETE FROM job_ended d WHERE d.job_id = ANY (gone);
+    DELETE FROM job_worker w WHERE w.worker_id IN (
+        SELECT o.worker_id FROM job_worker o WHERE o.retired_ms <= oldest
+            ORDER BY o.worker_id LIMIT p_limit - cardinality(gone)
+            FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS workers = ROW_COUNT;
+    DELETE FROM job_receipt r WHERE r.at_ms <= oldest;
+    RETURN cardinality(gone) + workers;
+END
+$$;
