@@ -19,6 +19,8 @@ mod jobs;
 mod kernel;
 mod memory;
 mod payload;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod priority;
 mod registered;
 mod session;
@@ -42,6 +44,8 @@ pub use job::{Edge, NewJob, On, Ordering, Parent, Unmet, When};
 pub use jobs::Jobs;
 pub use memory::{Memory, MemoryTransaction};
 pub use payload::{InvalidPayload, Payload};
+#[cfg(feature = "postgres")]
+pub use postgres::{PgJobs, PgManager, PgOptions, PgTransaction};
 pub use priority::{Band, InvalidPriority, Priority};
 pub use registered::Registered;
 #[cfg(feature = "sqlite")]
