@@ -73,8 +73,10 @@ impl Horizons {
 
     /// The horizons by age alone, when `newest_unix_ms` is the newest due time.
     fn by_age(newest_unix_ms: i64, keep: &Keep) -> Self {
-        let before =
-            |age: i64, start: Resolution| start.start_of(newest_unix_ms.saturating_sub(age));
+        let before = |age: i64, start: Resolution| match age {
+            i64::MAX => i64::MIN,
+            _ => start.start_of(newest_unix_ms.saturating_sub(age)),
+        };
         Self {
             history: before(keep.history, Resolution::Minute),
             minutes: before(keep.minutes, Resolution::Hour),
@@ -201,3 +203,6 @@ pub(crate) fn share(
         latency,
     }
 }
+
+#[cfg(test)]
+mod tests;

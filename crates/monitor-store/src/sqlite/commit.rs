@@ -104,10 +104,14 @@ fn update_status(
 
 /// A number that no record has had before, even if the newest ones are removed by now.
 fn next_sequence(connection: &Connection) -> Result<u64, Failure> {
-    let next = connection
-        .prepare_cached("UPDATE head SET sequence = sequence + 1 RETURNING sequence")?
-        .query_row([], |row| row.get::<_, i64>(0))?;
-    Ok(next.unsigned_abs())
+    connection
+        .prepare_cached("UPDATE head SET sequence = sequence + 1")?
+        .execute([])?;
+    // Not RETURNING: that costs a temporary table each time.
+    let mut statement = connection.prepare_cached("SELECT sequence FROM head")?;
+    Ok(statement
+        .query_row([], |row| row.get::<_, i64>(0))?
+        .unsigned_abs())
 }
 
 fn insert_history(

@@ -381,3 +381,6 @@ fn vacuum(connection: &Connection) -> Result<bool, Failure> {
     while rows.next()?.is_some() {}
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests;

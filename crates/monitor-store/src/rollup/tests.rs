@@ -1,0 +1,181 @@
+//! Horizons, marks and answers.
+
+use monitor_fault::{Fault, Layer, Reason};
+use monitor_model::{Finding, Observation, Phases, Record, Unobserved};
+use monitor_operation::Epoch;
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+/// 2023-11-14 22:13:20 UTC.
+const NEWEST: i64 = 1_700_000_000_000;
+
+fn keep() -> Keep {
+    Keep::new([6, 48, 90 * 24, 730 * 24].map(|hours| Duration::from_secs(hours * 3600)))
+}
+
+fn standing() -> Horizons {
+    Horizons::NONE.rise(NEWEST, NEWEST, &keep())
+}
+
+#[test]
+fn what_is_younger_than_its_age_is_kept() {
+    let horizons = standing();
+    for (horizon, age, unit) in [
+        (horizons.history, 6 * HOUR, 60_000),
+        (horizons.minutes, 48 * HOUR, HOUR),
+        (horizons.hours, 90 * DAY, DAY),
+        (horizons.days, 730 * DAY, DAY),
+    ] {
+        assert!(
+            (NEWEST - age - unit..=NEWEST - age).contains(&horizon),
+            "{horizon}"
+        );
+        assert_eq!(horizon % unit, 0);
+    }
+    let for_ever = Keep::new([Duration::MAX; 4]);
+    assert_eq!(
+        Horizons::NONE.rise(i64::MAX, i64::MAX, &for_ever),
+        Horizons::NONE
+    );
+    assert_eq!(
+        Horizons::NONE.rise(i64::MIN, NEWEST, &keep()).days,
+        i64::MIN
+    );
+}
+
+/// A record from the future ages nothing, and a clock that was wrong for a while ages no longer
+/// than it was wrong.
+#[test]
+fn a_clock_that_runs_ahead_comes_back() {
+    let year = 365 * DAY;
+    assert_eq!(standing().rise(NEWEST + year, NEWEST, &keep()), standing());
+    let ahead = standing().rise(NEWEST + year, NEWEST + year, &keep());
+    assert!(ahead.history > NEWEST);
+    assert_eq!(ahead.rise(NEWEST + 1, NEWEST + 1, &keep()), standing());
+    // A record that is late is not one from before: then the clock itself is behind the horizon.
+    let late = standing().rise(NEWEST - year, NEWEST, &keep());
+    assert_eq!(late, standing());
+}
+
+#[test]
+fn without_room_lines_go_first_then_minutes_then_hours_and_never_all() {
+    let mut horizons = standing();
+    let mut given = Vec::new();
+    while let Some(next) = horizons.squeeze(NEWEST) {
+        let raised = [
+            next.history > horizons.history,
+            next.minutes > horizons.minutes,
+            next.hours > horizons.hours,
+            next.days > horizons.days,
+        ];
+        assert_eq!(
+            raised.iter().filter(|raised| **raised).count(),
+            1,
+            "one at a time"
+        );
+        given.push(raised.iter().position(|raised| *raised).unwrap());
+        horizons = next;
+    }
+    assert!(given.is_sorted(), "{given:?}");
+    assert!(given.len() < 60, "{}", given.len());
+    assert_eq!(horizons.days, standing().days);
+    let left =
+        |horizon: i64, least: i64, unit: i64| (least..least + unit).contains(&(NEWEST - horizon));
+    assert!(left(horizons.history, HOUR, 60_000));
+    assert!(left(horizons.minutes, 6 * HOUR, HOUR));
+    assert!(left(horizons.hours, 7 * DAY, DAY));
+    assert_eq!(
+        horizons.rise(NEWEST, NEWEST, &keep()),
+        horizons,
+        "age takes nothing back"
+    );
+}
+
+#[test]
+fn without_any_age_there_is_an_end_too() {
+    let mut horizons = Horizons::NONE;
+    let mut steps = 0;
+    while let Some(next) = horizons.squeeze(NEWEST) {
+        horizons = next;
+        steps += 1;
+    }
+    assert!(steps < 700, "{steps}");
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        6 => NEWEST - 100 * DAY..NEWEST + HOUR,
+        1 => NEWEST - 1000 * DAY..NEWEST,
+        1 => any::<i64>(),
+    ]
+}
+
+fn horizons() -> impl Strategy<Value = Horizons> {
+    prop_oneof![Just(Horizons::NONE), Just(standing())]
+}
+
+proptest! {
+    /// No line is removed before the mark is past it, and none is rolled up while more may come.
+    #[test]
+    fn inv_store_11_the_mark_is_past_all_that_is_removed(
+        horizons in horizons(), mark in time(), latest in time(),
+    ) {
+        let to = horizons.roll_to(mark, latest).unwrap_or(mark);
+        prop_assert!(to >= mark && to >= horizons.history);
+        prop_assert!(to <= mark.max(horizons.history).max(latest));
+        prop_assert_eq!(horizons.roll_to(to, latest), None, "once is enough");
+    }
+
+    /// Days and hours answer for everything since, each due time once: what a record is counted in
+    /// is read exactly once if it is due at or after where the answer begins, else not at all.
+    #[test]
+    fn hours_and_days_answer_for_each_due_time_once(
+        horizons in horizons(), since in time(), due in time(),
+    ) {
+        let from = horizons.answer(since);
+        let read = horizons
+            .feeds(due)
+            .filter(|&(resolution, start)| match resolution {
+                Resolution::Minute => false,
+                Resolution::Hour => start >= from.hours,
+                Resolution::Day => (from.days..from.hours).contains(&start),
+            })
+            .count();
+        prop_assert_eq!(read, usize::from(due >= from.days));
+        if due >= since && due >= horizons.days {
+            prop_assert_eq!(read, 1, "asked for");
+        }
+        let is_cut = from.days > since;
+        prop_assert!(!is_cut || from.days == horizons.days || from.days - since < DAY);
+    }
+
+    #[test]
+    fn a_share_is_the_bucket_of_its_record(kind in 0u8..5, slots in 1u32..9, took in proptest::option::of(0u64..9_000_000)) {
+        let (id, epoch) = ("a".parse().unwrap(), Epoch::new(1));
+        let fault = Fault::new(Layer::Connect, Reason::Refused);
+        let finding = match kind {
+            0 => Some(Finding::Up),
+            1 => Some(Finding::Degraded(fault)),
+            2 => Some(Finding::Down(fault)),
+            3 => Some(Finding::Unknown(fault)),
+            _ => None,
+        };
+        let mut record = match finding {
+            Some(finding) => {
+                let observation = Observation { finding, note: None };
+                Record::observed(id, epoch, NEWEST, observation, Phases::default())
+            }
+            None => Record::unobserved(id, epoch, NEWEST, slots, Unobserved::Overload),
+        };
+        record.slots = slots;
+        record.took = took.map(Duration::from_micros);
+        for resolution in Resolution::ALL {
+            let start = resolution.start_of(NEWEST);
+            let share = share(start, record.outcome(), slots, took);
+            prop_assert_eq!(share, Bucket::of(&record, resolution));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Whatever is interrupted, counts are those of all that was ever committed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use monitor_fault::{Fault, Layer, Reason};
+use monitor_model::{
+    Bucket, Commit, Monitor, Observation, Phases, Record, Resolution, Source, Tally,
+};
+use monitor_operation::Epoch;
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::sqlite::command::Change;
+use crate::sqlite::{change, commit, open, query};
+
+const MINUTE: i64 = 60_000;
+const BASE: i64 = 1_700_000_000_000;
+
+struct Place {
+    folder: TempDir,
+    options: Options,
+    connection: Option<Connection>,
+    retention: Retention,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        let options = Options {
+            retain_history: minutes(30),
+            retain_minutes: minutes(90),
+            retain_hours: minutes(36 * 60),
+            retain_days: minutes(4 * 1440),
+            ..Options::new(folder.path().join("a.sqlite"))
+        };
+        let retention = Retention::new(&options, None);
+        let mut place = Self {
+            folder,
+            options,
+            connection: None,
+            retention,
+        };
+        place.reopen();
+        let connection = place.connection();
+        for id in ["a", "b"] {
+            let (id, spec) = (id.parse().unwrap(), String::new());
+            let monitor = Monitor {
+                id,
+                name: String::new(),
+                source: Source::Api,
+                spec,
+            };
+            change::define(connection, &monitor, Epoch::new(1)).unwrap();
+        }
+        place
+    }
+
+    /// As after the end of the process: nothing is left but the file.
+    fn reopen(&mut self) {
+        self.connection = None;
+        let opened = open::open(&self.options).unwrap();
+        self.retention = Retention::new(&self.options, opened.max_pages);
+        self.connection = Some(opened.writer);
+        assert!(self.folder.path().exists());
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().unwrap()
+    }
+
+    /// Does `work`, and stops the database in the middle of it when it has taken so many steps.
+    fn cut<T>(&mut self, steps: Option<i32>, work: impl FnOnce(&mut Self) -> T) -> T {
+        let connection = self.connection();
+        match steps {
+            Some(steps) => connection.progress_handler(steps, Some(|| true)).unwrap(),
+            None => connection
+                .progress_handler(0, None::<fn() -> bool>)
+                .unwrap(),
+        }
+        let result = work(self);
+        self.connection()
+            .progress_handler(0, None::<fn() -> bool>)
+            .unwrap();
+        result
+    }
+
+    /// True when it was written.
+    fn commit(&mut self, record: &Record, steps: Option<i32>) -> bool {
+        let applied = self.cut(steps, |place| {
+            let transaction = place.connection().transaction()?;
+            let change = commit::commit(&transaction, record)?;
+            transaction.commit()?;
+            Ok::<_, Failure>(matches!(change, Change::Keep(Commit::Applied(_))))
+        });
+        self.retention.record(record.due_unix_ms);
+        applied.unwrap_or(false)
+    }
+
+    fn slice(&mut self, steps: Option<i32>) {
+        self.cut(steps, |place| {
+            let Self {
+                connection,
+                retention,
+                ..
+            } = place;
+            if retention.slice(connection.as_mut().unwrap()).is_err() {
+                retention.abandon();
+            }
+        });
+    }
+}
+
+/// All that was ever committed, by monitor.
+type All = BTreeMap<&'static str, Vec<Record>>;
+
+fn fold(records: &[Record], resolution: Resolution, from: i64) -> Vec<Bucket> {
+    let mut buckets = BTreeMap::new();
+    for record in records {
+        let start = resolution.start_of(record.due_unix_ms);
+        if start >= from {
+            buckets
+                .entry(start)
+                .or_insert_with(|| Bucket::new(start))
+                .add(record);
+        }
+    }
+    buckets.into_values().collect()
+}
+
+fn tally(records: &[Record], from: i64) -> Tally {
+    let mut sum = Bucket::new(0);
+    let wanted = records.iter().filter(|record| record.due_unix_ms >= from);
+    wanted.for_each(|record| sum.add(record));
+    sum.tally
+}
+
+fn check(place: &mut Place, all: &All, newest: i64) -> Result<(), TestCaseError> {
+    let connection = place.connection();
+    let horizons = roll::horizons(connection).unwrap();
+    for (name, records) in all {
+        let id = name.parse().unwrap();
+        for resolution in Resolution::ALL {
+            let kept = query::buckets(connection, &id, resolution, i64::MIN..i64::MAX).unwrap();
+            prop_assert_eq!(kept, fold(records, resolution, horizons.of(resolution)));
+        }
+        for since in [
+            newest - 20 * MINUTE,
+            newest - 300 * MINUTE,
+            newest - 2 * 1440 * MINUTE,
+            i64::MIN,
+        ] {
+            let hour = Resolution::Hour.start_of(since);
+            let day = Resolution::Day.start_of(since).max(horizons.days);
+            let from = if hour >= horizons.hours { hour } else { day };
+            let counted = query::tally(connection, &id, since).unwrap();
+            prop_assert_eq!(counted, tally(records, from), "since {}", since);
+        }
+        // No line is gone before its time, nor one at which the verdict changed.
+        let lines = query::history(connection, &id, u32::MAX).unwrap();
+        let kept = records
+            .iter()
+            .filter(|record| record.due_unix_ms >= horizons.history);
+        for record in kept {
+            prop_assert!(
+                lines.iter().any(|line| line.record == *record),
+                "{:?}",
+                record
+            );
+        }
+    }
+    // Nothing that is young enough is given up.
+    prop_assert!(horizons.history <= newest - 30 * MINUTE);
+    prop_assert!(horizons.minutes <= newest - 90 * MINUTE);
+    prop_assert!(horizons.hours <= newest - 36 * 60 * MINUTE);
+    prop_assert!(horizons.days <= newest - 4 * 1440 * MINUTE);
+    Ok(())
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Milliseconds after the newest due time, or before it; what was found; interrupted when.
+    Commit(&'static str, i64, u8, Option<i32>),
+    Slice(Option<i32>),
+    Reopen,
+}
+
+fn cut() -> impl Strategy<Value = Option<i32>> {
+    prop_oneof![3 => Just(None), 1 => (1i32..3_000).prop_map(Some)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = proptest::sample::select(&["a", "b"][..]);
+    let after = prop_oneof![
+        6 => 0..3 * MINUTE,
+        2 => 0..200 * MINUTE,
+        2 => -20 * MINUTE..0,
+        1 => -6 * 1440 * MINUTE..0,
+    ];
+    prop_oneof![
+        8 => (id, after, 0u8..6, cut()).prop_map(|(id, after, kind, cut)| Step::Commit(id, after, kind, cut)),
+        6 => cut().prop_map(Step::Slice),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn record(id: &str, due: i64, kind: u8) -> Record {
+    let (id, epoch) = (id.parse().unwrap(), Epoch::new(1));
+    let fault = Fault::new(Layer::Connect, Reason::Refused);
+    let observation = match kind {
+        0 => Observation::fault(fault),
+        1 => {
+            let reason = monitor_model::Unobserved::Overload;
+            return Record::unobserved(id, epoch, due, 3, reason);
+        }
+        2 => Observation {
+            finding: monitor_model::Finding::Degraded(fault),
+            note: None,
+        },
+        _ => Observation::up(),
+    };
+    let mut record = Record::observed(id, epoch, due, observation, Phases::default());
+    record.took = (kind != 5).then(|| Duration::from_micros(due.unsigned_abs() % 90_001));
+    record
+}
+
+fn run(steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut place = Place::new();
+    let (mut all, mut newest) = (All::new(), BASE);
+    for step in steps {
+        match *step {
+            Step::Commit(id, after, kind, cut) => {
+                let record = record(id, newest + after, kind);
+                newest = newest.max(record.due_unix_ms);
+                if place.commit(&record, cut) {
+                    all.entry(id).or_default().push(record);
+                }
+            }
+            Step::Slice(cut) => place.slice(cut),
+            Step::Reopen => place.reopen(),
+        }
+        check(&mut place, &all, newest)?;
+    }
+    while place.retention.is_pending() {
+        place.slice(None);
+    }
+    check(&mut place, &all, newest)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// OPS-18: buckets are a fold over all records ever committed, after each step: commits in any
+    /// order, slices of removal, both cut off at any point, and a new start.
+    #[test]
+    fn inv_store_11_counts_are_those_of_all_that_was_ever_committed(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        run(&steps)?;
+    }
+}
