@@ -12,10 +12,14 @@ use super::lexer::{self, Line};
 const MAX_LINES: usize = 600;
 
 /// What stays out of the code, blanks apart, and what to do instead.
-const FORBIDDEN: [(&str, &str); 6] = [
+const FORBIDDEN: [(&str, &str); 7] = [
     ("#[ignore", "no test is left out: mend it, or delete it"),
     (",ignore)]", "no test is left out: mend it, or delete it"),
     (",ignore=", "no test is left out: mend it, or delete it"),
+    (
+        "time::interval",
+        "what recurs is a task of monitor-supervisor, where its failures are contained and shown",
+    ),
     ("todo!(", "finish it, or leave it out"),
     ("unimplemented!(", "finish it, or leave it out"),
     ("dbg!(", "use tracing, or delete it"),
@@ -312,6 +316,17 @@ fn helper() {}
         assert!(found[2].starts_with("crates/x/src/a.rs:5: `,ignore)]`"));
         assert!(found[0].starts_with("crates/x/src/a.rs:2: `todo!(`"));
         assert!(found[1].starts_with("crates/x/src/a.rs:4: `#[ignore`"));
+    }
+
+    /// STB-2: a periodic task that nobody supervises is found.
+    #[test]
+    fn periodic_tasks_are_supervised() {
+        let found = findings("//! Says it.\nlet ticks = tokio::time::interval(EVERY);\n");
+        assert!(
+            found[0].contains("a task of monitor-supervisor"),
+            "{found:?}"
+        );
+        assert!(findings("//! Says it.\nlet interval = spec.interval(EVERY);\n").is_empty());
     }
 
     #[test]
