@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, one thread that writes, one that reads.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -154,6 +154,41 @@ impl SqliteStore {
             rolled_rows: self.counters.rolled_rows.load(Ordering::Relaxed),
             removed_rows: self.counters.removed_rows.load(Ordering::Relaxed),
         }
+    }
+
+    /// Copies the database to a new file `to` while commits go on; see [`backup`]. Returns its size
+    /// in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`backup`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future calls the copy off: it ends within a MiB and leaves nothing behind.
+    pub async fn backup(
+        &self,
+        to: impl Into<PathBuf>,
+        mut progress: impl FnMut(BackupProgress) + Send + 'static,
+    ) -> Result<u64, BackupError> {
+        let (from, to) = (Arc::clone(&self.path), to.into());
+        let (reply, answer) = oneshot::channel();
+        let named = to.clone();
+        let work = move || {
+            let copied = backup::copy(&from, &to, &mut |now| {
+                progress(now);
+                !reply.is_closed()
+            });
+            // Whoever asked may have gone with the last page.
+            let _ = reply.send(copied);
+        };
+        let thread = thread::Builder::new().name("store-backup".into());
+        if let Err(error) = thread.spawn(work) {
+            return Err(BackupError::io(&named, error));
+        }
+        // A thread that ends without an answer has panicked in `progress`.
+        let answer = answer.await;
+        answer.unwrap_or(Err(BackupError::Cancelled { path: named }))
     }
 
     async fn write<T: Send + 'static>(
