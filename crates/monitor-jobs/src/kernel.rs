@@ -42,8 +42,12 @@
 
 pub(crate) mod attempts;
 pub(crate) mod edges;
+pub(crate) mod health;
 pub(crate) mod lease;
 pub(crate) mod limits;
+pub(crate) mod observer;
 pub(crate) mod ordering;
+pub(crate) mod predict;
+pub(crate) mod retrying;
 pub(crate) mod roster;
 pub(crate) mod standing;

@@ -11,8 +11,11 @@ mod claimed;
     reason = "a suite of tests: it panics when a promise is broken, and shows its seeds"
 )]
 pub mod conformance;
+#[cfg(feature = "cron")]
+mod cron;
 mod desk;
 mod error;
+mod failure;
 mod id;
 mod job;
 mod jobs;
@@ -38,10 +41,15 @@ pub use backend::{
     Settled, WorkerPulse,
 };
 pub use claimed::{Claimed, CommitPermit};
+#[cfg(feature = "cron")]
+pub use cron::{Cron, InvalidCron, Schedule};
 pub use error::{ClaimError, EnqueueError, RegisterError, SettleError, StoreError, StoreErrorKind};
+pub use failure::Failure;
 pub use id::{Epoch, JobId, WorkerId};
 pub use job::{Edge, NewJob, On, Ordering, Parent, Unmet, When};
 pub use jobs::Jobs;
+pub use kernel::predict::{Advice, Predictor};
+pub use kernel::retrying::RetryPolicy;
 pub use memory::{Memory, MemoryTransaction};
 pub use payload::{InvalidPayload, Payload};
 #[cfg(feature = "postgres")]
