@@ -90,7 +90,8 @@ CREATE TABLE job (
     payload text NOT NULL,
     tenant text,
     unique_key text,
-    -- What it was put in with: parents in ascending id and, at the same places, on * 4 + unmet.
+    -- What it was put in with: parents in ascending id and, at the same places, from the lowest bit
+    -- two of unmet, two of on, and the verdicts of job_edge.
     parents bigint[],
     rules smallint[],
     progress_text text,

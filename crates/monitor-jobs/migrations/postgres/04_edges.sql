@@ -33,14 +33,14 @@ $$;
 CREATE FUNCTION jobs_carry(p_parents bigint[], p_limit integer, p_now_ms bigint)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    parents bigint[];
-    children bigint[];
+    uppers bigint[];
+    lowers bigint[];
     n integer;
     ending bigint[];
     goes smallint[];
     remain boolean := false;
 BEGIN
-    SELECT array_agg(e.parent_id), array_agg(e.child_id), count(*) INTO parents, children, n FROM (
+    SELECT array_agg(e.parent_id), array_agg(e.child_id), count(*) INTO uppers, lowers, n FROM (
         SELECT e.parent_id, e.child_id FROM unnest(p_parents) p(id)
             JOIN job_edge e ON e.parent_id = p.id
             WHERE e.state = 0
@@ -49,13 +49,13 @@ BEGIN
     IF n = 0 THEN
         RETURN 0;
     END IF;
-    PERFORM FROM job j WHERE j.job_id = ANY (children) ORDER BY j.job_id FOR NO KEY UPDATE;
-    PERFORM FROM job_ended j WHERE j.job_id = ANY (children) ORDER BY j.job_id FOR NO KEY UPDATE;
+    PERFORM FROM job j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
+    PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
     -- Each edge is consumed by the transaction that takes it out of its state, and by no other;
     -- a child is counted down once by as many as it lost.
     WITH verdict AS MATERIALIZED (
         SELECT e.parent_id, e.child_id, (e.verdicts >> (2 * (d.state - 5))) & 3 AS means
-            FROM unnest(parents, children) u(parent_id, child_id)
+            FROM unnest(uppers, lowers) u(parent_id, child_id)
             JOIN job_edge e ON e.parent_id = u.parent_id AND e.child_id = u.child_id
             JOIN job_ended d ON d.job_id = e.parent_id
             WHERE e.state = 0
@@ -98,11 +98,11 @@ BEGIN
         INTO ending, goes, remain
         FROM moved m WHERE m.means >= 2;
     IF ending IS NOT NULL THEN
-        parents := jobs_bury(
+        uppers := jobs_bury(
             NULL, ending, goes, array_fill(true, ARRAY[cardinality(ending)]), NULL, NULL, p_now_ms);
-        IF parents IS NOT NULL THEN
+        IF uppers IS NOT NULL THEN
             INSERT INTO job_todo SELECT d.job_id, 0, d.state FROM job_ended d
-                WHERE d.job_id = ANY (parents)
+                WHERE d.job_id = ANY (uppers)
                 ON CONFLICT DO NOTHING;
             remain := true;
         END IF;
@@ -111,46 +111,44 @@ BEGIN
 END
 $$;
 
--- One transaction of what others left: at most `p_limit` edges. 0: there is nothing, or somebody
--- else is at it.
+-- One transaction of what others left: at most `p_limit` edges, wave after wave, so that parents
+-- that ended together are judged together. 0: there is nothing, or somebody else is at it.
 CREATE FUNCTION jobs_release(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
-    todo job_todo;
+    wave bigint[];
     carried integer := 0;
     locked bigint := 0;
-    next_child bigint;
+    lowest bigint;
+    highest bigint;
 BEGIN
     WHILE carried < p_limit LOOP
-        SELECT * INTO todo FROM job_todo t ORDER BY t.job_id, t.what LIMIT 1
-            FOR UPDATE SKIP LOCKED;
-        EXIT WHEN NOT FOUND;
-        IF todo.what = 1 THEN
-            -- Locks from the lowest ancestor on: only as the first of a transaction.
-            EXIT WHEN carried > 0;
-            PERFORM jobs_judge_urgency(ARRAY[todo.job_id]);
-            DELETE FROM job_todo t WHERE t.job_id = todo.job_id AND t.what = 1;
-            RETURN 1;
-        END IF;
-        SELECT e.child_id INTO next_child FROM job_edge e
-            WHERE e.parent_id = todo.job_id AND e.state = 0 ORDER BY e.child_id LIMIT 1;
-        IF FOUND THEN
-            EXIT WHEN next_child <= locked;
-            SELECT max(e.child_id) INTO locked FROM (
-                SELECT e.child_id FROM job_edge e
-                    WHERE e.parent_id = todo.job_id AND e.state = 0
-                    ORDER BY e.child_id LIMIT p_limit - carried
-            ) e;
-            carried := carried + abs(jobs_carry(ARRAY[todo.job_id], p_limit - carried, now_ms));
-        ELSE
-            carried := carried + 1;
-        END IF;
-        IF NOT EXISTS (
-            SELECT FROM job_edge e WHERE e.parent_id = todo.job_id AND e.state = 0
-        ) THEN
-            DELETE FROM job_todo t WHERE t.job_id = todo.job_id AND t.what = 0;
-        END IF;
+        SELECT array_agg(w.job_id) INTO wave FROM (
+            SELECT t.job_id FROM job_todo t WHERE t.what = 0
+                ORDER BY t.job_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+        ) w;
+        EXIT WHEN wave IS NULL;
+        SELECT min(e.child_id), max(e.child_id) INTO lowest, highest FROM (
+            SELECT e.child_id FROM unnest(wave) w(id) JOIN job_edge e ON e.parent_id = w.id
+                WHERE e.state = 0
+                ORDER BY e.parent_id, e.child_id LIMIT p_limit - carried
+        ) e;
+        EXIT WHEN lowest <= locked;
+        locked := coalesce(highest, locked);
+        carried := carried + greatest(1, abs(jobs_carry(wave, p_limit - carried, now_ms)));
+        DELETE FROM job_todo t
+            WHERE t.job_id = ANY (wave) AND t.what = 0 AND NOT EXISTS (
+                SELECT FROM job_edge e WHERE e.parent_id = t.job_id AND e.state = 0);
     END LOOP;
+    IF carried = 0 THEN
+        -- Locks from the lowest ancestor on: only where nothing is locked yet.
+        SELECT array_agg(w.job_id), count(*) INTO wave, carried FROM (
+            SELECT t.job_id FROM job_todo t WHERE t.what = 1
+                ORDER BY t.job_id LIMIT least(p_limit, 1000) FOR UPDATE SKIP LOCKED
+        ) w;
+        PERFORM jobs_judge_urgency(wave);
+        DELETE FROM job_todo t WHERE t.job_id = ANY (wave) AND t.what = 1;
+    END IF;
     RETURN carried;
 END
 $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;

@@ -3,12 +3,12 @@
 
 -- Takes unique keys, then locks parents: from here on none of them ends before we have. Keys come
 -- in ascending order and without doubles. `holders`: at the places of the keys, who has it already.
--- `found`: the parents that exist; those at `holders` are parents too. Mints `p_mint` ids, less one
+-- `known`: the parents that exist; those at `holders` are parents too. Mints `p_mint` ids, less one
 -- for each holder.
 CREATE FUNCTION jobs_prepare(
     p_queues text[], p_keys text[], p_parents bigint[], p_mint integer,
     OUT now_ms bigint, OUT queue_ids integer[], OUT holders bigint[], OUT ids bigint[],
-    OUT found bigint[], OUT states smallint[], OUT bases smallint[], OUT effectives smallint[],
+    OUT known bigint[], OUT states smallint[], OUT bases smallint[], OUT effectives smallint[],
     OUT sort_keys bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -28,7 +28,7 @@ BEGIN
     END IF;
     now_ms := jobs_now_ms();
     IF p_parents IS NOT NULL THEN
-        SELECT * INTO found, states, bases, effectives, sort_keys
+        SELECT * INTO known, states, bases, effectives, sort_keys
             FROM jobs_lock_parents(p_parents || array_remove(holders, NULL));
     END IF;
     IF p_mint IS NOT NULL THEN
@@ -59,7 +59,7 @@ END
 $$;
 
 CREATE FUNCTION jobs_lock_parents(
-    p_parents bigint[], OUT found bigint[], OUT states smallint[], OUT bases smallint[],
+    p_parents bigint[], OUT known bigint[], OUT states smallint[], OUT bases smallint[],
     OUT effectives smallint[], OUT sort_keys bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -74,7 +74,7 @@ BEGIN
         ) p;
         SELECT array_agg(p.job_id), array_agg(p.state), array_agg(p.base),
             array_agg(p.effective), array_agg(p.sort_key)
-            INTO found, states, bases, effectives, sort_keys
+            INTO known, states, bases, effectives, sort_keys
             FROM (
                 SELECT j.job_id, j.state, j.base, j.effective, j.sort_key
                     FROM job j WHERE j.job_id = ANY (p_parents)
@@ -83,7 +83,7 @@ BEGIN
                     FROM job_ended j WHERE j.job_id = ANY (p_parents)
             ) p;
         SELECT coalesce(bool_or(s < 5 AND f <> ALL (seen)), false) INTO back
-            FROM unnest(found, states) u(f, s);
+            FROM unnest(known, states) u(f, s);
         EXIT WHEN NOT back;
     END LOOP;
 END

@@ -35,6 +35,7 @@ CREATE FUNCTION jobs_retry(p_job bigint) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
     wanted_key text;
+    above bigint[];
     it job;
     was job_ended;
 BEGIN
@@ -50,7 +51,7 @@ BEGIN
             WHERE j.job_id = p_job;
         RETURN 1;
     END IF;
-    SELECT j.unique_key INTO wanted_key FROM job_ended j
+    SELECT j.unique_key, j.parents INTO wanted_key, above FROM job_ended j
         WHERE j.job_id = p_job AND j.state IN (6, 7);
     IF NOT FOUND THEN
         PERFORM FROM job_ended j WHERE j.job_id = p_job;
@@ -62,6 +63,8 @@ BEGIN
             RETURN 0;
         END IF;
     END IF;
+    -- It will wait for those of its parents that have not ended: none ends before we have.
+    PERFORM FROM job j WHERE j.job_id = ANY (above) ORDER BY j.job_id FOR NO KEY UPDATE;
     SELECT * INTO was FROM job_ended j WHERE j.job_id = p_job AND j.state IN (6, 7) FOR UPDATE;
     IF NOT FOUND THEN
         -- Somebody else retried it in between; the key, if any, was theirs by then.
@@ -81,14 +84,14 @@ CREATE FUNCTION jobs_revive(was job_ended, p_now_ms bigint) RETURNS void LANGUAG
 DECLARE
     opened bigint[];
 BEGIN
-    -- Edges to parents that have ended are met: people decided. Those to others stay.
-    DELETE FROM job_edge e
-        WHERE e.parent_id = ANY (was.parents) AND e.child_id = was.job_id
-            AND NOT EXISTS (SELECT FROM job p WHERE p.job_id = e.parent_id);
-    DELETE FROM job_ended j WHERE j.job_id = was.job_id
-        RETURNING j.pending INTO was.pending;
-    SELECT count(*) INTO was.pending FROM job_edge e
-        WHERE e.parent_id = ANY (was.parents) AND e.child_id = was.job_id AND e.state = 0;
+    -- Edges to parents that have ended are met: people decided. Those to others are open, whatever
+    -- became of them before.
+    DELETE FROM job_edge e WHERE e.parent_id = ANY (was.parents) AND e.child_id = was.job_id;
+    INSERT INTO job_edge
+        SELECT p.job_id, was.job_id, 0, r.rule >> 4
+            FROM unnest(was.parents, was.rules) r(id, rule) JOIN job p ON p.job_id = r.id;
+    GET DIAGNOSTICS was.pending = ROW_COUNT;
+    DELETE FROM job_ended j WHERE j.job_id = was.job_id;
     INSERT INTO job (
         job_id, sort_key, anchor_ms, step_ms, run_at_ms, enqueued_ms, epoch, timeout_ms, queue_id,
         pending, holds, outdeg, state, priority, base, effective, attempt, max_attempts, crashes,
@@ -114,8 +117,6 @@ BEGIN
             state = (j.holds > 1)::integer
         WHERE j.job_id = ANY (opened);
     -- Edges that were met once are remembered again, for a change of priority to follow them.
-    INSERT INTO job_edge SELECT p.job_id, was.job_id, 1, 0 FROM job p
-        WHERE p.job_id = ANY (was.parents) ON CONFLICT DO NOTHING;
     IF was.outdeg > 0 THEN
         INSERT INTO job_edge SELECT was.job_id, c.job_id, 1, 0 FROM job c
             WHERE c.parents @> ARRAY[was.job_id] ON CONFLICT DO NOTHING;

@@ -63,7 +63,10 @@ impl<M: PgManager> Backend for PgJobs<M> {
         let capacity = limit(register.capacity);
         let lease = whole_ms(register.lease);
         let row = self
-            .write_one(REGISTER, &[&register.name, &register.queues, &capacity, &lease])
+            .write_one(
+                REGISTER,
+                &[&register.name, &register.queues, &capacity, &lease],
+            )
             .await;
         row.and_then(|row| Ok(WorkerId(get(&row, "worker_id")?)))
             .map_err(|failure| failure.doing("register a worker"))
@@ -132,7 +135,9 @@ impl<M: PgManager> Backend for PgJobs<M> {
     ) -> Result<bool, StoreError> {
         let percent = i16::from(percent.min(100));
         let text = limits::text(text);
-        let rows = self.write(PROGRESS, &[&job.0, &epoch.0, &percent, &text]).await;
+        let rows = self
+            .write(PROGRESS, &[&job.0, &epoch.0, &percent, &text])
+            .await;
         rows.map(|rows| !rows.is_empty())
             .map_err(|failure| failure.doing("note progress"))
     }
@@ -141,14 +146,18 @@ impl<M: PgManager> Backend for PgJobs<M> {
         let action = "cancel a job";
         let row = self.write_one(CANCEL, &[&job.0]).await;
         let row = row.map_err(|failure| failure.doing(action))?;
-        self.asked(row).await.map_err(|failure| failure.doing(action))
+        self.asked(row)
+            .await
+            .map_err(|failure| failure.doing(action))
     }
 
     async fn retry(&self, job: JobId) -> Result<Option<bool>, StoreError> {
         let action = "retry a job";
         let row = self.write_one(RETRY, &[&job.0]).await;
         let row = row.map_err(|failure| failure.doing(action))?;
-        self.asked(row).await.map_err(|failure| failure.doing(action))
+        self.asked(row)
+            .await
+            .map_err(|failure| failure.doing(action))
     }
 
     async fn reprioritise(
@@ -160,7 +169,9 @@ impl<M: PgManager> Backend for PgJobs<M> {
         let priority = i16::from(priority.get());
         let row = self.write_one(REPRIORITISE, &[&job.0, &priority]).await;
         let row = row.map_err(|failure| failure.doing(action))?;
-        self.asked(row).await.map_err(|failure| failure.doing(action))
+        self.asked(row)
+            .await
+            .map_err(|failure| failure.doing(action))
     }
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), StoreError> {
@@ -180,7 +191,10 @@ impl<M: PgManager> Backend for PgJobs<M> {
     async fn rescue(&self, pulse: &WorkerPulse, most: u32) -> Result<Rescued, StoreError> {
         let beats = i64::try_from(pulse.beats).unwrap_or(i64::MAX);
         let row = self
-            .write_one(RESCUE, &[&pulse.worker.0, &beats, &limit(most), &LOST_ERROR])
+            .write_one(
+                RESCUE,
+                &[&pulse.worker.0, &beats, &limit(most), &LOST_ERROR],
+            )
             .await;
         let read = row.and_then(|row| Ok((rescued(&row)?, get(&row, "unfinished")?)));
         let (rescued, unfinished): (Rescued, bool) =
@@ -264,8 +278,11 @@ impl<M: PgManager> Backend for PgJobs<M> {
 
     async fn now_unix_ms(&self) -> Result<i64, StoreError> {
         let rows = self.read(NOW, &[]).await;
-        rows.and_then(|rows| rows.first().map_or(Err(Failure::Closed), |row| get(row, "now")))
-            .map_err(|failure| failure.doing("read the time"))
+        rows.and_then(|rows| {
+            rows.first()
+                .map_or(Err(Failure::Closed), |row| get(row, "now"))
+        })
+        .map_err(|failure| failure.doing("read the time"))
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -282,7 +299,9 @@ fn beat(row: &Row) -> Result<Beat, Failure> {
     let cancel = jobs.into_iter().zip(epochs);
     Ok(Beat {
         drain: get(row, "draining")?,
-        cancel: cancel.map(|(job, epoch)| (JobId(job), Epoch(epoch))).collect(),
+        cancel: cancel
+            .map(|(job, epoch)| (JobId(job), Epoch(epoch)))
+            .collect(),
     })
 }
 

@@ -117,7 +117,8 @@ const CHECKS: [(&str, bool, &str); 12] = [
 ];
 
 /// Beats that are no HOT updates fill an index: something in it is written by a beat.
-const COLD_BEATS: &str = "SELECT format('%s of %s updates of workers are not HOT: is there an index \
+const COLD_BEATS: &str =
+    "SELECT format('%s of %s updates of workers are not HOT: is there an index \
         on a column that beats write?', s.n_tup_upd - s.n_tup_hot_upd, s.n_tup_upd) AS what
     FROM pg_stat_user_tables s
     WHERE s.relid = 'job_worker'::regclass AND s.n_tup_upd > 1000
@@ -126,7 +127,10 @@ const COLD_BEATS: &str = "SELECT format('%s of %s updates of workers are not HOT
 impl<M: PgManager> PgJobs<M> {
     pub(super) async fn examine(&self) -> Result<Vec<Finding>, Failure> {
         let mut findings = Vec::new();
-        for (check, broken, sql) in CHECKS.into_iter().chain([("cold_beats", false, COLD_BEATS)]) {
+        for (check, broken, sql) in CHECKS
+            .into_iter()
+            .chain([("cold_beats", false, COLD_BEATS)])
+        {
             for row in &self.read(sql, &[]).await? {
                 findings.push(Finding {
                     check,

@@ -150,7 +150,10 @@ pub(super) async fn enqueue(session: &mut Session, jobs: &[NewJob]) -> Result<Pu
     }
     let queues: BTreeSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
     let queues: Vec<&str> = queues.into_iter().collect();
-    let keys: BTreeSet<&str> = jobs.iter().filter_map(|job| job.unique_key.as_deref()).collect();
+    let keys: BTreeSet<&str> = jobs
+        .iter()
+        .filter_map(|job| job.unique_key.as_deref())
+        .collect();
     let with_keys = jobs.iter().filter(|job| job.unique_key.is_some()).count();
     let twice = with_keys - keys.len();
     let keys: Option<Vec<&str>> = (!keys.is_empty()).then(|| keys.into_iter().collect());
@@ -160,7 +163,9 @@ pub(super) async fn enqueue(session: &mut Session, jobs: &[NewJob]) -> Result<Pu
         Some(_) => None,
         None => Some(i32::try_from(jobs.len() - twice).unwrap_or(i32::MAX)),
     };
-    let row = one(session.query(PREPARE, &[&queues, &keys, &parents, &mint]).await)?;
+    let row = one(session
+        .query(PREPARE, &[&queues, &keys, &parents, &mint])
+        .await)?;
     let holders = holders(&row, keys.as_deref().unwrap_or_default())?;
     let known = known(&row)?;
     let wanted = wanted(jobs, &holders, &known)?;
@@ -212,18 +217,25 @@ fn parents(jobs: &[NewJob]) -> Option<Vec<i64>> {
 fn holders<'k>(row: &Row, keys: &[&'k str]) -> Result<HashMap<&'k str, JobId>, Failure> {
     let held: Option<Vec<Option<i64>>> = get(row, "holders")?;
     let held = keys.iter().zip(held.unwrap_or_default());
-    Ok(held.filter_map(|(key, holder)| Some((*key, JobId(holder?)))).collect())
+    Ok(held
+        .filter_map(|(key, holder)| Some((*key, JobId(holder?))))
+        .collect())
 }
 
 fn known(row: &Row) -> Result<HashMap<JobId, Known>, Failure> {
-    let Some(ids) = get::<Option<Vec<i64>>>(row, "found")? else {
+    let Some(ids) = get::<Option<Vec<i64>>>(row, "known")? else {
         return Ok(HashMap::new());
     };
     let states: Vec<i16> = get(row, "states")?;
     let bases: Vec<i16> = get(row, "bases")?;
     let effectives: Vec<i16> = get(row, "effectives")?;
     let keys: Vec<i64> = get(row, "sort_keys")?;
-    let columns = ids.into_iter().zip(states).zip(bases).zip(effectives).zip(keys);
+    let columns = ids
+        .into_iter()
+        .zip(states)
+        .zip(bases)
+        .zip(effectives)
+        .zip(keys);
     columns
         .map(|((((id, state), base), effective), key)| {
             let known = Known {
@@ -241,7 +253,12 @@ async fn read_fair(session: &mut Session, jobs: &[NewJob]) -> Result<Fair, Failu
     let pairs: BTreeSet<(&str, &str)> = jobs
         .iter()
         .filter(|job| is_fair(job))
-        .map(|job| (job.queue.as_str(), job.tenant.as_deref().unwrap_or_default()))
+        .map(|job| {
+            (
+                job.queue.as_str(),
+                job.tenant.as_deref().unwrap_or_default(),
+            )
+        })
         .collect();
     let (queues, tenants): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
     let row = one(session.query(FAIR, &[&queues, &tenants]).await)?;
@@ -249,13 +266,17 @@ async fn read_fair(session: &mut Session, jobs: &[NewJob]) -> Result<Fair, Failu
     let highest: Vec<Option<i64>> = get(&row, "highest")?;
     let own: Vec<Option<i64>> = get(&row, "own")?;
     let mut fair = Fair::default();
-    for (((queue, tenant), (least, highest)), own) in
-        queues.into_iter().zip(tenants).zip(least.into_iter().zip(highest)).zip(own)
+    for (((queue, tenant), (least, highest)), own) in queues
+        .into_iter()
+        .zip(tenants)
+        .zip(least.into_iter().zip(highest))
+        .zip(own)
     {
         let owned = || queue.to_owned();
         fair.least_ready.extend(least.map(|key| (owned(), key)));
         fair.highest.extend(highest.map(|finish| (owned(), finish)));
-        fair.finish.extend(own.map(|finish| ((owned(), tenant.to_owned()), finish)));
+        fair.finish
+            .extend(own.map(|finish| ((owned(), tenant.to_owned()), finish)));
     }
     Ok(fair)
 }
@@ -265,7 +286,10 @@ async fn keep_fair(session: &mut Session, fair: &Fair) -> Result<(), Failure> {
     let queues: Vec<&str> = sorted.keys().map(|(queue, _)| queue.as_str()).collect();
     let tenants: Vec<&str> = sorted.keys().map(|(_, tenant)| tenant.as_str()).collect();
     let finishes: Vec<i64> = sorted.values().map(|finish| **finish).collect();
-    one(session.query(KEEP_FAIR, &[&queues, &tenants, &finishes]).await).map(|_| ())
+    one(session
+        .query(KEEP_FAIR, &[&queues, &tenants, &finishes])
+        .await)
+    .map(|_| ())
 }
 
 async fn insert(
@@ -280,8 +304,11 @@ async fn insert(
         };
     }
     let edges = Edges::of(plan);
-    let (parents, degrees): (Vec<i64>, Vec<i32>) =
-        plan.degrees.iter().map(|(parent, degree)| (parent.0, *degree)).unzip();
+    let (parents, degrees): (Vec<i64>, Vec<i32>) = plan
+        .degrees
+        .iter()
+        .map(|(parent, degree)| (parent.0, *degree))
+        .unzip();
     let urgent: Vec<i64> = plan.urgent.iter().map(|id| id.0).collect();
     let some = |values: Vec<i64>| (!values.is_empty()).then_some(values);
     let rows = session
@@ -290,7 +317,10 @@ async fn insert(
             &[
                 &now_ms,
                 &column!(i64, |row| row.id.0),
-                &column!(i32, |row| queues.get(row.job.queue.as_str()).copied().unwrap_or(0)),
+                &column!(i32, |row| queues
+                    .get(row.job.queue.as_str())
+                    .copied()
+                    .unwrap_or(0)),
                 &column!(i16, |row| row.state.code()),
                 &column!(i64, |row| row.key),
                 &column!(i64, |row| row.place.anchor_ms),
@@ -344,15 +374,14 @@ impl Edges {
     fn of(plan: &Plan<'_>) -> Self {
         let mut edges = Self::default();
         for job in &plan.jobs {
-            let rows = job.edges.iter().filter(|(_, state)| *state != EdgeState::Met);
+            let rows = job
+                .edges
+                .iter()
+                .filter(|(_, state)| *state != EdgeState::Met);
             for (edge, state) in rows {
                 edges.parents.push(edge.parent.0);
                 edges.children.push(job.id.0);
-                edges.states.push(match state {
-                    EdgeState::Open => 0,
-                    EdgeState::Met => 1,
-                    EdgeState::Holding => 2,
-                });
+                edges.states.push(state.code());
                 edges.verdicts.push(verdicts(edge.on, edge.unmet));
             }
         }
@@ -363,23 +392,26 @@ impl Edges {
 /// What each end of a parent means, two bits each from the lowest: completed, dead, cancelled.
 fn verdicts(on: On, unmet: Unmet) -> i16 {
     let ends = [JobState::Completed, JobState::Dead, JobState::Cancelled];
-    ends.into_iter().zip([0, 2, 4]).fold(0, |all, (end, shift)| {
-        let verdict = match judge(on, unmet, end) {
-            Verdict::Met => 0,
-            Verdict::Hold => 1,
-            Verdict::End(JobState::Cancelled) => 2,
-            Verdict::End(_) => 3,
-        };
-        all | verdict << shift
-    })
+    ends.into_iter()
+        .zip([0, 2, 4])
+        .fold(0, |all, (end, shift)| {
+            let verdict = match judge(on, unmet, end) {
+                Verdict::Met => 0,
+                Verdict::Hold => 1,
+                Verdict::End(JobState::Cancelled) => 2,
+                Verdict::End(_) => 3,
+            };
+            all | verdict << shift
+        })
 }
 
-pub(super) const fn rule(on: On, unmet: Unmet) -> i64 {
-    on as i64 * 4 + unmet as i64
+/// All of a rule: two bits of `unmet`, two of `on`, and the verdicts.
+pub(super) fn rule(on: On, unmet: Unmet) -> i16 {
+    verdicts(on, unmet) << 4 | (on as i16) << 2 | unmet as i16
 }
 
 /// An array of numbers as PostgreSQL reads it.
-fn literal(numbers: impl Iterator<Item = i64>) -> Option<String> {
+fn literal(numbers: impl Iterator<Item = impl ToString>) -> Option<String> {
     let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
     (!numbers.is_empty()).then(|| format!("{{{}}}", numbers.join(",")))
 }

@@ -42,7 +42,10 @@ async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<i64>, Failur
     }
     let found = version(client).await?;
     if found > supported {
-        client.batch_execute("ROLLBACK").await.map_err(Failure::write)?;
+        client
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(Failure::write)?;
         return Ok(Some(found));
     }
     client
@@ -65,7 +68,10 @@ async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<i64>, Failur
         client.batch_execute(&note).await.map_err(Failure::write)?;
         tracing::info!(version = number, "migrated the schema of the jobs");
     }
-    client.batch_execute("COMMIT").await.map_err(Failure::write)?;
+    client
+        .batch_execute("COMMIT")
+        .await
+        .map_err(Failure::write)?;
     Ok(None)
 }
 

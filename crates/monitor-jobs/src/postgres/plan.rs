@@ -234,7 +234,10 @@ fn put_in<'j>(
             (Edge { parent, on, unmet }, state)
         })
         .collect();
-    let base = base(job.priority, bases.into_iter().filter(|_| job.inherit_priority));
+    let base = base(
+        job.priority,
+        bases.into_iter().filter(|_| job.inherit_priority),
+    );
     let place = Place::of(job.ordering, run_at_ms, tag);
     let holds = resolution.holding;
     let state = waiting(pending, holds, run_at_ms, now_ms);
@@ -284,7 +287,11 @@ fn raise(jobs: &mut [Planned<'_>]) -> Vec<(JobId, JobId, Priority, i64)> {
         if !job.job.inherit_priority {
             continue;
         }
-        for (edge, _) in job.edges.iter().filter(|(_, state)| *state == EdgeState::Open) {
+        for (edge, _) in job
+            .edges
+            .iter()
+            .filter(|(_, state)| *state == EdgeState::Open)
+        {
             let passed_on = (job.effective, job.key);
             heirs.entry(edge.parent).or_default().push(passed_on);
             inherited.push((job.id, edge.parent, job.effective, job.key));

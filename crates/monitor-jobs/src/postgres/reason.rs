@@ -71,7 +71,9 @@ impl<M: PgManager> PgJobs<M> {
         of: JobId,
         effective: Priority,
     ) -> Result<Option<(JobId, Figures)>, Failure> {
-        let rows = self.read(sql, &[&of.0, &i16::from(effective.get())]).await?;
+        let rows = self
+            .read(sql, &[&of.0, &i16::from(effective.get())])
+            .await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };

@@ -4,7 +4,7 @@ use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::FromSql;
 
 use super::failure::Failure;
-use crate::{Priority, StoreErrorKind};
+use crate::Priority;
 
 /// A column by its name.
 pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Failure> {
@@ -36,9 +36,4 @@ pub(super) fn priority(column: &'static str, stored: i16) -> Result<Priority, Fa
 /// As many as the database counts.
 pub(super) fn limit(limit: u32) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
-}
-
-/// Whether a failure says that nothing was changed for sure.
-pub(super) const fn is_certain(kind: StoreErrorKind) -> bool {
-    !matches!(kind, StoreErrorKind::Ambiguous)
 }

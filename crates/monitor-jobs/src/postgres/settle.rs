@@ -58,7 +58,8 @@ impl Ends {
         self.jobs.push(end.job.0);
         self.epochs.push(end.epoch.0);
         self.ends.push(End::of(&end.outcome).code());
-        self.waits.push(wait.map(|wait| whole_ms(wait).min(LONGEST_MS)));
+        self.waits
+            .push(wait.map(|wait| whole_ms(wait).min(LONGEST_MS)));
         self.texts.push(text);
     }
 
@@ -103,7 +104,9 @@ impl<M: PgManager> PgJobs<M> {
             let (rows, later) = Ends::of(ends, left);
             left = later;
             let forget = self.shared.forget_completed;
-            let row = self.write_one(SETTLE, &rows.parameters(&worker, &forget)).await?;
+            let row = self
+                .write_one(SETTLE, &rows.parameters(&worker, &forget))
+                .await?;
             let codes = get::<Vec<i16>>(&row, "answers")?;
             for (place, code) in rows.places.iter().zip(codes) {
                 if let Some(answer) = answers.get_mut(*place) {

@@ -46,7 +46,10 @@ impl<M: PgManager> PgJobs<M> {
     /// When there is no connection.
     pub async fn begin(&self) -> Result<PgTransaction<M>, StoreError> {
         let action = "begin a transaction";
-        let session = self.session().await.map_err(|failure| failure.doing(action))?;
+        let session = self
+            .session()
+            .await
+            .map_err(|failure| failure.doing(action))?;
         self.count(1);
         let begun = session.connection.batch_execute("BEGIN").await;
         begun.map_err(|error| Failure::read(error).doing(action))?;
@@ -85,8 +88,10 @@ impl<M: PgManager> PgTransaction<M> {
         // A transaction that has failed answers a COMMIT with a silent ROLLBACK: ask first, in the
         // same flight.
         let client = self.client();
-        let (alive, committed) =
-            tokio::join!(client.simple_query("SELECT 1"), client.batch_execute("COMMIT"));
+        let (alive, committed) = tokio::join!(
+            client.simple_query("SELECT 1"),
+            client.batch_execute("COMMIT")
+        );
         self.jobs.count(1);
         if let Err(error) = alive
             && error.code().is_some()
@@ -132,7 +137,10 @@ impl<M: PgManager> JobTransaction for PgTransaction<M> {
         self.jobs.count(1);
         let rows = self.session.query(FENCE, &[&job.0, &epoch.0]).await;
         let rows = rows.map_err(|error| Failure::read(error).doing(action))?;
-        let holder = rows.first().map(|row| get::<Option<i64>>(row, "holder")).transpose();
+        let holder = rows
+            .first()
+            .map(|row| get::<Option<i64>>(row, "holder"))
+            .transpose();
         let holder = holder.map_err(|failure| failure.doing(action))?;
         Ok(holder.flatten().is_some())
     }
@@ -149,7 +157,11 @@ impl<M: PgManager> JobTransaction for PgTransaction<M> {
             return Ok(Settled::Stale);
         };
         let read = || -> Result<(Vec<i16>, bool, bool), Failure> {
-            Ok((get(row, "answers")?, get(row, "unfinished")?, get(row, "woken")?))
+            Ok((
+                get(row, "answers")?,
+                get(row, "unfinished")?,
+                get(row, "woken")?,
+            ))
         };
         let (codes, unfinished, woken) = read().map_err(|failure| failure.doing(action))?;
         self.unfinished |= unfinished;
@@ -169,10 +181,17 @@ impl<M: PgManager> JobTransaction for PgTransaction<M> {
         // A refusal must leave nothing behind, and the transaction usable.
         let client: &Client = &self.session.connection;
         let failed = |error| Stop::Failed(Failure::read(error)).doing("put jobs in");
-        client.batch_execute("SAVEPOINT jobs").await.map_err(failed)?;
+        client
+            .batch_execute("SAVEPOINT jobs")
+            .await
+            .map_err(failed)?;
         let put_in = enqueue(&mut self.session, jobs).await;
         let client: &Client = &self.session.connection;
-        let end = if put_in.is_ok() { "RELEASE jobs" } else { "ROLLBACK TO jobs" };
+        let end = if put_in.is_ok() {
+            "RELEASE jobs"
+        } else {
+            "ROLLBACK TO jobs"
+        };
         let ended = client.batch_execute(end).await;
         let PutIn {
             answers,

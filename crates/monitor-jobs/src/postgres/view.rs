@@ -154,7 +154,7 @@ fn edges(row: &Row) -> Result<Vec<Edge>, Failure> {
 fn edge(parent: JobId, rule: i16) -> Result<Edge, Failure> {
     let on = [On::Success, On::Finished, On::Failure];
     let unmet = [Unmet::Hold, Unmet::Cancel, Unmet::Fail, Unmet::Run];
-    let code = |on: On, unmet: Unmet| super::enqueue::rule(on, unmet) == i64::from(rule);
+    let code = |on: On, unmet: Unmet| super::enqueue::rule(on, unmet) == rule;
     let known = on
         .into_iter()
         .flat_map(|on| unmet.map(|unmet| (on, unmet)))
@@ -227,7 +227,10 @@ fn add_count(views: &mut Vec<QueueView>, row: &Row) -> Result<(), Failure> {
     };
     let shown = state(shown)?;
     let count = |column| Ok::<u64, Failure>(u64::try_from(get::<i64>(row, column)?).unwrap_or(0));
-    if let Some(counted) = view.counts.get_mut(usize::try_from(shown.code()).unwrap_or_default()) {
+    if let Some(counted) = view
+        .counts
+        .get_mut(usize::try_from(shown.code()).unwrap_or_default())
+    {
         *counted = count("n")?;
     }
     if shown == JobState::Ready {

@@ -104,7 +104,11 @@ impl Wake {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<String> = untold.take()?.into_iter().collect();
         let names = names.join(" ");
-        Some(if names.len() > LONGEST { String::new() } else { names })
+        Some(if names.len() > LONGEST {
+            String::new()
+        } else {
+            names
+        })
     }
 }
 

@@ -1,0 +1,9 @@
+//! Jobs on a real PostgreSQL: the suite that every backend passes, and what is PostgreSQL's own.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod support;
+
+monitor_jobs::conformance_tests!(crate::support::Server);
