@@ -1,5 +1,7 @@
 //! The command line: what can be said, and what the exit code means.
 
+pub mod jobs;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -122,6 +124,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Say why a monitor is or is not being checked now, and when next
     Explain(ExplainArgs),
+    /// Look at the jobs of a database: list, show, retry, cancel, pause, doctor
+    Jobs(jobs::JobsArgs),
     /// Simulate hours of work in seconds, with everything going wrong that may
     Simulate(SimulateArgs),
 }
@@ -265,6 +269,7 @@ impl Cli {
             Command::Run(args) => commands::run::run(args),
             Command::Check(args) => commands::check::run(args),
             Command::Explain(args) => commands::explain::run(args),
+            Command::Jobs(args) => commands::jobs::run(args),
             Command::Simulate(args) => commands::simulate::run(args),
         };
         if let Err(failure) = &end {

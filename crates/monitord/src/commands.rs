@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+pub mod backup;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod jobs;
 pub mod run;
 pub mod simulate;
 
