@@ -153,7 +153,11 @@ impl<M: PgManager> PgJobs<M> {
         let action = "open jobs";
         let pool = Pool::builder(Sessions(manager))
             .name("jobs")
-            .max_size(options.max_connections.saturating_add(usize::from(options.listen)))
+            .max_size(
+                options
+                    .max_connections
+                    .saturating_add(usize::from(options.listen)),
+            )
             .acquire_timeout(options.acquire_timeout)
             .build()
             .map_err(|error| StoreError {
@@ -169,7 +173,10 @@ impl<M: PgManager> PgJobs<M> {
                 calls: AtomicU64::new(0),
             }),
         };
-        let session = jobs.session().await.map_err(|failure| failure.doing(action))?;
+        let session = jobs
+            .session()
+            .await
+            .map_err(|failure| failure.doing(action))?;
         let found = migrate::run(&session.connection).await;
         if let Some(found) = found.map_err(|failure| failure.doing(action))? {
             let supported = migrate::SUPPORTED;
