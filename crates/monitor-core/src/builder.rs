@@ -72,6 +72,13 @@ impl Builder {
         self
     }
 
+    /// How long a due check may wait for a permit before it is missed. Default: as long as it takes.
+    #[must_use]
+    pub const fn max_wait(mut self, wait: Option<Duration>) -> Self {
+        self.config.max_wait = wait;
+        self
+    }
+
     /// How long an overdue check may take to clean up before it is dropped. Default: 5 s.
     #[must_use]
     pub const fn cleanup_grace(mut self, grace: Duration) -> Self {

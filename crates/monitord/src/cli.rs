@@ -222,9 +222,9 @@ pub struct SimulateArgs {
     /// How many checks may run at once [default: one in 40 targets, 20 at least, or as configured]
     #[arg(long, value_name = "NUMBER", value_parser = parse_count)]
     pub concurrent: Option<usize>,
-    /// What becomes of a check that is due while that many run
-    #[arg(long, value_enum, default_value_t)]
-    pub without_permit: WithoutPermit,
+    /// What becomes of a check that is due while that many run [default: queue, or as configured]
+    #[arg(long, value_enum)]
+    pub without_permit: Option<WithoutPermit>,
     /// Draw lag, concurrency and missed checks over time into this SVG file
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
@@ -234,12 +234,11 @@ pub struct SimulateArgs {
 }
 
 /// What becomes of a check that is due while no permit is free.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WithoutPermit {
     /// It is missed
     Skip,
-    /// It waits, while there is room to wait; as in the daemon
-    #[default]
+    /// It waits, while there is room to wait
     Queue,
     /// The same, and whoever has the least right to a place gives it up
     Shed,

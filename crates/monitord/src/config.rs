@@ -15,6 +15,7 @@ mod file;
 mod layers;
 mod monitor;
 mod node;
+mod permits;
 mod policy;
 mod problem;
 mod reader;

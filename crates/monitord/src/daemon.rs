@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_core::{Core, Definition, ShutdownReport, Sink, pressure};
+use monitor_scheduler::Saturation;
 use monitor_store::SqliteStore;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ pub(crate) use signals::Signals;
 pub(crate) struct Options {
     pub(crate) store: monitor_store::Options,
     pub(crate) max_concurrent: std::num::NonZeroUsize,
+    pub(crate) without_permit: Saturation,
+    pub(crate) max_wait: Option<Duration>,
     pub(crate) pressure: pressure::Config,
     pub(crate) app: AppOptions,
     pub(crate) defaults: Defaults,
@@ -67,6 +70,8 @@ impl Daemon {
         let parts = Parts::new();
         let mut builder = Core::builder(Arc::new(store))
             .max_concurrent(options.max_concurrent)
+            .saturation(options.without_permit)
+            .max_wait(options.max_wait)
             .pressure(options.pressure)
             .sink(parts.sink());
         if let Some(sink) = options.sink {

@@ -357,6 +357,34 @@ fn the_command_takes_a_configuration() {
     assert!((200..600).contains(&checks), "{json}");
     assert!(listener.accept().is_err(), "nobody is contacted");
 
+    // As the daemon with it: a preset that lets nobody wait, unless a flag says otherwise.
+    let skips = "[defaults]\npreset = \"gate2\"\ninterval = \"1s\"\n";
+    let path = process::config(
+        folder.path(),
+        &format!("{skips}{}", &text[text.find("[[").unwrap()..]),
+    );
+    let run = |flags: &[&str]| {
+        let args = [
+            "simulate",
+            "--config",
+            &path,
+            "--targets",
+            "200",
+            "--json",
+            "--seed",
+            "1",
+        ];
+        let output = process::run(&[&args, flags].concat());
+        serde_json::from_str::<Value>(&stdout(&output)).unwrap()
+    };
+    let (skipped, queued) = (run(&[]), run(&["--without-permit", "queue"]));
+    assert_eq!(skipped["max_concurrent"], 3);
+    let overload = |json: &Value| json["missed"]["overload"].as_u64().unwrap();
+    assert!(
+        overload(&skipped) > overload(&queued),
+        "{skipped}\n{queued}"
+    );
+
     let bad = process::config(folder.path(), "[[monitor]]\nid = \"a\"\nurl = 5\n");
     let output = process::run(&["simulate", "--config", &bad]);
     assert_eq!(output.status.code(), Some(2));

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use monitor_core::{Sink, pressure};
 use monitor_model::Event;
+use monitor_scheduler::Saturation;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -63,6 +64,8 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
             ..monitor_store::Options::new(&database)
         },
         max_concurrent: CONCURRENT,
+        without_permit: Saturation::Queue { bound: 1024 },
+        max_wait: None,
         pressure: pressure::Config::default(),
         app: AppOptions {
             title: "Demonstration".to_owned(),

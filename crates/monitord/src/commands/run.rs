@@ -94,6 +94,8 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         store,
         pressure: pressure.build().map_err(Failure::usage)?,
         max_concurrent: config.max_concurrent_probes,
+        without_permit: config.without_permit,
+        max_wait: config.max_wait,
         app: AppOptions {
             title: config
                 .title

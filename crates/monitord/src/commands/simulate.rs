@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use monitor_model::Source;
+use monitor_scheduler::Saturation;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Failure;
@@ -19,7 +20,7 @@ use crate::simulate::{self, Plan, Report, Template};
 use crate::terminal::Paint;
 
 const TARGETS: u32 = 10_000;
-/// How many may wait for a permit, as in the daemon.
+/// How many may wait for a permit, as in the daemon where nothing else is said.
 const QUEUE: usize = 1024;
 
 /// What was simulated, and what it took.
@@ -70,18 +71,22 @@ fn plan(args: &SimulateArgs) -> Result<Plan, Failure> {
         .unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
     let duration = Duration::from_secs_f64(args.hours * 3600.0);
     let mut plan = Plan::new(args.targets.unwrap_or(TARGETS), duration, seed);
+    plan.saturation = Saturation::Queue { bound: QUEUE };
     if let Some(path) = &args.config {
         let config = load(path)?;
         let monitors = u32::try_from(config.monitors.len()).unwrap_or(u32::MAX);
         plan.targets = args.targets.unwrap_or(monitors);
         plan.max_concurrent = config.max_concurrent_probes;
+        plan.saturation = config.without_permit;
+        plan.max_wait = config.max_wait;
         plan.templates = templates(&config)?;
     }
-    plan.saturation = match args.without_permit {
-        WithoutPermit::Skip => monitor_scheduler::Saturation::Skip,
-        WithoutPermit::Queue => monitor_scheduler::Saturation::Queue { bound: QUEUE },
-        WithoutPermit::Shed => monitor_scheduler::Saturation::Shed { bound: QUEUE },
-    };
+    match args.without_permit {
+        None => {}
+        Some(WithoutPermit::Skip) => plan.saturation = Saturation::Skip,
+        Some(WithoutPermit::Queue) => plan.saturation = Saturation::Queue { bound: QUEUE },
+        Some(WithoutPermit::Shed) => plan.saturation = Saturation::Shed { bound: QUEUE },
+    }
     if let Some(limit) = args.concurrent.and_then(NonZeroUsize::new) {
         plan.max_concurrent = limit;
     }

@@ -26,7 +26,8 @@ use super::reader::Reader;
 pub struct Defaults {
     /// How often to check. `None`: as the preset says, 60 s in `hardened`.
     pub interval: Option<Duration>,
-    /// How long a check may take. `None`: the interval, 30 s at most.
+    /// How long a check may take. `None`: as the preset says; in `hardened` the interval, 30 s at
+    /// most.
     pub timeout: Option<Duration>,
     /// The preset and what overrides it.
     pub policy: PolicyKeys,

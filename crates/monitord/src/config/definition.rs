@@ -9,8 +9,6 @@ use monitor_probes::{BuildError, HttpProbe, Target, TcpProbe, parse_target};
 
 use super::{Defaults, HttpSpec, MonitorSpec, Place, Problem, Reuse, TargetSpec, format_duration};
 
-/// The longest time a check gets that does not say how long it may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// What a trial of a half-open breaker gets on top of its own time.
 const TRIAL_GRACE: Duration = Duration::from_secs(30);
 
@@ -39,7 +37,7 @@ impl MonitorSpec {
                 .allowed(format!("{low} to {high}")));
         }
         let timeout = self.timeout.or(defaults.timeout);
-        let longest = timeout.unwrap_or_else(|| interval.min(TIMEOUT));
+        let longest = timeout.unwrap_or_else(|| policy.timeout(interval));
         let (probe, pool) = self.probe(defaults, longest)?;
         let backoff = policy.backoff().map_err(|what| refuse("backoff", what))?;
         let breaker = policy
@@ -57,7 +55,7 @@ impl MonitorSpec {
             pool,
             settings: Settings {
                 interval,
-                timeout,
+                timeout: Some(longest),
                 backoff,
                 breaker,
                 trigger_resets_backoff: policy.trigger_resets_backoff(),

@@ -11,19 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_model::Source;
+use monitor_scheduler::Saturation;
 use toml::de::DeTable;
 
 use super::defaults::CONNECTIONS;
 use super::environment::Overlay;
 use super::layers::Setting;
 use super::node::{Node, Text, Value, show_text};
+use super::permits::{PermitKeys, max_concurrent};
 use super::policy::to_u32;
 use super::reader::Reader;
 use super::{Defaults, MonitorSpec, Place, Problem, Report};
 
 /// How many checks may run at once.
 pub(crate) const PROBES: RangeInclusive<u64> = 1..=10_000;
-pub(super) const PROBES_DEFAULT: NonZeroUsize = const { NonZeroUsize::new(20).unwrap() };
 /// How much memory may be resident, in MiB.
 pub(crate) const MEMORY: RangeInclusive<u64> = 1..=1 << 30;
 pub(super) const MEMORY_DEFAULT: u64 = 512;
@@ -54,6 +55,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// How many checks may run at once.
     pub max_concurrent_probes: NonZeroUsize,
+    /// What becomes of a check that is due while that many run.
+    pub without_permit: Saturation,
+    /// How long such a check may wait. `None`: for as long as it takes.
+    pub max_wait: Option<Duration>,
     /// How much memory may be resident, in MiB, before the process says that it is hard-pressed.
     pub memory_limit_mb: u64,
     /// How often to look how hard-pressed the process is.
@@ -96,6 +101,7 @@ pub(super) struct File {
     pub(super) retain: Option<Duration>,
     pub(super) max_size_mb: Option<u64>,
     pub(super) max_concurrent_probes: Option<u64>,
+    pub(super) permits: PermitKeys,
     pub(super) memory_limit_mb: Option<u64>,
     pub(super) resource_check_interval: Option<Duration>,
     pub(super) defaults: Defaults,
@@ -168,7 +174,9 @@ impl Config {
                 retain: file.retain,
                 max_size_mb: file.max_size_mb,
             },
-            max_concurrent_probes: probes.unwrap_or(PROBES_DEFAULT),
+            max_concurrent_probes: probes.unwrap_or_else(|| max_concurrent(&file.defaults.policy)),
+            without_permit: file.permits.saturation(&file.defaults.policy),
+            max_wait: file.permits.max_wait(&file.defaults.policy),
             memory_limit_mb: memory.unwrap_or(MEMORY_DEFAULT),
             resource_check_interval: looks.unwrap_or(LOOKS_DEFAULT),
             defaults: file.defaults,
@@ -284,12 +292,15 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
         "memory_limit_mb",
         "resource_check_interval",
     ];
-    if let Some(mut reader) = limits.and_then(|node| Reader::new(node, "limits", &keys, problems)) {
+    let known = [&keys[..], &PermitKeys::NAMES].concat();
+    if let Some(mut reader) = limits.and_then(|node| Reader::new(node, "limits", &known, problems))
+    {
         file.max_concurrent_probes = reader.integer(keys[0], PROBES);
         let connections = reader.integer(keys[1], CONNECTIONS).map(to_u32);
         file.defaults.max_connections_per_probe = connections;
         file.memory_limit_mb = reader.integer(keys[2], MEMORY);
         file.resource_check_interval = reader.duration(keys[3], LOOKS);
+        file.permits = PermitKeys::read(&mut reader, &file.defaults.policy);
     }
     file.monitors = read_monitors(name, monitors, problems);
     file

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::defaults::CONNECTIONS_DEFAULT;
 use super::environment::Overlay;
-use super::file::{
-    DATABASE_DEFAULT, File, LISTEN_DEFAULT, LOOKS_DEFAULT, MEMORY_DEFAULT, PROBES_DEFAULT,
-};
+use super::file::{DATABASE_DEFAULT, File, LISTEN_DEFAULT, LOOKS_DEFAULT, MEMORY_DEFAULT};
+use super::permits::{PermitKeys, max_concurrent};
 use super::{Overrides, PolicyKeys, format_duration};
 
 /// Who set a value. Later ones win.
@@ -74,7 +73,7 @@ impl File {
                     overlay.max_concurrent_probes.map(show),
                     self.max_concurrent_probes.map(show),
                 ],
-                PROBES_DEFAULT.to_string(),
+                max_concurrent(&policy).to_string(),
             ),
             setting(
                 "limits.max_connections_per_probe",
@@ -109,6 +108,12 @@ impl File {
                 format_duration(policy.interval()),
             ),
         ];
+        let permits = self.permits.given().into_iter();
+        let of_preset = self.permits.of_preset(&policy);
+        for ((name, given), preset) in PermitKeys::NAMES.into_iter().zip(permits).zip(of_preset) {
+            let key = format!("limits.{name}");
+            settings.push(setting(&key, [None, None, given], preset));
+        }
         let (over, under) = (over.to_json(), under.to_json());
         let of_preset = format!("as preset {} says", policy.preset_name());
         for name in PolicyKeys::NAMES {

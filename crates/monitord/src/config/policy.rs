@@ -6,6 +6,7 @@ use std::time::Duration;
 use monitor_backoff::{Base, Cap, Floor, Policy, Schedule};
 use monitor_breaker::{Config as Breaker, Mode};
 use monitor_fault::Policies;
+use monitor_scheduler::{Config as Scheduler, Preset as Scheduling, Spec};
 use serde_json::{Map, Value as Json, json};
 
 use super::node::Value;
@@ -36,7 +37,8 @@ const CHECKS: RangeInclusive<u64> = 1..=10_000;
 const TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const WINDOW: &str = "a number of checks, 1 to 10000, or a time, 1s to 1d: \"10m\"";
 
-/// What a preset says beyond its backoff, which `monitor-backoff` knows by the same name.
+/// What a preset says beyond its backoff and its schedule, which `monitor-backoff` and
+/// `monitor-scheduler` know by the same name.
 struct Preset {
     name: &'static str,
     interval: Duration,
@@ -227,6 +229,21 @@ impl PolicyKeys {
     /// The intervals that the preset takes.
     pub(crate) fn intervals(&self) -> RangeInclusive<Duration> {
         self.chosen().intervals.clone()
+    }
+
+    /// How long a check at this interval may take where nothing is said.
+    pub(crate) fn timeout(&self, interval: Duration) -> Duration {
+        let spec = self.scheduling().spec(interval).build();
+        spec.map_or(Spec::DEFAULT_TIMEOUT, |spec| spec.timeout())
+    }
+
+    /// How checks share the process, which is one for all monitors: that of `[defaults]` counts.
+    pub(crate) fn scheduler(&self) -> Scheduler {
+        self.scheduling().config()
+    }
+
+    fn scheduling(&self) -> Scheduling {
+        Scheduling::named(self.preset_name()).unwrap_or_default()
     }
 
     /// Whether a manual check forgets the failures before it: not in `mail`, whose servers would

@@ -64,6 +64,8 @@ async fn start(
     let options = Options {
         store: monitor_store::Options::new(folder.join("m.db")),
         max_concurrent: NonZeroUsize::MIN,
+        without_permit: Saturation::Queue { bound: 16 },
+        max_wait: None,
         pressure: pressure::Config::default(),
         app: AppOptions::default(),
         definitions: vec![spec.definition(&defaults, Source::File).unwrap()],

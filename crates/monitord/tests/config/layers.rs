@@ -6,7 +6,8 @@ use super::*;
 #[test]
 fn precedence_and_its_record() {
     let file = format!(
-        "[server]\nlisten = \"127.0.0.1:1\"\n[limits]\nmax_concurrent_probes = 7\n[defaults]\n\
+        "[server]\nlisten = \"127.0.0.1:1\"\n[limits]\nmax_concurrent_probes = 7\n\
+         without_permit = \"shed\"\n[defaults]\n\
          interval = \"10s\"\nbackoff_max_interval = \"5m\"\n{MINIMAL}"
     );
     let overrides = Overrides {
@@ -39,6 +40,9 @@ fn precedence_and_its_record() {
         layers["limits.max_concurrent_probes"],
         ("9", Layer::Environment)
     );
+    assert_eq!(layers["limits.without_permit"], ("shed", Layer::File));
+    assert_eq!(layers["limits.max_waiting"], ("1024", Layer::Preset));
+    assert_eq!(layers["limits.max_wait"], ("none", Layer::Preset));
     assert_eq!(layers["defaults.interval"], ("20s", Layer::Environment));
     assert_eq!(layers["defaults.backoff_max_interval"], ("5m", Layer::File));
     assert_eq!(

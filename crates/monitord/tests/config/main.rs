@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use monitor_model::Source;
+use monitor_scheduler::Saturation;
 use monitord::config::{
     Config, Defaults, Layer, MonitorSpec, Overrides, Report, VARIABLES, format_duration,
     parse_duration,

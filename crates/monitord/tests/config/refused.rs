@@ -193,6 +193,38 @@ fn a_contradiction_has_the_place_of_its_key() {
     );
 }
 
+/// What belongs to waiting is refused where nothing waits, by the file or by the preset.
+#[test]
+fn nobody_waits_for_a_permit_where_checks_are_skipped() {
+    let by_file = "without_permit = \"skip\"\nmax_wait = \"5s\"";
+    let by_preset = "max_wait = \"5s\"\n[defaults]\npreset = \"gate2\"";
+    for (keys, line, by) in [
+        (by_file, 6, "`without_permit` is \"skip\""),
+        (by_preset, 5, "preset `gate2` skips it"),
+    ] {
+        let found = problems(&format!("{MINIMAL}[limits]\n{keys}\n"));
+        let expected = format!(
+            "/etc/monitord.toml:{line}:1: limits.max_wait: has no meaning where no check waits, \
+             and {by}; allowed: with without_permit = \"queue\" or \"shed\""
+        );
+        assert_eq!(found, [expected]);
+    }
+    let all = "without_permit = \"drop\"\nmax_waiting = 0\nmax_wait = \"2h\"";
+    let found = problems(&format!("{MINIMAL}[limits]\n{all}\n"));
+    let keys = [
+        "without_permit = \"drop\"",
+        "max_waiting = 0",
+        "max_wait = ",
+    ];
+    assert_eq!(found.len(), keys.len(), "{found:#?}");
+    for (found, key) in found.iter().zip(keys) {
+        assert!(
+            found.contains(key) && found.contains("; allowed: "),
+            "{found}"
+        );
+    }
+}
+
 /// A breaker's window and what belongs to it are told by the names that they have here.
 #[test]
 fn a_window_that_does_not_fit_is_refused() {

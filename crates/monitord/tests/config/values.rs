@@ -17,8 +17,8 @@ fn a_minimal_file_is_enough() {
     assert_eq!(config.max_concurrent_probes.get(), 20);
     let settings = settings(&config);
     assert_eq!(
-        (settings.interval, settings.timeout),
-        (Duration::from_secs(60), None)
+        (settings.interval, settings.effective_timeout()),
+        (Duration::from_secs(60), Duration::from_secs(30))
     );
     assert_eq!(settings.backoff, monitor_backoff::Policy::hardened());
     assert!(settings.breaker.is_some());
@@ -272,6 +272,71 @@ fn presets_in_a_table() {
             self::settings(&parse(&on).unwrap()).breaker.is_some(),
             "{preset}"
         );
+    }
+}
+
+/// ROB-71, PRB-4: the preset of `[defaults]` says how checks share the process; an explicit key
+/// overrides each part of it, and a monitor's own preset is for the monitor alone.
+#[test]
+fn presets_of_the_process_in_a_table() {
+    let queue = Saturation::Queue { bound: 1024 };
+    let patience = Some(Duration::from_secs(30));
+    for (preset, concurrent, without_permit, max_wait) in [
+        ("hardened", 20, queue, None),
+        ("gate2", 3, Saturation::Skip, None),
+        ("monitor", 10_000, Saturation::Skip, None),
+        ("socket", 5, queue, patience),
+        ("mail", 20, queue, None),
+    ] {
+        let limits = |keys: &str| {
+            let text = format!("[limits]\n{keys}\n[defaults]\npreset = \"{preset}\"\n{MINIMAL}");
+            let config = parse(&text).unwrap();
+            let permits = config.max_concurrent_probes.get();
+            (permits, config.without_permit, config.max_wait)
+        };
+        assert_eq!(
+            limits(""),
+            (concurrent, without_permit, max_wait),
+            "{preset}"
+        );
+        let all = "max_concurrent_probes = 7\nwithout_permit = \"shed\"\n\
+                   max_waiting = 9\nmax_wait = \"2s\"";
+        let shed = Saturation::Shed { bound: 9 };
+        let wait = Some(Duration::from_secs(2));
+        assert_eq!(limits(all), (7, shed, wait), "{preset}");
+        let skip = (concurrent, Saturation::Skip, None);
+        assert_eq!(limits("without_permit = \"skip\""), skip, "{preset}");
+
+        let own = parse(&format!("{MINIMAL}preset = \"{preset}\"\n")).unwrap();
+        assert_eq!(own.max_concurrent_probes.get(), 20, "{preset}");
+        assert_eq!(
+            (own.without_permit, own.max_wait),
+            (queue, None),
+            "{preset}"
+        );
+    }
+}
+
+/// How long a check may take follows the preset, too: by itself only `hardened` goes below its
+/// guard for a short interval.
+#[test]
+fn presets_of_timeouts_in_a_table() {
+    for (preset, timeout_s) in [
+        ("hardened", 5),
+        ("gate2", 30),
+        ("monitor", 30),
+        ("socket", 30),
+    ] {
+        let text = format!("{MINIMAL}preset = \"{preset}\"\ninterval = \"5s\"\n");
+        let timeout = |text: &str| {
+            settings(&parse(text).unwrap())
+                .effective_timeout()
+                .as_secs()
+        };
+        assert_eq!(timeout(&text), timeout_s, "{preset}");
+        assert_eq!(timeout(&format!("{text}timeout = \"2s\"\n")), 2, "{preset}");
+        let defaults = format!("[defaults]\ntimeout = \"3s\"\n{text}");
+        assert_eq!(timeout(&defaults), 3, "{preset}");
     }
 }
 
