@@ -20,12 +20,12 @@ pub(crate) fn stop() -> u64 {
     COUNT.load(Ordering::SeqCst)
 }
 
-/// Adds up from now on what is allocated less what is given back.
-pub(crate) fn weigh() {
-    WEIGHED.store(true, Ordering::SeqCst);
+/// Adds up from now on what is allocated less what is given back, or does so no more.
+pub(crate) fn weigh(weighs: bool) {
+    WEIGHED.store(weighs, Ordering::SeqCst);
 }
 
-/// How many bytes of heap are in use, beside those from before [`weigh`].
+/// How many bytes of heap came into use while [`weigh`] was on.
 pub(crate) fn bytes() -> i64 {
     BYTES.load(Ordering::SeqCst)
 }

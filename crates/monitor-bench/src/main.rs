@@ -3,9 +3,7 @@
 //! `monitor-bench [GROUP [WORKLOAD [SUBJECT]]]`: only workloads and subjects with this in their
 //! names, and with a subject for a profiler: nothing is counted besides. Progress goes to standard
 //! error, a line at a time.
-//!
-//! The group `scheduler` runs only when it is named: a million timers are watched in real time, for
-//! 90 seconds each, or for as many as `MONITOR_BENCH_SECONDS` says.
+//! Workloads that take minutes run only when they are named.
 
 #![allow(clippy::disallowed_methods, reason = "measuring needs the real clock")]
 
@@ -28,26 +26,23 @@ use plan::Plan;
 type Group = fn(&mut Plan);
 
 /// The groups by name.
-const GROUPS: [(&str, Group); 4] = [
+const GROUPS: [(&str, Group); 5] = [
     ("backoff", backoff::plan),
     ("breaker", breaker::plan),
     ("operation", operation::plan),
     ("pool", pool::plan),
+    ("scheduler", scheduler::plan),
 ];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let wanted = arguments.next();
     let names = GROUPS.map(|(name, _)| name);
-    if wanted.as_deref() == Some("scheduler") {
-        timers(&arguments.next().unwrap_or_default());
-        return ExitCode::SUCCESS;
-    }
     if let Some(wanted) = &wanted
         && !names.contains(&wanted.as_str())
     {
         let names = names.join(", ");
-        eprintln!("error: no group {wanted:?}; there are {names}, scheduler");
+        eprintln!("error: no group {wanted:?}; there are {names}");
         return ExitCode::from(2);
     }
     let mut plan = Plan::default();
@@ -62,17 +57,4 @@ fn main() -> ExitCode {
     }
     eprintln!("error: no workload has {workload:?} in its name");
     ExitCode::from(2)
-}
-
-/// A million timers of ten seconds, kept by each of those who can.
-fn timers(wanted: &str) {
-    let seconds = env::var("MONITOR_BENCH_SECONDS").ok();
-    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(90);
-    let load = scheduler::Load {
-        keys: 1_000_000,
-        period_ms: 10_000,
-        seconds,
-    };
-    allocations::weigh();
-    scheduler::rows(load, wanted, allocations::bytes, |row| println!("{row}"));
 }

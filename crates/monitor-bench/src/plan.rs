@@ -42,6 +42,8 @@ pub(crate) struct Plan {
 struct Workload {
     group: &'static str,
     name: String,
+    /// Only when it is asked for by name.
+    is_long: bool,
     fill: Box<dyn FnOnce(&mut Subjects)>,
 }
 
@@ -50,6 +52,8 @@ struct Workload {
 pub(crate) struct Subjects {
     entries: Vec<(String, Entry)>,
     is_profiled: bool,
+    /// How often each is measured, if not [`ROUNDS`] times after one to warm up.
+    rounds: Option<usize>,
 }
 
 enum Entry {
@@ -73,8 +77,22 @@ impl Plan {
         self.workloads.push(Workload {
             group: self.group,
             name: name.into(),
+            is_long: false,
             fill: Box::new(fill),
         });
+    }
+
+    /// The same for one that takes minutes: it is measured only when words of its name are given
+    /// that no shorter one has.
+    pub(crate) fn long_workload(
+        &mut self,
+        name: impl Into<String>,
+        fill: impl FnOnce(&mut Subjects) + 'static,
+    ) {
+        self.workload(name, fill);
+        if let Some(workload) = self.workloads.last_mut() {
+            workload.is_long = true;
+        }
     }
 
     /// Measures, and prints a row of JSON for each subject of each workload; only those with these
@@ -84,14 +102,15 @@ impl Plan {
     pub(crate) fn run(mut self, workload: &str, subject: &str) -> bool {
         self.workloads
             .retain(|wanted| wanted.name.contains(workload));
+        let is_short = |workload: &Workload| !workload.is_long;
+        if self.workloads.iter().any(is_short) {
+            self.workloads.retain(is_short);
+        }
         let total = self.workloads.len();
         for (index, workload) in self.workloads.into_iter().enumerate() {
             let title = format!("{}: {}", workload.group, workload.name);
-            let progress = |round: usize| {
-                let part = round as f64 / (ROUNDS + 1) as f64;
-                show(&title, (index as f64 + part) / total as f64);
-            };
-            progress(0);
+            let progress = |part: f64| show(&title, (index as f64 + part) / total as f64);
+            progress(0.0);
             let mut subjects = Subjects::default();
             (workload.fill)(&mut subjects);
             subjects.entries.retain(|(name, _)| name.contains(subject));
@@ -103,6 +122,11 @@ impl Plan {
 }
 
 impl Subjects {
+    /// For subjects that take seconds: so many rounds, and none to warm up.
+    pub(crate) fn rounds(&mut self, rounds: usize) {
+        self.rounds = Some(rounds);
+    }
+
     pub(crate) fn add(&mut self, name: &str, subject: impl Subject + 'static) {
         let entry = Entry::Measured(Box::new(subject));
         self.entries.push((name.to_owned(), entry));
@@ -134,11 +158,13 @@ impl Subjects {
             .push((name.to_owned(), Entry::Fact(what, value)));
     }
 
-    fn measure(self, group: &str, workload: &str, progress: impl Fn(usize)) {
+    fn measure(self, group: &str, workload: &str, progress: impl Fn(f64)) {
         let mut entries = self.entries;
         let mut samples: Vec<Vec<Sample>> = entries.iter().map(|_| Vec::new()).collect();
         let noise = Noise::start();
-        for round in 0..=ROUNDS {
+        let first = usize::from(self.rounds.is_some());
+        let last = self.rounds.unwrap_or(ROUNDS);
+        for round in first..=last {
             for ((_, entry), samples) in entries.iter_mut().zip(&mut samples) {
                 if let Entry::Measured(subject) = entry {
                     let sample = subject.sample();
@@ -148,7 +174,7 @@ impl Subjects {
                     }
                 }
             }
-            progress(round);
+            progress((round - first + 1) as f64 / (last - first + 1) as f64);
         }
         let (foreign, stolen) = noise.since();
         for ((name, entry), samples) in entries.into_iter().zip(samples) {

@@ -284,6 +284,11 @@ impl Line {
         self.load().tag() == tag
     }
 
+    /// Whether nothing can begin just now: a hint.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.load().is_closed()
+    }
+
     fn load(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
     }

@@ -74,7 +74,7 @@ impl<K> Operation<K> {
     /// Returns a token on which the work can wait for its cancellation.
     #[must_use]
     pub fn cancellation(&self) -> Cancellation {
-        Cancellation(Arc::clone(self.token()))
+        Cancellation(Arc::clone(self.listening()))
     }
 
     /// Returns what a deadline needs to cancel this operation and no other.
@@ -100,11 +100,15 @@ impl<K> Operation<K> {
         self.token().cancel(cause);
     }
 
+    /// The token, as it is: whoever only wants to cancel need not hear of fences.
+    fn token(&self) -> &Arc<Token> {
+        self.token.get_or_init(|| Arc::new(Token::new()))
+    }
+
     /// The token, on the list of those whom a fence tells. Whoever has it hears of every fence
     /// from now on, and of one that was made since the operation began.
-    pub(crate) fn token(&self) -> &Arc<Token> {
-        let token = self.token.get_or_init(|| Arc::new(Token::new()));
-        // Whoever made it may not have listed it yet.
+    pub(crate) fn listening(&self) -> &Arc<Token> {
+        let token = self.token();
         if !token.is_listed() {
             self.known.line.listen(self.tag, token);
         }
@@ -204,7 +208,8 @@ impl<K> Operation<K> {
 
 impl<K> Drop for Operation<K> {
     fn drop(&mut self) {
-        let token = self.token.get();
+        // Whoever is not on the list by now never will be.
+        let token = self.token.get().filter(|token| token.is_listed());
         if let Some(token) = token {
             self.known.line.unlisten(self.tag, token);
         }

@@ -193,7 +193,8 @@ impl Model {
 const LIMIT: usize = 6;
 
 proptest! {
-    /// OPS-1, OPS-9, OPS-11, OPS-13, OPS-31, OPS-45, OPS-48: every call answers as the model does.
+    /// OPS-1, OPS-9, OPS-11, OPS-13, OPS-31, OPS-45, OPS-48, S2: every call answers as the model
+    /// does.
     #[test]
     fn inv_operation_1_3_5_6_answers_as_the_model(
         calls in prop::collection::vec(call(), 1..100),

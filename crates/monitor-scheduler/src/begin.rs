@@ -29,7 +29,7 @@ pub(crate) fn begin<K, H>(
     starts: Vec<Start<H>>,
     open: impl Fn(&Start<H>) -> Result<Operation<K>, BeginError>,
     now: impl Fn() -> Tick,
-) -> Vec<Begun<K, H>>
+) -> impl Iterator<Item = Begun<K, H>>
 where
     K: Eq + Hash,
     H: Clone,
@@ -51,19 +51,17 @@ where
             .map(|(opened, start)| confirm(opened, start))
             .collect()
     };
-    // What is not wanted any more ends here, under no lock.
     let begun = opened.into_iter().zip(confirmed);
-    begun
-        .filter_map(|((operation, start), confirmed)| match operation {
-            Ok(operation) => Some(Begun {
-                start,
-                operation,
-                confirmed: confirmed?,
-            }),
-            Err(error) => {
-                tracing::warn!(%error, "no operation could be begun for a run");
-                None
-            }
-        })
-        .collect()
+    // What is not wanted any more ends here, under no lock.
+    begun.filter_map(|((operation, start), confirmed)| match operation {
+        Ok(operation) => Some(Begun {
+            start,
+            operation,
+            confirmed: confirmed?,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "no operation could be begun for a run");
+            None
+        }
+    })
 }

@@ -7,6 +7,7 @@ mod config;
 mod driver;
 mod error;
 mod explain;
+mod handover;
 #[cfg(feature = "serde")]
 mod json;
 mod kernel;

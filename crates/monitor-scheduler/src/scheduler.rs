@@ -48,7 +48,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// there is no thread to be had for the driver.
     #[must_use]
     pub fn new(config: Config, operations: Operations<K>, observer: Arc<dyn Observer<K>>) -> Self {
-        let shared = Arc::new(Shared::new(Core::new(&config), operations, observer));
+        let shared = Arc::new(Shared::new(
+            Core::new(&config),
+            operations,
+            observer,
+            driver::bell(),
+        ));
         driver::start(Arc::clone(&shared));
         Self {
             handle: Arc::new(Handle { shared }),
@@ -114,10 +119,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         let epoch = shared.operations.register(key.clone(), Epoch::default())?;
         #[expect(clippy::expect_used, reason = "a registry never loses a key")]
         let at_hand = shared.operations.key(&key).expect("registered just now");
-        let handler: Handler<K> = Arc::new(Calls {
-            key: at_hand,
-            handler,
-        });
+        let handler: Handler<K> = Arc::new(Calls::new(at_hand, handler));
         let key = Arc::new(key);
         let placed =
             shared.change(|core, now| core.schedule(&key, spec, handler, epoch, paused, now));

@@ -3,21 +3,23 @@
 use std::{
     hash::Hash,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    thread::Thread,
     time::Duration,
 };
 
 use monitor_operation::Operations;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     Observer,
     begin::{Begun, begin},
     kernel::{Core, Start, Tick},
-    sync::{Mutex, lock},
+    sync::{Condvar, Mutex, lock, wait, wait_for},
     task::Launch,
 };
 
@@ -33,7 +35,7 @@ pub(crate) struct Shared<K> {
     origin: Instant,
     pub(crate) bell: Bell,
     /// Wakes those who wait for runs or for the driver to end.
-    ended: Notify,
+    end: Notify,
     /// How many do.
     waiting: AtomicUsize,
     /// The last handle is gone.
@@ -44,38 +46,80 @@ pub(crate) struct Shared<K> {
 }
 
 /// Calls the driver: there may be something to do. A call while it is awake is not lost.
-pub(crate) struct Bell {
-    /// The thread of the driver, where it has one.
-    pub(crate) thread: OnceLock<Thread>,
+pub(crate) enum Bell {
+    /// For a driver on a thread, whichever that is at the time.
+    Thread { rung: Mutex<bool>, called: Condvar },
     /// For a driver that is a task.
-    pub(crate) task: Notify,
+    Task(Notify),
 }
 
 impl Bell {
+    pub(crate) fn of_thread() -> Self {
+        Self::Thread {
+            rung: Mutex::new(false),
+            called: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn of_task() -> Self {
+        Self::Task(Notify::new())
+    }
+
     pub(crate) fn ring(&self) {
-        match self.thread.get() {
-            Some(thread) => thread.unpark(),
-            None => self.task.notify_one(),
+        match self {
+            Self::Thread { rung, called } => {
+                *lock(rung) = true;
+                called.notify_one();
+            }
+            Self::Task(called) => called.notify_one(),
+        }
+    }
+
+    /// Blocks a thread until it is called, or the time has come, or for no reason. A task's bell
+    /// blocks nobody.
+    pub(crate) fn wait(&self, until: Option<Instant>) {
+        let Self::Thread { rung, called } = self else {
+            return;
+        };
+        let mut rung = lock(rung);
+        if !*rung {
+            rung = match until {
+                None => wait(called, rung),
+                Some(until) => {
+                    let long = until.saturating_duration_since(Instant::now());
+                    wait_for(called, rung, long)
+                }
+            };
+        }
+        *rung = false;
+    }
+
+    /// The same for a task, without blocking.
+    pub(crate) async fn called(&self, until: Option<Instant>) {
+        let Self::Task(called) = self else { return };
+        match until {
+            // Called or not, there may be something to do.
+            Some(until) => drop(timeout_at(until, called.notified()).await),
+            None => called.notified().await,
         }
     }
 }
 
 impl<K: Clone + Eq + Hash> Shared<K> {
     pub(crate) fn new(
-        core: Core<K, Handler<K>>,
+        mut core: Core<K, Handler<K>>,
         operations: Operations<K>,
         observer: Arc<dyn Observer<K>>,
+        bell: Bell,
     ) -> Self {
+        core.warm = |handler| handler.warm();
         Self {
             core: Mutex::new(core),
             operations,
             observer,
             origin: Instant::now(),
-            bell: Bell {
-                thread: OnceLock::new(),
-                task: Notify::new(),
-            },
-            ended: Notify::new(),
+            bell,
+            end: Notify::new(),
             waiting: AtomicUsize::new(0),
             orphaned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -85,7 +129,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
     /// Asks the kernel at the present time, or changes it where the driver looks anyway.
     pub(crate) fn core<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
-        let now = Tick::floor(self.now());
+        let now = self.tick();
         step(&mut lock(&self.core), now)
     }
 
@@ -104,20 +148,29 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     /// Like [`change`](Shared::change), for the end of something that may be waited for.
     pub(crate) fn end(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick)) {
         self.change(step);
+        self.ended();
+    }
+
+    /// Lets those look who wait for something to end.
+    pub(crate) fn ended(&self) {
         // Whoever waits counted himself before he looked at the kernel.
         if self.waiting.load(Ordering::Acquire) > 0 {
-            self.ended.notify_waiters();
+            self.end.notify_waiters();
         }
     }
 
     /// Begins runs. Those that are not wanted any more do not come back.
     pub(crate) fn begin(&self, starts: Vec<Start<Handler<K>>>) -> Vec<Begun<K, Handler<K>>> {
-        let now = || Tick::floor(self.now());
-        begin(&self.core, starts, |start| start.handler.key().begin(), now)
+        let now = || self.tick();
+        begin(&self.core, starts, |start| start.handler.key().begin(), now).collect()
     }
 
     pub(crate) fn now(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        Tick::floor(self.now())
     }
 
     /// The instant of a tick, or of what is as good as never.
@@ -133,7 +186,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waits = Waits(&self.waiting);
         loop {
-            let ended = self.ended.notified();
+            let ended = self.end.notified();
             let mut ended = std::pin::pin!(ended);
             ended.as_mut().enable();
             if done() {
@@ -152,7 +205,7 @@ impl<K> Shared<K> {
     /// The driver has ended.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.ended.notify_waiters();
+        self.end.notify_waiters();
     }
 }
 

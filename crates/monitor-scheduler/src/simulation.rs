@@ -247,7 +247,7 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         let now = Tick::floor(now);
         let starts = starts.into_iter().map(|Start(start)| start).collect();
         let begun = begin(&self.core, starts, |start| start.handler.begin(), || now);
-        let begun = begun.into_iter().map(|begun| Begun {
+        let begun = begun.map(|begun| Begun {
             run: RunNumber(begun.start.run),
             operation: begun.operation,
             due: begun.start.due,

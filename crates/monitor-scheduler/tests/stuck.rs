@@ -3,41 +3,22 @@
 
 mod common;
 
-use std::{
-    sync::{Arc, Mutex, mpsc},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use common::secs;
+use common::{
+    ends::{Ends, at_once, hasty, next},
+    secs,
+};
 use monitor_operation::Operations;
-use monitor_scheduler::{
-    Config, Ended, Finished, KeyState, Missed, Observer, Run, Scheduler, Spec, Verdict,
-};
-
-/// Passes on how runs end.
-struct Ends(Mutex<mpsc::Sender<(u32, Ended)>>);
-
-impl Observer<u32> for Ends {
-    fn missed(&self, _: Missed<u32>) {}
-
-    fn finished(&self, finished: Finished<u32>) {
-        // The test may have heard enough.
-        let _ = self.0.lock().unwrap().send((finished.key, finished.how));
-    }
-}
+use monitor_scheduler::{Config, Ended, KeyState, Run, Scheduler, Spec, Verdict};
 
 /// PRB-8: it keeps its key, is shown as stuck, and neither its permit nor its thread nor the clock
 /// of its worker is missed by anybody else. With one permit and two workers, the other key can
 /// only go on if the permit came back while the thread is still blocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_thread_keeps_its_key_and_holds_up_nobody() {
-    let (ends, ended) = mpsc::channel();
-    let config = Config {
-        max_concurrent: std::num::NonZeroUsize::MIN,
-        cleanup_grace: Duration::from_millis(50),
-        ..Config::default()
-    };
-    let scheduler = Scheduler::new(config, Operations::new(), Arc::new(Ends(Mutex::new(ends))));
+    let (scheduler, ended) = hasty(1);
     let (release, blocked) = mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(Some(blocked)));
     let again = scheduler.clone();
@@ -52,10 +33,6 @@ async fn a_blocked_thread_keeps_its_key_and_holds_up_nobody() {
             }
             Verdict::Success
         }
-    };
-    let at_once = |timeout_ms| {
-        let spec = Spec::builder(secs(3600)).timeout(Duration::from_millis(timeout_ms));
-        spec.immediate(true).build().unwrap()
     };
     scheduler.schedule(1, at_once(50), blocks).unwrap();
     let well = async |_run: Run<u32>| {
@@ -80,23 +57,10 @@ async fn a_blocked_thread_keeps_its_key_and_holds_up_nobody() {
     assert_eq!(report.aborted, [0_u32; 0]);
 }
 
-type Ended2 = mpsc::Receiver<(u32, Ended)>;
-
-/// The next end of a run, awaited without a worker of the runtime.
-async fn next(ended: Ended2) -> (Ended2, (u32, Ended)) {
-    tokio::task::spawn_blocking(move || {
-        let next = ended.recv().unwrap();
-        (ended, next)
-    })
-    .await
-    .unwrap()
-}
-
 /// With the last handle the thread of the driver ends, and lets go of all it held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_thread_ends_with_the_last_handle() {
-    let (ends, mut ended) = mpsc::channel();
-    let ear = Arc::new(Ends(Mutex::new(ends)));
+    let (ear, mut ended) = Ends::channel();
     let scheduler = Scheduler::new(Config::default(), Operations::new(), ear.clone());
     let spec = Spec::builder(secs(3600)).immediate(true).build().unwrap();
     let handler = |_run: Run<u32>| std::future::ready(Verdict::Success);

@@ -37,8 +37,9 @@ fn take_over(fence: &Fence, row: &Row) {
     }
 }
 
-/// An operation that commits, a fence, a deadline and a second fence, in every order: no commit
-/// touches the row after a fence has settled, none is lost, and there is exactly one outcome.
+/// OPS-1, OPS-45, S2: an operation that commits, a fence, a deadline and a second fence, in every
+/// order: no commit touches the row after a fence has settled, none is lost, and there is exactly
+/// one outcome.
 ///
 /// Breaks when a commit enters whatever the tag: in `Line::enter`, make the second line
 /// `if self.update(self.load().tag(), Word::enter)`. Breaks as well when `Drain::close` does not
@@ -97,7 +98,7 @@ fn loom_inv_operation_1_2_commit_fence_deadline_fence() {
     });
 }
 
-/// A commit that a first fence left under way is waited for by a second one.
+/// OPS-32, OPS-45: a commit that a first fence left under way is waited for by a second one.
 ///
 /// Breaks when a fence knows of the epoch before it only: in `Past::retire`, put
 /// `self.generations.iter_mut().for_each(|g| g.drain = None);` in front.
@@ -118,7 +119,7 @@ fn loom_inv_operation_4_a_second_fence_waits_as_well() {
     });
 }
 
-/// Two threads that share an operation: one of them commits.
+/// OPS-13, OPS-45: two threads that share an operation: one of them commits.
 ///
 /// Breaks when `begin_commit` does not look at the state: ignore the error of its
 /// `compare_exchange`.
@@ -138,7 +139,8 @@ fn loom_inv_operation_6_commits_once() {
     });
 }
 
-/// The same with an operation that finishes: its commit is waited for, and ends with it.
+/// OPS-45, S2: the same with an operation that finishes: its commit is waited for, and ends with
+/// it.
 ///
 /// Breaks when the two are not one: in `Line::leave_and_end`, leave out the second `leave`. Breaks as
 /// well when the commit does not enter: in `Operation::finish`, leave out `self.enter()?`.
@@ -159,8 +161,8 @@ fn loom_inv_operation_1_2_finish_beside_a_fence() {
     });
 }
 
-/// A key that is forgotten and registered again while an operation of it commits: the old one
-/// cannot be taken for one of the new life.
+/// OPS-31, OPS-45, S2: a key that is forgotten and registered again while an operation of it
+/// commits: the old one cannot be taken for one of the new life.
 ///
 /// Breaks when a forgotten key starts anew: in `Line::register`, make the closed branch set
 /// `past.epoch = epoch`.
@@ -208,8 +210,8 @@ fn loom_inv_operation_3_a_raised_epoch_is_not_forgotten() {
     });
 }
 
-/// An operation that begins while its key is fenced is of the epoch before and commits nothing
-/// after, or of the new one and commits.
+/// OPS-45, S2: an operation that begins while its key is fenced is of the epoch before and commits
+/// nothing after, or of the new one and commits.
 ///
 /// Breaks when `begin` does not look again: in `Line::begin`, return `Ok((tag, epoch))` right after
 /// the epoch was read. Breaks as well when a fence does not close the word first: in
@@ -257,7 +259,7 @@ fn loom_inv_operation_1_3_begin_beside_a_fence() {
     });
 }
 
-/// Whoever asks to hear of a cancellation while the key is fenced hears of it.
+/// OPS-6, OPS-45: whoever asks to hear of a cancellation while the key is fenced hears of it.
 ///
 /// Breaks when `Line::listen` does not look at the tag under the lock: push the token always.
 #[test]

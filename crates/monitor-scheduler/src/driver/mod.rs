@@ -1,26 +1,36 @@
 //! The driver: sleeps until something is due and carries out what the kernel decides.
+//!
+//! Contents: here its loop, in `live` the runs that are going on, in `prompt` those that it runs
+//! itself.
+
+mod live;
+mod prompt;
 
 use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hash, Hasher},
+    collections::VecDeque,
+    hash::Hash,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread,
 };
 
-use monitor_operation::{Canceller, Cause, Epoch, OperationId};
+use monitor_operation::Cause;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    task::AbortHandle,
-    time::{Instant, timeout_at},
+    time::Instant,
 };
 
 use crate::{
     Finished, Missed, Run,
     begin::Begun,
-    kernel::{Effect, Ending, Start},
-    shared::{Handler, Shared},
-    task,
+    kernel::{Effect, Ending, RunId, Start},
+    shared::{Bell, Handler, Shared},
+    task::{Report, Reports},
+};
+
+use self::{
+    live::{Live, LiveRuns, Place},
+    prompt::Prompt,
 };
 
 /// Starts the driver of a scheduler.
@@ -35,65 +45,84 @@ use crate::{
 /// Outside of a runtime, and when there is no thread to be had.
 pub(crate) fn start<K: Clone + Eq + Hash + Send + Sync + 'static>(shared: Arc<Shared<K>>) {
     let runtime = Handle::current();
-    let driver = Driver {
-        shared: Arc::clone(&shared),
+    let on_thread = matches!(shared.bell, Bell::Thread { .. });
+    let mut driver = Box::new(Driver {
+        reports: Reports::new(&shared),
+        shared,
         runtime: runtime.clone(),
-        live: HashMap::default(),
-    };
-    if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
+        live: LiveRuns::default(),
+        prompt: None,
+        queue: VecDeque::new(),
+        here: None,
+    });
+    if !on_thread {
         runtime.spawn(driver.drive());
         return;
     }
-    let thread = thread::Builder::new().name("monitor-scheduler".to_owned());
-    match thread.spawn(move || driver.drive_on_thread()) {
-        // Before anybody else has the scheduler, and could call.
-        Ok(handle) => drop(shared.bell.thread.set(handle.thread().clone())),
-        Err(error) => panic!("the scheduler got no thread for its driver: {error}"),
+    driver.prompt = Some(Prompt::new(&runtime));
+    let thread = thread::Builder::new().name(THREAD.to_owned());
+    if let Err(error) = thread.spawn(move || driver.drive_on_thread()) {
+        panic!("the scheduler got no thread for its driver: {error}");
     }
 }
 
-struct Driver<K> {
+/// What calls a driver on the present runtime.
+///
+/// # Panics
+///
+/// Outside of a runtime.
+pub(crate) fn bell() -> Bell {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        Bell::of_task()
+    } else {
+        Bell::of_thread()
+    }
+}
+
+const THREAD: &str = "monitor-scheduler";
+
+struct Driver<K: Clone + Eq + Hash> {
     shared: Arc<Shared<K>>,
     /// Where handlers run.
     runtime: Handle,
-    /// What it takes to cancel and to abort the runs that are going on, by their serial.
-    live: HashMap<u64, Live, BuildHasherDefault<SerialHasher>>,
-}
-
-struct Live {
-    operation: OperationId,
-    epoch: Epoch,
-    canceller: Canceller,
-    task: AbortHandle,
+    live: LiveRuns,
+    /// For handlers that it runs itself, where it has a thread of its own.
+    prompt: Option<Prompt<K>>,
+    /// Runs of theirs that are to begin.
+    queue: VecDeque<Begun<K, Handler<K>>>,
+    /// The run that it is in while it is away.
+    here: Option<(RunId, Live)>,
+    reports: Reports<K>,
 }
 
 /// What is left to the driver when all is done that there is to do.
 enum Rest {
+    /// To run handlers that are prompt.
+    Prompt,
     Sleep(Option<Instant>),
     Over,
 }
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
-    async fn drive(mut self) {
+    async fn drive(mut self: Box<Self>) {
         while let Rest::Sleep(next) = self.catch_up() {
             let shared = Arc::clone(&self.shared);
-            let called = shared.bell.task.notified();
-            match next {
-                // Called or not, there may be something to do.
-                Some(next) => drop(timeout_at(next, called).await),
-                None => called.await,
-            }
+            shared.bell.called(next).await;
         }
     }
 
-    fn drive_on_thread(mut self) {
+    fn drive_on_thread(mut self: Box<Self>) {
         let runtime = self.runtime.clone();
         // For observers and destructors that want it.
         let _context = runtime.enter();
-        while let Rest::Sleep(next) = self.catch_up() {
-            match next {
-                Some(next) => thread::park_timeout(next.saturating_duration_since(Instant::now())),
-                None => thread::park(),
+        loop {
+            match self.catch_up() {
+                Rest::Prompt => match self.run_prompt() {
+                    Some(still) => self = still,
+                    None => return,
+                },
+                Rest::Sleep(next) => self.shared.bell.wait(next),
+                Rest::Over => return,
             }
         }
     }
@@ -101,6 +130,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     /// Does all there is to do now, a batch at a time.
     fn catch_up(&mut self) -> Rest {
         loop {
+            self.welcome_strays();
             // Read first: what was decided before it was set is then carried out.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             let orphaned = self.shared.orphaned.load(Ordering::Acquire);
@@ -118,7 +148,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
                 Err(if over { None } else { Some(next) })
             });
             match batch {
-                Ok(effects) => self.carry_out(effects),
+                Ok(effects) => {
+                    self.carry_out(effects);
+                    if !self.queue.is_empty() {
+                        return Rest::Prompt;
+                    }
+                }
                 Err(None) => return Rest::Over,
                 Err(Some(next)) => {
                     return Rest::Sleep(next.map(|tick| self.shared.instant(tick)));
@@ -129,7 +164,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
 
     /// Carries out a batch: first what there is to tell and to clear away, then what is to run.
     fn carry_out(&mut self, effects: Vec<Effect<K, Handler<K>>>) {
-        let mut starts = Vec::new();
+        let mut starts = Vec::with_capacity(effects.len());
         for effect in effects {
             match effect {
                 Effect::Start(start) => starts.push(start),
@@ -147,18 +182,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
         match effect {
             // Kept apart above.
             Effect::Start(_) => {}
-            Effect::Cancel { run } => {
-                if let Some(live) = self.live.get(&run.serial) {
-                    live.canceller.cancel(Cause::Deadline);
-                }
-            }
-            Effect::Abort { run } => {
-                if let Some(live) = self.live.get(&run.serial) {
-                    tracing::warn!(operation = %live.operation, "a run was overdue and is aborted");
-                    live.task.abort();
-                }
-            }
-            Effect::Gone { run } => drop(self.live.remove(&run.serial)),
+            Effect::Cancel { run } => self.live.cancel(run, Cause::Deadline),
+            Effect::Abort { run } => self.live.abort(run),
+            Effect::Gone { run } => self.live.remove(run),
             Effect::Finished(ending) => self.finished(&ending),
             Effect::Missed(missed) => self.missed(&missed),
             Effect::Discard { key, handler } => drop((key, handler)),
@@ -166,6 +192,24 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     }
 
     fn launch(&mut self, begun: Begun<K, Handler<K>>) {
+        if self.prompt.is_some() && begun.start.handler.is_prompt() {
+            self.queue.push_back(begun);
+        } else {
+            self.spawn(begun);
+        }
+    }
+
+    /// Makes a run a task of its own.
+    fn spawn(&mut self, begun: Begun<K, Handler<K>>) {
+        let run = begun.start.run;
+        let (handler, live, given, report) = self.enter(begun);
+        self.live.insert(run, live);
+        let task = handler.launch(given, report, &self.runtime);
+        self.live.goes_on(run, task);
+    }
+
+    /// Makes what a handler is given, and what the driver keeps of its run.
+    fn enter(&mut self, begun: Begun<K, Handler<K>>) -> (Handler<K>, Live, Run<K>, Report<K>) {
         let Begun {
             start,
             operation,
@@ -178,8 +222,13 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             trigger,
             ..
         } = start;
-        let (id, epoch, canceller) = (operation.id(), operation.epoch(), operation.canceller());
-        let (report, claim) = task::hold(&self.shared, run);
+        let live = Live {
+            operation: operation.id(),
+            epoch: operation.epoch(),
+            canceller: Some(operation.canceller()),
+            place: Place::Thread,
+        };
+        let (report, claim) = self.reports.hold(run);
         let given = Run {
             operation,
             due,
@@ -188,17 +237,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             deadline: self.shared.instant(confirmed.deadline),
             claim,
         };
-        let live = Live {
-            operation: id,
-            epoch,
-            canceller,
-            task: handler.launch(given, report, &self.runtime),
-        };
-        self.live.insert(run.serial, live);
+        (handler, live, given, report)
     }
 
     fn finished(&self, ending: &Ending<K>) {
-        let Some(live) = self.live.get(&ending.run.serial) else {
+        let Some(live) = self.live.get(ending.run) else {
             return;
         };
         let finished = Finished {
@@ -237,7 +280,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     }
 }
 
-impl<K> Drop for Driver<K> {
+impl<K: Clone + Eq + Hash> Drop for Driver<K> {
     fn drop(&mut self) {
         self.shared.stop();
     }
@@ -248,25 +291,5 @@ impl<K> Drop for Driver<K> {
 fn guarded(step: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(step)).is_err() {
         tracing::error!("an observer, a key or the end of a handler panicked");
-    }
-}
-
-/// Serials are never used twice: a factor is enough to spread them.
-#[derive(Default)]
-struct SerialHasher(u64);
-
-impl Hasher for SerialHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, serial: u64) {
-        self.0 = (self.0 ^ serial).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Core<K, H> {
     rng: SmallRng,
     closed: bool,
     effects: Vec<Effect<K, H>>,
+    /// Reads of a handler what is needed to start it.
+    pub(crate) warm: fn(&H),
     /// Somebody waits for one of the effects.
     urgent: bool,
     /// When the driver looks again by itself; zero while it is awake or has been called.
@@ -159,6 +161,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             rng: SmallRng::seed_from_u64(config.seed),
             closed: false,
             effects: Vec::new(),
+            warm: |_| {},
             urgent: false,
             driver_wakes: Tick::ZERO,
             fired: Vec::new(),
@@ -180,8 +183,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.wheel.advance(self.now.0, Self::BATCH, &mut fired);
         // Looked at once before it is its turn: so the memory of many keys comes at the same time
         // and not one after the other, which is what a million of them cost most.
-        let touched = fired.iter().filter_map(|index| self.entries.get(*index));
-        black_box(touched.map(Entry::touch).fold(0, u64::wrapping_add));
+        let touched = || fired.iter().filter_map(|index| self.entries.get(*index));
+        black_box(touched().map(Entry::touch).fold(0, u64::wrapping_add));
+        touched().for_each(|entry| (self.warm)(&entry.handler));
         // What fires may set a timer that is due as well, but only a bounded number of times: the
         // due times of a key increase.
         for index in fired.drain(..) {
@@ -199,7 +203,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Takes what the shell has to do, in order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect<K, H>> {
         self.urgent = false;
-        std::mem::take(&mut self.effects)
+        // Next time there will be about as many.
+        let next = Vec::with_capacity(self.effects.len());
+        std::mem::replace(&mut self.effects, next)
     }
 
     /// The driver goes to sleep until the next timer: nothing else is left to do.

@@ -1,6 +1,8 @@
 //! What the tests of the shell share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod ends;
+
 use std::{
     collections::HashMap,
     sync::{

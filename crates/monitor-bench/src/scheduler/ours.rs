@@ -1,0 +1,144 @@
+//! Ours: the wheel alone, and the whole scheduler with handlers that do nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use monitor_backoff::Policy;
+use monitor_operation::Operations;
+use monitor_scheduler::wheel::Wheel;
+use monitor_scheduler::{
+    Config, Missed, Observer, Phase, Run, Saturation, Scheduler, Spec, Verdict,
+};
+use tokio::runtime::Runtime;
+
+use super::gauge::{Gauge, spread};
+use super::{Facts, runtime};
+use crate::noise::thread_cpu;
+
+pub(super) fn wheel(gauge: &Arc<Gauge>) -> Facts {
+    let mut wheel = Wheel::new();
+    let mut dues_ms = vec![0_u64; gauge.load.keys as usize];
+    gauge.insert(|key, first_ms| {
+        dues_ms[key as usize] = first_ms;
+        wheel.set(key, first_ms);
+    });
+    let (mut fired, mut dues) = (Vec::new(), Vec::new());
+    while !gauge.is_over() {
+        loop {
+            wheel.advance(gauge.now_ms(), 1024, &mut fired);
+            if fired.is_empty() {
+                break;
+            }
+            dues.extend(fired.iter().map(|key| dues_ms[*key as usize]));
+            for (key, due_ms) in fired.drain(..).zip(dues.drain(..)) {
+                gauge.fired(gauge.instant(due_ms));
+                let next_ms = due_ms + gauge.load.period_ms;
+                dues_ms[key as usize] = next_ms;
+                wheel.set(key, next_ms);
+            }
+        }
+        if let Some(next_ms) = wheel.next() {
+            gauge.sleep_until(next_ms);
+        }
+    }
+    Facts::new()
+}
+
+/// Hears of what is missed.
+#[derive(Default)]
+pub(super) struct Ear(AtomicU64);
+
+impl Observer<u32> for Ear {
+    fn missed(&self, missed: Missed<u32>) {
+        self.0.fetch_add(u64::from(missed.slots), Ordering::Relaxed);
+    }
+}
+
+/// A scheduler with room for so many runs at once.
+pub(super) fn empty(on: &Runtime, operations: Operations<u32>, ear: &Arc<Ear>) -> Scheduler<u32> {
+    let _context = on.enter();
+    let config = Config {
+        max_concurrent: (1 << 20).try_into().expect("not zero"),
+        saturation: Saturation::Queue { bound: 1 << 20 },
+        ..Config::default()
+    };
+    Scheduler::new(config, operations, Arc::clone(ear) as _)
+}
+
+fn filled(gauge: &Arc<Gauge>, on: &Runtime, ear: &Arc<Ear>) -> Scheduler<u32> {
+    let scheduler = empty(on, Operations::new(), ear);
+    let origin = Instant::now() - scheduler.now();
+    let period = Duration::from_millis(gauge.load.period_ms);
+    scheduler.reserve(gauge.load.keys as usize);
+    gauge.insert(|key, _| {
+        let gauge = Arc::clone(gauge);
+        let handler = move |run: Run<u32>| {
+            gauge.fired(origin + run.due.at);
+            async { Verdict::Success }
+        };
+        let placed = scheduler.schedule(key, spec(key, period), handler);
+        placed.expect("not shut down");
+    });
+    scheduler
+}
+
+pub(super) fn spec(key: u32, period: Duration) -> Spec {
+    let period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+    let phase = Duration::from_millis(spread(key, period_ms));
+    let spec = Spec::builder(period).phase(Phase::Offset(phase));
+    let spec = spec.backoff(Policy::socket()).build();
+    spec.expect("a good spec")
+}
+
+/// Everything: each due time a run, its report to the observer, its accounting.
+pub(super) fn scheduler(gauge: &Arc<Gauge>) -> Facts {
+    let (runtime, ear) = (runtime(), Arc::new(Ear::default()));
+    let scheduler = filled(gauge, &runtime, &ear);
+    gauge.wait();
+    accounts(gauge, &scheduler, &ear)
+}
+
+/// How many due times were missed and how many are not accounted for at all. Whoever looks in
+/// between takes a due time of this very moment for lost: hence the slack of one for each key.
+fn accounts(gauge: &Gauge, scheduler: &Scheduler<u32>, ear: &Ear) -> Facts {
+    let status = scheduler.status();
+    let load = gauge.load;
+    let lasted = load.warm_up + load.watched;
+    let due = lasted.as_millis() / u128::from(load.period_ms);
+    let unaccounted = status.states.iter().filter(|state| {
+        let accounted = state.successes_total + state.failures_total + state.missed_total;
+        u128::from(accounted) < due
+    });
+    vec![
+        ("lost", unaccounted.count() as f64 + status.lost as f64),
+        ("missed", status.missed_total as f64),
+        (
+            "missed_untold",
+            status.missed_total as f64 - ear.0.load(Ordering::Relaxed) as f64,
+        ),
+    ]
+}
+
+/// The same, while somebody asks for the status all the time.
+pub(super) fn status(gauge: &Arc<Gauge>) -> Facts {
+    let (runtime, ear) = (runtime(), Arc::new(Ear::default()));
+    let scheduler = filled(gauge, &runtime, &ear);
+    let mut pages_us = Vec::new();
+    while !gauge.is_over() {
+        assert_eq!(scheduler.status().states.len(), gauge.load.keys as usize);
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let start = thread_cpu();
+            from = scheduler.page(at).next;
+            pages_us.push((thread_cpu() - start).as_nanos() as f64 / 1000.0);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    pages_us.sort_by(f64::total_cmp);
+    let mut facts = accounts(gauge, &scheduler, &ear);
+    facts.push(("page_p50_us", pages_us[pages_us.len() / 2]));
+    facts.push(("page_max_us", pages_us[pages_us.len() - 1]));
+    facts
+}

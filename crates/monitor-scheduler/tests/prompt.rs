@@ -1,0 +1,313 @@
+//! Handlers that are done at once, and are therefore run by the driver itself, on real threads.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use common::{
+    ends::{EndedRuns, at_once, hasty, next, patient},
+    secs,
+};
+use monitor_operation::Cause;
+use monitor_scheduler::{Claim, Ended, KeyState, Run, Scheduler, Verdict};
+
+const SUCCESS: Ended = Ended::Returned(Verdict::Success);
+
+/// Whether this is a thread of the driver, not of the runtime.
+fn is_here() -> bool {
+    thread::current().name() == Some("monitor-scheduler")
+}
+
+/// Runs a key again and again until `is_it`, which is asked after each run that ended well.
+async fn run_until(
+    scheduler: &Scheduler<u32>,
+    mut ended: EndedRuns,
+    key: u32,
+    is_it: impl Fn() -> bool,
+) -> EndedRuns {
+    loop {
+        let (rest, end) = next(ended).await;
+        ended = rest;
+        if is_it() {
+            return ended;
+        }
+        assert_eq!(end, (key, SUCCESS));
+        scheduler.trigger(&key);
+    }
+}
+
+/// The first run of a handler is a task, whatever it does. One that was done at once is run by the
+/// driver the next time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_handler_is_run_by_the_driver() {
+    let (scheduler, ended) = hasty(1);
+    let places = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&places);
+    let handler = move |_run: Run<u32>| {
+        seen.lock().unwrap().push(is_here());
+        std::future::ready(Verdict::Success)
+    };
+    scheduler.schedule(1, at_once(60_000), handler).unwrap();
+    let was_here = || places.lock().unwrap().last() == Some(&true);
+    drop(run_until(&scheduler, ended, 1, was_here).await);
+    assert!(!places.lock().unwrap()[0], "the first one");
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// A handler that does so once it is run by the driver.
+fn when_here<F>(
+    act: impl Fn(Run<u32>) -> F + Send + Sync + 'static,
+) -> impl Fn(Run<u32>) -> std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>> + Send + Sync
+where
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    move |run| {
+        if is_here() {
+            Box::pin(act(run))
+        } else {
+            Box::pin(std::future::ready(Verdict::Success))
+        }
+    }
+}
+
+/// PRB-8: one that was prompt and blocks its thread now keeps its key, is shown as stuck, and holds
+/// up nobody: another thread becomes the driver, which gives its permit to others and runs them,
+/// prompt ones too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_blocks_the_driver_holds_up_nobody() {
+    let (scheduler, ended) = hasty(1);
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, blocks) = (Mutex::new(blocked), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&blocks);
+    let handler = when_here(move |_run| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let _ = blocked.lock().unwrap().recv();
+        async { Verdict::Success }
+    });
+    scheduler.schedule(1, at_once(50), handler).unwrap();
+    // It ends in time until it is run by the driver, and is given up then.
+    let ended = run_until(&scheduler, ended, 1, || blocks.load(Ordering::SeqCst) == 1).await;
+    let here = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&here);
+    let well = move |_run: Run<u32>| {
+        counted.fetch_add(usize::from(is_here()), Ordering::SeqCst);
+        async { Verdict::Success }
+    };
+    scheduler.schedule(2, at_once(60_000), well).unwrap();
+    drop(run_until(&scheduler, ended, 2, || here.load(Ordering::SeqCst) > 2).await);
+    let status = scheduler.status();
+    assert_eq!((status.stuck, status.current_concurrency), (vec![1], 0));
+    assert_eq!(scheduler.probe_status(&1).unwrap().state, KeyState::Stuck);
+    release.send(()).unwrap();
+    assert!(scheduler.cancel_and_wait(&1).await);
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// Threads do not grow without bound: four may be lost in handlers, then all runs are tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_many_that_block_all_runs_are_tasks() {
+    let (scheduler, mut ended) = hasty(1);
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, blocks) = (Arc::new(Mutex::new(blocked)), Arc::new(AtomicUsize::new(0)));
+    for key in 1..=4 {
+        let (blocked, counted) = (Arc::clone(&blocked), Arc::clone(&blocks));
+        let handler = when_here(move |_run| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = blocked.lock().unwrap().recv();
+            async { Verdict::Success }
+        });
+        scheduler.schedule(key, at_once(50), handler).unwrap();
+        let is_blocked = || blocks.load(Ordering::SeqCst) == key as usize;
+        ended = run_until(&scheduler, ended, key, is_blocked).await;
+    }
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let well = move |_run: Run<u32>| {
+        assert!(!is_here(), "no thread is left for this");
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Verdict::Success }
+    };
+    scheduler.schedule(9, at_once(60_000), well).unwrap();
+    ended = run_until(&scheduler, ended, 9, || runs.load(Ordering::SeqCst) == 50).await;
+    drop((release, ended));
+    for key in 1..=4 {
+        assert!(scheduler.cancel_and_wait(&key).await);
+    }
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// PRB-7, PRB-36: a panic on the driver's thread is a failure of that run and of nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panic_is_a_failure_and_nothing_else() {
+    let (scheduler, mut ended) = hasty(1);
+    let panics = || -> Verdict { panic!("here") };
+    let handler = when_here(move |_run| async move { panics() });
+    scheduler.schedule(1, at_once(60_000), handler).unwrap();
+    loop {
+        let (rest, (_, how)) = next(ended).await;
+        ended = rest;
+        scheduler.trigger(&1);
+        if how == Ended::Panicked {
+            break;
+        }
+    }
+    // It has to show again that it is prompt: the next one is a task.
+    let (_, end) = next(ended).await;
+    assert_eq!(end, (1, SUCCESS));
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// What is not done at once is not lost: it goes on as a task, which hears of its deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_not_done_at_once_becomes_a_task() {
+    let (scheduler, ended) = hasty(1);
+    let causes = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&causes);
+    let handler = when_here(move |run| {
+        let told = Arc::clone(&told);
+        async move {
+            let cause = run.operation.cancellation().cancelled().await;
+            told.lock().unwrap().push((cause, is_here()));
+            Verdict::Failure
+        }
+    });
+    scheduler.schedule(1, at_once(50), handler).unwrap();
+    drop(run_until(&scheduler, ended, 1, || !causes.lock().unwrap().is_empty()).await);
+    assert_eq!(*causes.lock().unwrap(), [(Cause::Deadline, false)]);
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// OPS-24: one that blocks the driver first and then awaits hears of its deadline, from the thread
+/// that is the driver by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_blocks_and_goes_on_is_cancelled() {
+    let (scheduler, ended) = patient(2, secs(60));
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, causes) = (Mutex::new(blocked), Arc::new(Mutex::new(Vec::new())));
+    let (blocks, told) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&causes));
+    let (counted, others) = (Arc::clone(&blocks), scheduler.clone());
+    let handler = when_here(move |run| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        others.trigger(&2);
+        let _ = blocked.lock().unwrap().recv();
+        let told = Arc::clone(&told);
+        async move {
+            let cause = run.operation.cancellation().cancelled().await;
+            told.lock().unwrap().push((cause, is_here()));
+            Verdict::Failure
+        }
+    });
+    scheduler.schedule(1, at_once(200), handler).unwrap();
+    let other = |_run: Run<u32>| async { Verdict::Success };
+    scheduler.schedule(2, at_once(60_000), other).unwrap();
+    // Key 1 is run until it blocks; then key 2 is, by the next driver.
+    let mut ended = ended;
+    loop {
+        let (rest, (key, how)) = next(ended).await;
+        ended = rest;
+        match key {
+            1 if how == SUCCESS => drop(scheduler.trigger(&1)),
+            1 => break assert_eq!(how, Ended::Returned(Verdict::Failure)),
+            _ if blocks.load(Ordering::SeqCst) > 0 => release.send(()).unwrap(),
+            _ => {}
+        }
+    }
+    assert_eq!(*causes.lock().unwrap(), [(Cause::Deadline, false)]);
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// PRB-8: one that blocks the driver until it is given up, and only then awaits, is aborted then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_goes_on_after_it_was_given_up_is_aborted() {
+    let (scheduler, ended) = hasty(1);
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, dropped) = (Mutex::new(blocked), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&dropped);
+    let handler = when_here(move |_run| {
+        let counts = Counts(Arc::clone(&counted));
+        let _ = blocked.lock().unwrap().recv();
+        async move {
+            let _counts = counts;
+            std::future::pending().await
+        }
+    });
+    scheduler.schedule(1, at_once(50), handler).unwrap();
+    let given_up = || scheduler.probe_status(&1).unwrap().state == KeyState::Stuck;
+    drop(run_until(&scheduler, ended, 1, given_up).await);
+    assert_eq!(dropped.load(Ordering::SeqCst), 0);
+    release.send(()).unwrap();
+    assert!(scheduler.cancel_and_wait(&1).await);
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+}
+
+/// Counts how often it was dropped.
+struct Counts(Arc<AtomicUsize>);
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The key stays taken while anybody holds a clone of the claim, also of a run of the driver.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_claim_outlives_a_prompt_handler() {
+    let (scheduler, ended) = hasty(2);
+    let (give, take) = mpsc::channel::<Claim>();
+    let give = Mutex::new(give);
+    let handler = when_here(move |run| {
+        // Nobody takes it in the end.
+        let _ = give.lock().unwrap().send(run.claim);
+        async { Verdict::Success }
+    });
+    scheduler.schedule(1, at_once(60_000), handler).unwrap();
+    let held = std::cell::OnceCell::new();
+    let is_held = || take.try_recv().is_ok_and(|claim| held.set(claim).is_ok());
+    drop(run_until(&scheduler, ended, 1, is_held).await);
+    let status = scheduler.status();
+    assert_eq!((status.current_concurrency, status.stuck), (0, vec![1]));
+    assert!(scheduler.trigger(&1).will_run());
+    assert!(take.try_recv().is_err(), "no second run");
+    drop(take);
+    drop(held);
+    assert!(scheduler.cancel_and_wait(&1).await);
+}
+
+/// After the end of its runtime a handler is called no more.
+#[test]
+fn with_the_runtime_handlers_end() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (scheduler, ended) = runtime.block_on(async {
+        let (scheduler, ended) = hasty(1);
+        let (counted, here) = (Arc::clone(&calls), Arc::new(AtomicUsize::new(0)));
+        let was_here = Arc::clone(&here);
+        let handler = move |_run: Run<u32>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            here.fetch_add(usize::from(is_here()), Ordering::SeqCst);
+            async { Verdict::Success }
+        };
+        scheduler.schedule(1, at_once(60_000), handler).unwrap();
+        let was_here = || was_here.load(Ordering::SeqCst) > 0;
+        let ended = run_until(&scheduler, ended, 1, was_here).await;
+        (scheduler, ended)
+    });
+    drop(runtime);
+    let before = calls.load(Ordering::SeqCst);
+    scheduler.trigger(&1);
+    assert_eq!(ended.recv().unwrap(), (1, Ended::Overdue));
+    assert_eq!(calls.load(Ordering::SeqCst), before);
+}
