@@ -159,8 +159,8 @@ async fn a_row_that_falls_behind_twice_catches_up_twice() {
     assert!(rows.len() + 1 >= looks, "{looks} checks, rows: {rows:#?}");
 }
 
-/// OPS-32: a result is written while a pause is on its way, and told after it: the state that is shown is
-/// the one in the store, and events are in the order of the store.
+/// OPS-32: a result is written while a pause is on its way, and told after it: the state that is
+/// shown is the one in the store, and events are in the order of the store.
 #[tokio::test(start_paused = true)]
 async fn inv_core_5_status_and_events_follow_the_order_of_the_store() {
     let store = Arc::new(Moody::default());
@@ -219,8 +219,8 @@ async fn a_sink_that_panics_stops_no_event() {
     assert_eq!(*seen, [1, 2]);
 }
 
-/// The wall clock was an hour ahead in the process before: its history covers the due times to
-/// come. What is seen now is shown all the same.
+/// PRB-29: the wall clock was an hour ahead in the process before: its history covers the due times
+/// to come. What is seen now is shown all the same.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_set_back_blinds_no_monitor() {
     let store = Arc::new(MemoryStore::new());

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use common::{Act, Moody, Puppet, core_on, definition, id, next, next_record};
-use monitor_core::model::{EventKind, MemoryStore, Outcome, Store};
+use monitor_core::model::{
+    EventKind, MemoryStore, Observation, Outcome, Probe, ProbeContext, Store,
+};
 use monitor_core::operation::{Cause, Operations};
 use monitor_core::scheduler::{Config, Run, Scheduler, Spec, Verdict};
 use monitor_core::{Core, Defined};
@@ -110,6 +113,53 @@ async fn every_result_has_its_operation_and_its_duration() {
         (None, None, None)
     );
     assert!(missed.reason().is_some());
+}
+
+/// Says when it is given up.
+struct Listens(mpsc::UnboundedSender<&'static str>);
+
+struct GivenUp(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let _ = self.0.send("given up");
+    }
+}
+
+#[async_trait]
+impl Probe for Listens {
+    fn kind(&self) -> &'static str {
+        "listens"
+    }
+
+    fn target(&self) -> String {
+        "nothing".into()
+    }
+
+    async fn check(&self, _: &ProbeContext) -> Observation {
+        let _until_the_end = GivenUp(self.0.clone());
+        let _ = self.0.send("begun");
+        std::future::pending().await
+    }
+}
+
+/// OPS-6: a monitor that is paused, edited or deleted has its work stopped, and not only its result
+/// refused: before the change has come back, or in the same instant, the probe's future is dropped.
+#[tokio::test(start_paused = true)]
+async fn a_change_stops_the_work_itself() {
+    for (name, change) in CHANGES {
+        let core = core_on(Arc::new(MemoryStore::new())).await;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let mut listens = definition("a", &Puppet::new(Act::Up));
+        listens.probe = Arc::new(Listens(tell));
+        listens.settings.timeout = Some(Duration::from_secs(3600));
+        core.define(listens).await.unwrap();
+        assert_eq!(told.recv().await, Some("begun"));
+        let before = tokio::time::Instant::now();
+        change(core.clone()).await;
+        assert_eq!(told.recv().await, Some("given up"), "{name}");
+        assert_eq!(before.elapsed(), Duration::ZERO, "{name}");
+    }
 }
 
 type Change = fn(Core) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -44,7 +44,7 @@ async fn assert_fenced_once(core: &Core, store: &MemoryStore, wanted: Cause) {
     );
 }
 
-/// OPS-1, OPS-19, OPS-30, OPS-43: a result in flight when its monitor is paused is not
+/// OPS-1, OPS-19, OPS-30, OPS-43, S2: a result in flight when its monitor is paused is not
 /// written, and the status stays what it was.
 #[tokio::test(start_paused = true)]
 async fn inv_core_1_a_paused_monitor_keeps_its_status() {
@@ -67,8 +67,8 @@ async fn inv_core_1_a_paused_monitor_keeps_its_status() {
     assert!(store.history(&id("a"), 10).await.unwrap().is_empty());
 }
 
-/// OPS-31: stopped and started again while the check is alive; the old result is refused although
-/// the monitor is active.
+/// OPS-31, S2: stopped and started again while the check is alive; the old result is refused
+/// although the monitor is active.
 #[tokio::test(start_paused = true)]
 async fn inv_core_1_a_result_of_a_former_life_is_refused() {
     let (core, store, probe, _) = in_flight().await;
@@ -84,7 +84,7 @@ async fn inv_core_1_a_result_of_a_former_life_is_refused() {
     assert_eq!(core.view(&id("a")).unwrap().fenced, 1);
 }
 
-/// OPS-1: an edit while the check is in flight; the result of the old definition does not land
+/// OPS-1, S2: an edit while the check is in flight; the result of the old definition does not land
 /// under the new one.
 #[tokio::test(start_paused = true)]
 async fn inv_core_1_an_edit_fences_the_old_definition() {
@@ -111,7 +111,7 @@ async fn inv_core_1_an_edit_fences_the_old_definition() {
     assert_eq!(store.history(&id("a"), 10).await.unwrap().len(), 1);
 }
 
-/// OPS-17: deleted during the check: no row rises from the grave.
+/// OPS-17, S2: deleted during the check: no row rises from the grave.
 #[tokio::test(start_paused = true)]
 async fn inv_core_1_a_deleted_monitor_stays_deleted() {
     let (core, store, probe, definition) = in_flight().await;

@@ -185,9 +185,10 @@ impl FromStr for Unobserved {
 mod tests {
     use super::*;
 
-    /// OPS-46: names are unique and read back.
+    /// OPS-46: names are unique and read back; of two verdicts the worse is the greater.
     #[test]
     fn names_round_trip() {
+        assert!(Outcome::Up < Outcome::Degraded && Outcome::Degraded < Outcome::Down);
         for outcome in Outcome::ALL {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
         }

@@ -30,3 +30,24 @@ impl fmt::Display for Uptime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// STB-8: uptimes as people say them.
+    #[test]
+    fn in_a_table() {
+        for (seconds, said) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_661, "1h 1m 1s"),
+            (86_399, "23h 59m 59s"),
+            (90_061, "1d 1h 1m 1s"),
+            (u64::MAX, "213503982334601d 7h 0m 15s"),
+        ] {
+            assert_eq!(Uptime(Duration::from_secs(seconds)).to_string(), said);
+        }
+    }
+}
