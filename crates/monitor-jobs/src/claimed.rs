@@ -170,6 +170,11 @@ impl Claimed {
         &self.signal
     }
 
+    /// The time of the database, unix milliseconds, if it answers.
+    pub(crate) async fn database_now(&self) -> Option<i64> {
+        self.handle.session.backend.now_unix_ms().await.ok()
+    }
+
     fn key(&self) -> Key {
         (self.job.id, self.job.epoch)
     }

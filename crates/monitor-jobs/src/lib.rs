@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod backend;
 mod claimed;
 #[cfg(feature = "conformance")]
@@ -11,6 +12,7 @@ mod claimed;
     reason = "a suite of tests: it panics when a promise is broken, and shows its seeds"
 )]
 pub mod conformance;
+mod context;
 #[cfg(feature = "cron")]
 mod cron;
 mod desk;
@@ -19,13 +21,22 @@ mod failure;
 mod id;
 mod job;
 mod jobs;
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "numbers that only databases keep")
+)]
 mod kernel;
 mod memory;
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "numbers that only databases keep")
+)]
 mod payload;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod priority;
 mod registered;
+mod run;
 mod session;
 mod signal;
 #[cfg(feature = "sqlite")]
@@ -34,13 +45,16 @@ mod state;
 mod stats;
 mod sync;
 mod transaction;
+mod upkeep;
 mod view;
+mod worker;
 
 pub use backend::{
     Backend, Beat, Claim, ClaimRequest, ClaimedJob, Enqueued, Outcome, Register, Rescued, Settle,
     Settled, WorkerPulse,
 };
 pub use claimed::{Claimed, CommitPermit};
+pub use context::Context;
 #[cfg(feature = "cron")]
 pub use cron::{Cron, InvalidCron, Schedule};
 pub use error::{ClaimError, EnqueueError, RegisterError, SettleError, StoreError, StoreErrorKind};
@@ -67,4 +81,6 @@ pub use sqlite::{
 pub use state::{JobState, WorkerState};
 pub use stats::{BUCKETS, Histogram, Stats};
 pub use transaction::JobTransaction;
+pub use upkeep::{Keeping, Upkeep};
 pub use view::{Execution, Finding, JobFilter, JobView, QueueView, Reason, WorkerView};
+pub use worker::{Drained, RunningWorker, Worker};

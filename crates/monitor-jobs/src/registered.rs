@@ -87,8 +87,9 @@ impl Registered {
     }
 
     /// Waits until a slot becomes free, it is lost, or it is asked to drain: look again then.
-    pub async fn changed(&self) {
-        self.handle.session.changed.notified().await;
+    /// What happens after this call is noticed, even before the first poll.
+    pub fn changed(&self) -> impl Future<Output = ()> {
+        self.handle.session.changed.notified()
     }
 
     /// Tells its own health, which [`claim`](Self::claim) heeds: healthy, degraded or failing.

@@ -37,6 +37,11 @@ impl Signal {
         });
     }
 
+    /// Whether nobody else has it any more.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(crate) fn fired(&self) -> Option<Stop> {
         *self.0.borrow()
     }
