@@ -203,13 +203,22 @@ pub(crate) fn note_error(tx: Tx<'_>, job: JobId, error: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// Meets edges that hold a job, or that wait for parents that have ended: people decided.
-/// `ended` says which of the two.
-pub(crate) fn forgive(tx: Tx<'_>, child: JobId, ended: bool) -> Result<(), Failure> {
+/// Meets the edges that hold a job: people decided.
+pub(crate) fn forgive(tx: Tx<'_>, child: JobId) -> Result<(), Failure> {
     tx.run(
-        "UPDATE job_edge SET state = 1 WHERE child = ?1 AND (state = 2 OR (state = 0 AND ?2
-             AND (SELECT state FROM job WHERE id = parent) >= 5))",
-        (child.0, ended),
+        "UPDATE job_edge SET state = 1 WHERE child = ?1 AND state = 2",
+        [child.0],
+    )?;
+    Ok(())
+}
+
+/// Settles the edges of a job that is run again: met where the parent has ended, however, and open
+/// where it has not, even if an earlier end of that parent had met it.
+pub(crate) fn settle_anew(tx: Tx<'_>, child: JobId) -> Result<(), Failure> {
+    tx.run(
+        "UPDATE job_edge SET state = (SELECT state >= 5 FROM job WHERE id = parent)
+         WHERE child = ?1",
+        [child.0],
     )?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::command::Tx;
-use super::edges::{self, carry, end_waiting, forgive, place, reopen};
+use super::edges::{self, carry, end_waiting, forgive, place, reopen, settle_anew};
 use super::failure::Failure;
 use super::row;
 use super::urgency;
@@ -38,12 +38,12 @@ pub(crate) fn cancel(tx: Tx<'_>, job: JobId) -> Result<Option<bool>, Failure> {
 pub(crate) fn retry(tx: Tx<'_>, job: JobId) -> Result<Option<bool>, Failure> {
     match state(tx, job)? {
         None => return Ok(None),
-        Some(JobState::Held) => forgive(tx, job, false)?,
+        Some(JobState::Held) => forgive(tx, job)?,
         Some(JobState::Dead | JobState::Cancelled) => {
             if !take_key_again(tx, job)? {
                 return Ok(Some(false));
             }
-            forgive(tx, job, true)?;
+            settle_anew(tx, job)?;
             revived(tx, job)?;
             reopen(tx, job)?;
         }

@@ -70,7 +70,7 @@ impl SqliteTransaction {
     /// completed in this transaction: nothing was changed.
     pub async fn commit(self, permit: CommitPermit) -> Result<(), StoreError> {
         let action = "commit a transaction";
-        if self.completed.is_none() {
+        if self.completed != Some(permit.key()) {
             return Err(Failure::WrongPermit.into_error(action, &self.path));
         }
         let (reply, answer) = oneshot::channel();

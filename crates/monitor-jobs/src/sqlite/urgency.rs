@@ -105,6 +105,8 @@ pub(crate) fn reprioritise(tx: Tx<'_>, job: JobId, own: Priority) -> Result<(), 
     while let Some(job) = below.pop_first() {
         if rebase(tx, job, own.take())? {
             changed.insert(job);
+            // Its effective priority may have risen with its base already, unseen by a recount.
+            changed.extend(open_parents(tx, job)?);
             below.extend(tx.all(
                 "SELECT child.id FROM job_edge JOIN job AS child ON child.id = job_edge.child
                  WHERE job_edge.parent = ?1 AND child.state < 5 AND child.inherits = 1",
