@@ -48,13 +48,15 @@ pub enum Saturation {
     /// The key waits for a permit: first come first served within its class, and between classes
     /// the oldest first, by a clock that runs as many times faster as the class weighs. A due time
     /// that came to nothing before counts as an interval waited. Only if `bound` keys are waiting
-    /// already is its due time reported as missed.
+    /// already is its due time reported as missed; or, if it came to nothing the last time as well
+    /// and is older than one of those by now, that of the youngest, whose place it takes. So nobody
+    /// comes to nothing for ever.
     Queue {
         /// How many keys may wait.
         bound: usize,
     },
     /// The same; but if `bound` keys are waiting already, the one with the least right by that
-    /// count gives up its place, and its due time is reported as shed.
+    /// count always gives up its place, and its due time is reported as shed.
     Shed {
         /// How many keys may wait.
         bound: usize,

@@ -151,9 +151,9 @@ mod tests {
     /// lead, a leader that finds it gone is counted until then, and a follower that found nothing
     /// is called when the lead is left after that.
     ///
-    /// Breaks when the follower takes the lead and leaves it there: in `look`, clone it in place of
-    /// the `take`. When a lost leader is not counted off: in `take_back`, leave out the `-= 1`.
-    /// And when an idle follower is not called: in `leave`, return `false`.
+    /// Breaks when a lost leader is not counted: in `look`, leave out the `+= 1`. When it is counted
+    /// for ever: in `take_back`, leave out the `-= 1`. And when an idle follower is not called: in
+    /// `State::leave`, return `false`. That two have the lead the compiler rules out.
     #[test]
     fn loom_inv_scheduler_9_one_leads_and_one_is_at_work() {
         loom::model(|| {

@@ -77,27 +77,28 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         trigger: Trigger,
         on_grid: bool,
     ) -> Result<(), MissedReason> {
-        let (bound, sheds) = match self.saturation {
+        let (bound, reason) = match self.saturation {
             Saturation::Skip => return Err(MissedReason::Overload),
-            Saturation::Queue { bound } => (bound, false),
-            Saturation::Shed { bound } => (bound, true),
+            Saturation::Queue { bound } => (bound, MissedReason::Overload),
+            Saturation::Shed { bound } => (bound, MissedReason::Shed),
         };
-        let (class, since) = {
+        let (class, since, has_lost) = {
             let entry = &self.entries[index];
-            (entry.class, entry.waiting_since(self.now))
+            (entry.class, entry.waiting_since(self.now), entry.losses > 0)
         };
         let ticket = self.next_serial();
         let place = Place { since, ticket };
         if self.queue.len() >= bound {
-            if !sheds {
-                return Err(MissedReason::Overload);
-            }
-            match self.queue.least_below(class, place, self.now) {
+            // Without shedding weight alone takes nobody's place. But who always comes when it is
+            // full would never be run: so whoever came to nothing before may, once it is older.
+            let may_displace = has_lost || reason == MissedReason::Shed;
+            let least = self.queue.least_below(class, place, self.now);
+            match least.filter(|_| may_displace) {
                 Some(least) => {
                     self.entries[least].lose();
-                    self.leave_queue(least, MissedReason::Shed);
+                    self.leave_queue(least, reason);
                 }
-                None => return Err(MissedReason::Shed),
+                None => return Err(reason),
             }
         }
         self.queue.insert(class, place, index);

@@ -11,9 +11,14 @@ use crate::{
 
 /// Every so often, of this class, on whole multiples of the interval.
 fn of_class(class: Class, interval_ms: u64) -> Spec {
+    at_phase(class, interval_ms, 0)
+}
+
+/// The same, so much after them.
+fn at_phase(class: Class, interval_ms: u64, phase_ms: u64) -> Spec {
     let policy = Policy::socket().to_builder().jitter(Jitter::NONE);
     Spec::builder(Duration::from_millis(interval_ms))
-        .phase(Phase::Offset(Duration::ZERO))
+        .phase(Phase::Offset(Duration::from_millis(phase_ms)))
         .backoff(policy.build().unwrap())
         .timeout(Duration::from_secs(3600))
         .class(class)
@@ -72,7 +77,11 @@ fn the_weightier_class_goes_first() {
 /// of the weights times the longest wait of the others.
 #[test]
 fn ageing_bounds_starvation() {
-    for saturation in [QUEUE, Saturation::Shed { bound: 5 }] {
+    let (queue, shed) = (
+        Saturation::Queue { bound: 5 },
+        Saturation::Shed { bound: 5 },
+    );
+    for saturation in [QUEUE, queue, shed] {
         let mut world = world_with(1, saturation, |_| {});
         for key in 1..=8 {
             world.schedule(key, of_class(Class::Critical, SECOND));
@@ -106,6 +115,38 @@ fn ageing_bounds_starvation() {
             "{saturation:?}: it still goes last"
         );
     }
+}
+
+/// L7, PRB-34: one permit, a queue of two, and three keys that always come first and fill it. The
+/// fourth finds no place, whatever its class, until it is older than who came last: then it takes
+/// that one's, whose due time is reported. So all four are run again and again.
+#[test]
+fn who_always_comes_to_a_full_queue_is_run_as_well() {
+    let mut world = world_with(1, Saturation::Queue { bound: 2 }, |_| {});
+    for key in 0..3 {
+        world.schedule(key, of_class(Class::Normal, SECOND));
+    }
+    world.schedule(9, at_phase(Class::Critical, SECOND, 1));
+    world.run_for(1);
+    assert_eq!(missed(&mut world), [(1, 1, MissedReason::Overload)]);
+    assert_eq!(world.core.status(world.now).queue_depth, 2);
+    let mut told = Vec::new();
+    for _ in 0..60 {
+        let running = world.running()[0];
+        world.finish(running, Verdict::Success);
+        world.run_for(SECOND);
+        told.extend(
+            world
+                .missed
+                .iter()
+                .map(|missed| (*missed.key, missed.reason)),
+        );
+        world.missed.clear();
+    }
+    let ran = [0, 1, 2, 9].map(|key| world.ran(key).len());
+    assert!(ran.iter().all(|runs| *runs >= 10), "{ran:?}");
+    let displaced = |key| told.contains(&(key, MissedReason::Overload));
+    assert!([0, 1, 2].into_iter().any(displaced));
 }
 
 /// L2, ROB-81: a class with a limit leaves the other permits to the others, and nobody waits behind
