@@ -9,19 +9,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use monitor_model::{
     Bucket, Commit, Defect, Delivery, HistoryRow, Incident, Lifecycle, Loaded, Monitor, MonitorId,
-    Outbox, Record, Resolution, Settlement, Status, Store, StoreError, Tally,
+    Outbox, Record, Resolution, Settlement, Status, Store, StoreError, StoreErrorKind, Tally,
 };
 use monitor_operation::Epoch;
 use monitor_pool::Pool;
 use monitor_pool::managers::postgres::PostgresManager;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::rollup::Horizons;
 use failure::Failure;
 use roll::Retention;
-use session::{Database, End};
+use session::{Database, End, Sessions};
 use writer::{Asked, Counters, Message, Writer};
 
 mod batch;
@@ -147,6 +147,25 @@ impl PostgresStore {
         Ok(Self::start(options).await?)
     }
 
+    /// Looks for what is wrong, as [`doctor`](Store::doctor) does, without taking the right to write:
+    /// another store may be open. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for [`Owned`](PostgresOpenError::Owned). A schema that is not of
+    /// this program is a defect, and the only one that is looked for then.
+    pub async fn examine(options: PostgresOptions) -> Result<Vec<Defect>, StoreError> {
+        let place = options.shared_place();
+        let at = |failure: Failure| PostgresOpenError::at(&place, &failure);
+        let sessions = connect(&options)?;
+        let session = sessions.acquire_timeout(options.patience).await;
+        let session = session.map_err(|error| at(error.into()))?;
+        let defects = doctor::examine(&session).await.map_err(at);
+        drop(session);
+        sessions.close(GOODBYE).await;
+        Ok(defects?)
+    }
+
     async fn start(options: PostgresOptions) -> Result<Self, PostgresOpenError> {
         let place = options.shared_place();
         let at = |failure: Failure| PostgresOpenError::at(&place, &failure);
@@ -157,20 +176,7 @@ impl PostgresStore {
                 least: LEAST_CONNECTIONS,
             });
         }
-        let other = |text: String| PostgresOpenError::Database {
-            place: Arc::clone(&place),
-            kind: monitor_model::StoreErrorKind::Other,
-            text,
-        };
-        let manager = PostgresManager::new(options.session());
-        let manager = manager.map_err(|error| other(error.to_string()))?;
-        let sessions = Pool::builder(manager)
-            .name("store")
-            .max_size(options.connections)
-            // The owner's session is out for good.
-            .leak_after(None)
-            .build()
-            .map_err(|error| other(error.to_string()))?;
+        let sessions = connect(&options)?;
         let (owner, session) = owner::take(&sessions, &options).await?;
         let horizons = roll::horizons(&session).await.map_err(at)?;
         let presence = owner::stay(sessions.clone(), Arc::clone(&place), session);
@@ -180,6 +186,7 @@ impl PostgresStore {
             place: Arc::clone(&place),
             owner,
             patience: options.patience,
+            successor: watch::Sender::new(None),
             silence: options.silence(),
         });
         tracing::info!(%place, epoch = owner, "owns the store");
@@ -224,6 +231,25 @@ impl PostgresStore {
         &self.database.place
     }
 
+    /// Waits until a change was refused because another store has taken over, and says which. Never
+    /// ready otherwise. From then on nothing can be written; to write, open the store again.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub fn until_taken_over(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut successor = self.database.successor.subscribe();
+        async move {
+            loop {
+                if let Some(by) = successor.borrow_and_update().clone() {
+                    return by;
+                }
+                if successor.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn stats(&self) -> PostgresStats {
@@ -238,6 +264,23 @@ impl PostgresStore {
     fn horizons(&self) -> Horizons {
         *self.horizons.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The pool. Nothing is connected yet.
+fn connect(options: &PostgresOptions) -> Result<Sessions, PostgresOpenError> {
+    let other = |text: String| PostgresOpenError::Database {
+        place: options.shared_place(),
+        kind: StoreErrorKind::Other,
+        text,
+    };
+    let manager = PostgresManager::new(options.session());
+    Pool::builder(manager.map_err(|error| other(error.to_string()))?)
+        .name("store")
+        .max_size(options.connections)
+        // The owner's session is out for good.
+        .leak_after(None)
+        .build()
+        .map_err(|error| other(error.to_string()))
 }
 
 #[async_trait]

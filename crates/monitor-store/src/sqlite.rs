@@ -136,6 +136,19 @@ impl SqliteStore {
         })
     }
 
+    /// Looks for what is wrong with a file, as [`doctor`](Store::doctor) does, without opening it
+    /// for writing: another process may have it open. Changes nothing, and blocks for as long as it
+    /// takes to read all of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such file, or it cannot be read at all. A schema that is not of this program
+    /// is a defect; what belongs to one is not looked for then.
+    pub fn examine(path: &Path) -> Result<Vec<Defect>, StoreError> {
+        let defects = doctor::examine_file(path);
+        defects.map_err(|failure| failure.into_error("examine the store", &path.into()))
+    }
+
     /// The file, as an absolute path without links.
     #[must_use]
     pub fn path(&self) -> &Path {

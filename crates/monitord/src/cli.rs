@@ -93,6 +93,19 @@ Exit codes:
   1  a promise was broken, and the seed is told; or the picture could not be written
   2  bad usage or configuration; nothing was simulated";
 
+const DOCTOR_HELP: &str = "\
+Nothing is changed, and no daemon is held up.
+
+Examples:
+  monitord doctor --config monitord.toml
+  monitord doctor --database /var/lib/monitord.db
+  monitord doctor --config monitord.toml --json | jq '.[].kind'
+
+Exit codes:
+  0  nothing is wrong
+  1  something is wrong, and listed; or the store cannot be read
+  2  bad usage or configuration; nothing was looked at";
+
 const EXPLAIN_HELP: &str = "\
 Examples:
   monitord explain shop
@@ -122,6 +135,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check one target once and show where the time goes
     Check(CheckArgs),
+    /// Look for what is wrong with the store of results, also while a daemon runs on it
+    Doctor(DoctorArgs),
     /// Say why a monitor is or is not being checked now, and when next
     Explain(ExplainArgs),
     /// Look at the jobs of a database: list, show, retry, cancel, pause, doctor
@@ -158,8 +173,9 @@ pub struct RunArgs {
     /// Where to serve the page, instead of server.listen
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = read_listen)]
     pub listen: Option<SocketAddr>,
-    /// Where to keep results, instead of store.path
-    #[arg(long, value_name = "FILE")]
+    /// Where to keep results, instead of store.database: a file, or postgres://... (which other
+    /// users of this machine can see in the list of processes, with a password in it)
+    #[arg(long, value_name = "FILE|URL")]
     pub database: Option<PathBuf>,
     /// How long an orderly end may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_positive)]
@@ -244,6 +260,21 @@ pub enum WithoutPermit {
     Shed,
 }
 
+/// The arguments of `monitord doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct DoctorArgs {
+    /// The configuration that names the store
+    #[arg(long, short, value_name = "FILE", required_unless_present = "database")]
+    pub config: Option<PathBuf>,
+    /// The store itself, a file or postgres://..., instead of the configuration's
+    #[arg(long, value_name = "FILE|URL")]
+    pub database: Option<PathBuf>,
+    /// Write one JSON array instead
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The arguments of `monitord explain`.
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
@@ -267,6 +298,7 @@ impl Cli {
             Command::Demo(args) => commands::demo::run(args),
             Command::Run(args) => commands::run::run(args),
             Command::Check(args) => commands::check::run(args),
+            Command::Doctor(args) => commands::doctor::run(args),
             Command::Explain(args) => commands::explain::run(args),
             Command::Jobs(args) => commands::jobs::run(args),
             Command::Simulate(args) => commands::simulate::run(args),

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-pub mod backup;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod jobs;
 pub mod run;

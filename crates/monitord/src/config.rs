@@ -7,6 +7,7 @@
 //! Precedence: flag, then environment, then file, then preset. A key of a monitor itself is more
 //! particular than any default and wins for that monitor.
 
+mod database;
 mod defaults;
 mod definition;
 mod duration;
@@ -22,6 +23,7 @@ mod reader;
 mod suggest;
 mod target;
 
+pub use database::{Database, PostgresUrl};
 pub use defaults::Defaults;
 pub use duration::{format_duration, parse_duration};
 pub use environment::VARIABLES;

@@ -1,17 +1,19 @@
 //! A running daemon: configuration, core and server wired up, and taken down in order.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_core::{Core, Definition, ShutdownReport, Sink, pressure};
+use monitor_model::{Store, StoreError};
 use monitor_scheduler::Saturation;
-use monitor_store::SqliteStore;
+use monitor_store::{PostgresOpenError, PostgresStore, SqliteStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::commands::Failure;
-use crate::config::Defaults;
+use crate::config::{Database, Defaults};
 use crate::server::{App, AppOptions, Bound, Parts};
 
 mod journal;
@@ -26,7 +28,7 @@ pub(crate) use signals::Signals;
 
 /// What a daemon is started with.
 pub(crate) struct Options {
-    pub(crate) store: monitor_store::Options,
+    pub(crate) store: StoreOptions,
     pub(crate) max_concurrent: std::num::NonZeroUsize,
     pub(crate) without_permit: Saturation,
     pub(crate) max_wait: Option<Duration>,
@@ -41,6 +43,46 @@ pub(crate) struct Options {
     pub(crate) before_tick: Option<BeforeTick>,
 }
 
+/// Where results are kept, and how.
+pub(crate) enum StoreOptions {
+    Sqlite(monitor_store::Options),
+    Postgres(monitor_store::PostgresOptions),
+}
+
+impl StoreOptions {
+    /// The defaults for this place.
+    pub(crate) fn new(database: &Database) -> Result<Self, PostgresOpenError> {
+        match database {
+            Database::File(path) => Ok(Self::Sqlite(monitor_store::Options::new(path))),
+            Database::Postgres(url) => {
+                let mut options = url.options()?;
+                let host = rustix::system::uname();
+                let host = host.nodename().to_string_lossy();
+                options.name = format!("monitord on {host}, process {}", std::process::id());
+                Ok(Self::Postgres(options))
+            }
+        }
+    }
+
+    /// Opens the store, and returns it with what tells that another has taken it over.
+    pub(crate) async fn open(self) -> Result<(Arc<dyn Store>, TakenOver), StoreError> {
+        match self {
+            Self::Sqlite(options) => {
+                let store = SqliteStore::open(options)?;
+                Ok((Arc::new(store), Box::pin(std::future::pending())))
+            }
+            Self::Postgres(options) => {
+                let store = Arc::new(PostgresStore::open(options).await?);
+                let until = store.until_taken_over();
+                Ok((store, Box::pin(until)))
+            }
+        }
+    }
+}
+
+/// Ready, with who it is, when another daemon has taken the store over.
+pub(crate) type TakenOver = Pin<Box<dyn Future<Output = String> + Send>>;
+
 type BeforeTick = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A running daemon. To be ended by [`shutdown`](Self::shutdown).
@@ -50,6 +92,7 @@ pub(crate) struct Daemon {
     close_server: oneshot::Sender<()>,
     server: JoinHandle<()>,
     journal: JoinHandle<()>,
+    taken_over: TakenOver,
 }
 
 /// How an orderly end went.
@@ -66,9 +109,9 @@ impl Daemon {
     /// Opens the store, starts the core, defines the monitors and serves, in this order: what
     /// fails, fails before anything is checked.
     pub(crate) async fn start(bound: Bound, options: Options) -> Result<Self, Failure> {
-        let store = SqliteStore::open(options.store).map_err(Failure::new)?;
+        let (store, taken_over) = options.store.open().await.map_err(Failure::new)?;
         let parts = Parts::new();
-        let mut builder = Core::builder(Arc::new(store))
+        let mut builder = Core::builder(store)
             .max_concurrent(options.max_concurrent)
             .saturation(options.without_permit)
             .max_wait(options.max_wait)
@@ -102,7 +145,13 @@ impl Daemon {
             close_server,
             server: tokio::spawn(serve),
             journal,
+            taken_over,
         })
+    }
+
+    /// Waits until another daemon has taken the store over; nothing can be written then.
+    pub(crate) async fn until_taken_over(&mut self) -> String {
+        (&mut self.taken_over).await
     }
 
     pub(crate) const fn core(&self) -> &Core {

@@ -46,7 +46,10 @@ pub(super) async fn examine(session: &Session) -> Result<Vec<Defect>, Failure> {
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
     let mut defects = Vec::new();
-    schema(session, &mut defects).await?;
+    if let Some(other) = schema(session).await? {
+        session.batch_execute("COMMIT").await?;
+        return Ok(vec![other]);
+    }
     for (table, orphans) in ORPHANS {
         let rows = session
             .query(&format!("{orphans} LIMIT {MOST}"), &[])
@@ -66,16 +69,13 @@ pub(super) async fn examine(session: &Session) -> Result<Vec<Defect>, Failure> {
     Ok(defects)
 }
 
-async fn schema(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+async fn schema(session: &Session) -> Result<Option<Defect>, Failure> {
     let found = migrate::version(session).await?.unwrap_or(0);
-    if found != SUPPORTED {
-        defects.push(Defect {
-            kind: DefectKind::Schema,
-            subject: "the database".into(),
-            detail: format!("its schema has version {found}, this program {SUPPORTED}"),
-        });
-    }
-    Ok(())
+    Ok((found != SUPPORTED).then(|| Defect {
+        kind: DefectKind::Schema,
+        subject: "the database".into(),
+        detail: format!("its schema has version {found}, this program {SUPPORTED}"),
+    }))
 }
 
 async fn monitors(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Failure> {

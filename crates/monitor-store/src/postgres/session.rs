@@ -9,6 +9,8 @@ use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::{ToSql, Type};
 use monitor_pool::{Object, Pool};
 
+use tokio::sync::watch;
+
 use super::failure::Failure;
 
 pub(super) type Sessions = Pool<PostgresManager>;
@@ -27,6 +29,8 @@ pub(super) struct Database {
     /// The epoch of the owner. Whoever takes over has a higher one.
     pub(super) owner: i64,
     pub(super) patience: Duration,
+    /// Who has taken over, as soon as that is known.
+    pub(super) successor: watch::Sender<Option<String>>,
     /// How long to wait for an answer: longer than the server may take for one, so that silence says
     /// that the connection is gone.
     pub(super) silence: Duration,
@@ -86,6 +90,7 @@ impl Database {
                     .as_ref()
                     .map_or_else(|| Ok("nobody".into()), describe)?;
                 transaction.roll_back().await;
+                self.successor.send_replace(Some(by.clone()));
                 Err(Failure::TakenOver { by })
             }
         }

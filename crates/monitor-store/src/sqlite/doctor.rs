@@ -1,19 +1,37 @@
 //! What can be wrong with a file.
 
+use std::path::Path;
+use std::time::Duration;
+
 use monitor_model::{Defect, DefectKind};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::failure::Failure;
 use super::incident;
 use super::migrate::{self, Found, SUPPORTED};
 use super::row::Fields;
 
+/// How long to wait for a writer, which holds readers up only while it tidies up its log.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Looks at a file that another process may have open.
+pub(crate) fn examine_file(path: &Path) -> Result<Vec<Defect>, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    examine(&mut connection)
+}
+
 /// Looks at everything, as of one instant, and changes nothing.
 pub(crate) fn examine(connection: &mut Connection) -> Result<Vec<Defect>, Failure> {
     let snapshot = connection.transaction()?;
     let mut defects = Vec::new();
     integrity(&snapshot, &mut defects)?;
-    schema(&snapshot, &mut defects)?;
+    if let Some(other) = schema(&snapshot)? {
+        // Whatever else is looked for has other names there.
+        defects.push(other);
+        return Ok(defects);
+    }
     monitors(&snapshot, &mut defects)?;
     notices(&snapshot, &mut defects)?;
     Ok(defects)
@@ -46,16 +64,18 @@ fn integrity(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), F
     Ok(())
 }
 
-fn schema(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {
-    let found = migrate::look(connection)?;
-    if found != Found::Version(SUPPORTED) {
-        defects.push(Defect {
-            kind: DefectKind::Schema,
-            subject: "the file".into(),
-            detail: format!("it has {found:?}, this program version {SUPPORTED}"),
-        });
-    }
-    Ok(())
+fn schema(connection: &Connection) -> Result<Option<Defect>, Failure> {
+    let found = match migrate::look(connection)? {
+        Found::Version(SUPPORTED) => return Ok(None),
+        Found::Version(found) => format!("its schema has version {found}"),
+        Found::Empty => "it is empty".to_owned(),
+        Found::Foreign => "it is a database of another program".to_owned(),
+    };
+    Ok(Some(Defect {
+        kind: DefectKind::Schema,
+        subject: "the file".into(),
+        detail: format!("{found}; this program has version {SUPPORTED}"),
+    }))
 }
 
 fn monitors(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use self::screen::Screen;
 use super::Failure;
 use crate::cli::DemoArgs;
-use crate::daemon::{self, Daemon, Format, Signals, start_logging};
+use crate::daemon::{self, Daemon, Format, Signals, StoreOptions, start_logging};
 use crate::demo::{self, Targets, defaults, definitions};
 use crate::server::{self, AppOptions, BindError};
 use crate::terminal::can_draw_over;
@@ -59,10 +59,10 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
     let (sink, mut events) = mpsc::unbounded_channel();
     let options = daemon::Options {
         // For as long as it runs, so that all of it can be counted at the end.
-        store: monitor_store::Options {
+        store: StoreOptions::Sqlite(monitor_store::Options {
             retain_history: NEVER,
             ..monitor_store::Options::new(&database)
-        },
+        }),
         max_concurrent: CONCURRENT,
         without_permit: Saturation::Queue { bound: 1024 },
         max_wait: None,

@@ -8,8 +8,8 @@ use monitor_model::Source;
 
 use super::Failure;
 use crate::cli::{LogFormat, RunArgs};
-use crate::config::{Config, Layer, Overrides, Report};
-use crate::daemon::{self, Daemon, Ending, Format, Signals, start_logging};
+use crate::config::{Config, Layer, Overrides, Report, StoreConfig};
+use crate::daemon::{self, Daemon, Ending, Format, Signals, StoreOptions, start_logging};
 use crate::server::{self, AppOptions};
 
 /// Runs until a signal, and ends in order.
@@ -57,7 +57,7 @@ async fn watch(args: RunArgs) -> Result<ExitCode, Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = %args.config.display(),
-        database = %config.store.path.display(),
+        database = %config.store.database,
         page = format!("http://{address}/"),
         "starting"
     );
@@ -68,19 +68,37 @@ async fn watch(args: RunArgs) -> Result<ExitCode, Failure> {
             _ => tracing::info!(key, value, %source, "setting"),
         }
     }
-    let daemon = Daemon::start(bound, options(&config, address.ip().is_loopback())?).await?;
+    let mut daemon = Daemon::start(bound, options(&config, address.ip().is_loopback())?).await?;
     tracing::info!(page = format!("http://{address}/"), "ready");
-    let signal = signals.first().await;
-    tracing::info!(%signal, timeout = ?args.shutdown_timeout, "stopping");
+    tokio::select! {
+        signal = signals.first() => {
+            tracing::info!(%signal, timeout = ?args.shutdown_timeout, "stopping");
+        }
+        by = daemon.until_taken_over() => {
+            tracing::error!(by, "another daemon has taken the store over: stopping");
+            daemon.shutdown(args.shutdown_timeout).await.log();
+            return Err(Failure::new(format!("{by} has taken the store over")));
+        }
+    }
     finish(&daemon.shutdown(args.shutdown_timeout).await)
 }
 
-fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failure> {
-    let mut store = monitor_store::Options::new(&config.store.path);
-    if let Some(retain) = config.store.retain {
-        store.retain_history = retain;
+/// How the store of this configuration is opened.
+pub(super) fn store(config: &StoreConfig) -> Result<StoreOptions, Failure> {
+    let mut options = StoreOptions::new(&config.database).map_err(Failure::usage)?;
+    match &mut options {
+        StoreOptions::Sqlite(options) => {
+            options.retain_history = config.retain.unwrap_or(options.retain_history);
+            options.max_size = config.max_size_mb.map(|mb| mb << 20);
+        }
+        StoreOptions::Postgres(options) => {
+            options.retain_history = config.retain.unwrap_or(options.retain_history);
+        }
     }
-    store.max_size = config.store.max_size_mb.map(|mb| mb << 20);
+    Ok(options)
+}
+
+fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failure> {
     let definitions: Result<Vec<Definition>, _> = config
         .monitors
         .iter()
@@ -91,7 +109,7 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         .memory_limit_mb(config.memory_limit_mb)
         .resource_check_interval(config.resource_check_interval);
     Ok(daemon::Options {
-        store,
+        store: store(&config.store)?,
         pressure: pressure.build().map_err(Failure::usage)?,
         max_concurrent: config.max_concurrent_probes,
         without_permit: config.without_permit,
@@ -121,7 +139,7 @@ fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
 }
 
 /// The report stands at the beginning of its lines, where editors look for `file:line:column`.
-fn refused(report: Report) -> Failure {
+pub(super) fn refused(report: Report) -> Failure {
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(std::io::stderr(), "{report}");
     Failure::usage("the configuration is not valid")

@@ -21,7 +21,7 @@ use super::node::{Node, Text, Value, show_text};
 use super::permits::{PermitKeys, max_concurrent};
 use super::policy::to_u32;
 use super::reader::Reader;
-use super::{Defaults, MonitorSpec, Place, Problem, Report};
+use super::{Database, Defaults, MonitorSpec, Place, Problem, Report};
 
 /// How many checks may run at once.
 pub(crate) const PROBES: RangeInclusive<u64> = 1..=10_000;
@@ -35,6 +35,7 @@ pub(super) const LOOKS_DEFAULT: Duration = Duration::from_secs(60);
 pub(super) const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 pub(super) const DATABASE_DEFAULT: &str = "monitord.db";
+const DATABASE_ALLOWED: &str = "the path of a file, or postgres://role:password@host:port/database";
 /// No configuration of this size was written by a person.
 const FILE_MAX: u64 = 16 << 20;
 
@@ -75,8 +76,9 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreConfig {
-    /// The SQLite file. One that is relative in the configuration is next to that file.
-    pub path: PathBuf,
+    /// The SQLite file, or the PostgreSQL database. A file that is relative in the configuration is
+    /// next to that file.
+    pub database: Database,
     /// How long history is kept. `None`: as the store says.
     pub retain: Option<Duration>,
     /// How large the file may grow, in MiB. `None`: as the store says.
@@ -88,8 +90,23 @@ pub struct StoreConfig {
 pub struct Overrides {
     /// `--listen`.
     pub listen: Option<SocketAddr>,
-    /// `--database`, relative to the working folder.
+    /// `--database`: a file, relative to the working folder, or the URL of a database.
     pub database: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// The database that was given.
+    pub(crate) fn database(&self) -> Result<Option<Database>, Problem> {
+        let Some(given) = &self.database else {
+            return Ok(None);
+        };
+        // What is no text is no URL.
+        let Some(text) = given.to_str() else {
+            return Ok(Some(Database::File(given.clone())));
+        };
+        let read = Database::read(text).map(Some);
+        read.map_err(|what| Problem::new(Place::Flag, "--database", what).allowed(DATABASE_ALLOWED))
+    }
 }
 
 /// What the file says, before anything is laid over it.
@@ -97,7 +114,9 @@ pub struct Overrides {
 pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) title: Option<String>,
-    pub(super) path: Option<PathBuf>,
+    pub(super) database: Option<Database>,
+    /// Where `max_size_mb` is.
+    pub(super) max_size_at: Option<Place>,
     pub(super) retain: Option<Duration>,
     pub(super) max_size_mb: Option<u64>,
     pub(super) max_concurrent_probes: Option<u64>,
@@ -157,6 +176,12 @@ impl Config {
                 problems.push(problem);
             }
         }
+        let database = database(path, overrides, file.database, &mut problems);
+        if let (Database::Postgres(_), Some(at)) = (&database, file.max_size_at) {
+            let what = "limits a file, and the database is one of a server";
+            let problem = Problem::new(at, "store.max_size_mb", what);
+            problems.push(problem.allowed("nothing: limit the size on the server"));
+        }
         if !problems.is_empty() {
             return Err(problems.into());
         }
@@ -170,7 +195,7 @@ impl Config {
             listen: overrides.listen.or(file.listen).unwrap_or(LISTEN_DEFAULT),
             title: file.title,
             store: StoreConfig {
-                path: database(path, overrides, file.path),
+                database,
                 retain: file.retain,
                 max_size_mb: file.max_size_mb,
             },
@@ -187,14 +212,21 @@ impl Config {
 }
 
 /// A relative path in the file is next to the file, wherever the process was started.
-fn database(config: &Path, overrides: &Overrides, file: Option<PathBuf>) -> PathBuf {
-    if let Some(path) = &overrides.database {
-        return path.clone();
+fn database(
+    config: &Path,
+    overrides: &Overrides,
+    file: Option<Database>,
+    problems: &mut Vec<Problem>,
+) -> Database {
+    let default = || Database::File(DATABASE_DEFAULT.into());
+    match overrides.database() {
+        Ok(Some(given)) => given,
+        Ok(None) => file.unwrap_or_else(default).within(config.parent()),
+        Err(problem) => {
+            problems.push(problem);
+            default()
+        }
     }
-    let path = file.unwrap_or_else(|| DATABASE_DEFAULT.into());
-    config
-        .parent()
-        .map_or_else(|| path.clone(), |folder| folder.join(&path))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
@@ -273,12 +305,10 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
             _ => Err("has a wrong length".to_owned()),
         });
     }
-    let keys = ["path", "retain", "max_size_mb"];
+    let keys = ["path", "database", "retain", "max_size_mb"];
     if let Some(mut reader) = store.and_then(|node| Reader::new(node, "store", &keys, problems)) {
-        file.path = reader.text("path", "the path of a file", |text| match text {
-            "" => Err("is empty".to_owned()),
-            text => Ok(PathBuf::from(text)),
-        });
+        file.database = read_database(&mut reader);
+        file.max_size_at = reader.has(keys[3]).then(|| reader.place_of(keys[3]));
         let retain = Duration::from_secs(3600)..=Duration::from_secs(3650 * 86_400);
         file.retain = reader.duration("retain", retain);
         file.max_size_mb = reader.integer("max_size_mb", 1..=1 << 20);
@@ -304,6 +334,35 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
     }
     file.monitors = read_monitors(name, monitors, problems);
     file
+}
+
+/// `path` is a file, `database` a file or a URL. What is refused is not quoted: it may have a
+/// password.
+fn read_database(reader: &mut Reader<'_, '_>) -> Option<Database> {
+    if reader.has("path") && reader.has("database") {
+        let what = "names the place once more: store.path does already";
+        let problem = Problem::new(reader.place_of("database"), reader.key("database"), what);
+        reader.problems().push(problem.allowed("one of the two"));
+        return None;
+    }
+    let (key, entry) = ["path", "database"]
+        .into_iter()
+        .find_map(|key| Some((key, reader.entry(key)?)))?;
+    let read = match &entry.node.value {
+        Value::Text(text) if key == "path" && text.contains("://") => {
+            Err("is no path; a URL goes into store.database".to_owned())
+        }
+        Value::Text(text) => Database::read(text),
+        other => Err(format!("is {}", other.kind())),
+    };
+    match read {
+        Ok(database) => Some(database),
+        Err(what) => {
+            let problem = Problem::new(entry.node.place.clone(), reader.key(key), what);
+            reader.problems().push(problem.allowed(DATABASE_ALLOWED));
+            None
+        }
+    }
 }
 
 fn read_monitors(

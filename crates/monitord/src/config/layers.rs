@@ -1,7 +1,6 @@
 //! Which layer set a value: flag, environment, file or preset.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use super::defaults::CONNECTIONS_DEFAULT;
@@ -58,11 +57,11 @@ impl File {
                 LISTEN_DEFAULT.to_string(),
             ),
             setting(
-                "store.path",
+                "store.database",
                 [
-                    flags.database.as_deref().map(path),
+                    flags.database().ok().flatten().map(show),
                     None,
-                    self.path.as_deref().map(path),
+                    self.database.as_ref().map(show),
                 ],
                 DATABASE_DEFAULT.to_owned(),
             ),
@@ -132,10 +131,6 @@ impl File {
 
 fn show(value: impl fmt::Display) -> String {
     value.to_string()
-}
-
-fn path(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn plain(value: &serde_json::Value) -> String {

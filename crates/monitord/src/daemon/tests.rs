@@ -62,7 +62,7 @@ async fn start(
     let spec = json!({ "id": "a", "tcp": address, "interval": "1s" });
     let spec = MonitorSpec::from_json(&spec).unwrap();
     let options = Options {
-        store: monitor_store::Options::new(folder.join("m.db")),
+        store: StoreOptions::Sqlite(monitor_store::Options::new(folder.join("m.db"))),
         max_concurrent: NonZeroUsize::MIN,
         without_permit: Saturation::Queue { bound: 16 },
         max_wait: None,

@@ -25,7 +25,7 @@ fn precedence_and_its_record() {
     let config = parse_with(&file, &overrides, &environment).unwrap();
     assert_eq!(config.listen.port(), 2);
     assert_eq!(
-        config.store.path,
+        config.store.database.path().unwrap(),
         Path::new("x.db"),
         "as the flag says, to the letter"
     );

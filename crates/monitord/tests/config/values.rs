@@ -10,7 +10,7 @@ fn a_minimal_file_is_enough() {
     let config = parse(MINIMAL).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(
-        config.store.path,
+        config.store.database.path().unwrap(),
         Path::new("/etc/monitord.db"),
         "next to the file"
     );
