@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what the exit code means.
 
+pub mod backup;
 pub mod jobs;
 
 use std::io::Write;
@@ -139,6 +140,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Say why a monitor is or is not being checked now, and when next
     Explain(ExplainArgs),
+    /// Copy the database, also while a daemon uses it
+    Backup(backup::BackupArgs),
     /// Look at the jobs of a database: list, show, retry, cancel, pause, doctor
     Jobs(jobs::JobsArgs),
     /// Simulate hours of work in seconds, with everything going wrong that may
@@ -300,6 +303,7 @@ impl Cli {
             Command::Check(args) => commands::check::run(args),
             Command::Doctor(args) => commands::doctor::run(args),
             Command::Explain(args) => commands::explain::run(args),
+            Command::Backup(args) => commands::backup::run(args),
             Command::Jobs(args) => commands::jobs::run(args),
             Command::Simulate(args) => commands::simulate::run(args),
         };

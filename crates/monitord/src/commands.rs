@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub mod backup;
 pub mod check;
 pub mod demo;
 pub mod doctor;

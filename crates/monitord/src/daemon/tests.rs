@@ -49,7 +49,17 @@ impl Write for Log {
     }
 }
 
-/// Starts a daemon with one monitor, `a`, and a hook in its periodic tasks.
+/// A sink that takes nothing.
+struct Faulty;
+
+impl Sink for Faulty {
+    fn event(&self, event: &monitor_model::Event) {
+        panic!("sabotaged event {}", event.sequence);
+    }
+}
+
+/// Starts a daemon with one monitor, `a`, a hook in its periodic tasks, and a sink that takes
+/// nothing.
 async fn start(
     folder: &std::path::Path,
     target: &TcpListener,
@@ -70,7 +80,7 @@ async fn start(
         app: AppOptions::default(),
         definitions: vec![spec.definition(&defaults, Source::File).unwrap()],
         defaults,
-        sink: None,
+        sink: Some(Arc::new(Faulty)),
         before_tick: Some(Box::new(before_tick)),
     };
     let daemon = Daemon::start(bound, options).await;
@@ -120,6 +130,12 @@ async fn a_panic_in_every_periodic_task_is_shown_and_costs_nothing_else() {
         let series = format!("health_check_failures_total{{component=\"{name}\",kind=\"panic\"}}");
         assert!(metrics.contains(&series), "{metrics}");
     }
+    // Whoever is told of what happens is no task of its own, and is contained as well.
+    assert!(
+        log.text().contains("a sink of events panicked"),
+        "{}",
+        log.text()
+    );
     let ending = daemon.shutdown(Duration::from_secs(5)).await;
     assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
     assert_eq!(supervisor.live_tasks(), 0);
