@@ -25,6 +25,8 @@ mod doctor;
 mod edges;
 mod enqueue;
 mod failure;
+#[cfg(test)]
+mod guards;
 mod migrate;
 mod open;
 mod open_error;

@@ -27,8 +27,9 @@ CREATE TABLE job_epoch (
 
 INSERT INTO job_epoch VALUES (0);
 
--- What changes while a job lives. INV-JOBS-1: `epoch`, `worker` and `state` are the fence, and
--- every statement of an owner names all three in the WHERE by which it changes this row.
+-- What changes while a job lives. INV-JOBS-1: `epoch` and `worker` are the fence, and every
+-- statement of an owner names them in the WHERE by which it changes this row; there is a worker
+-- exactly while the job runs.
 -- state: 0 blocked, 1 held, 2 scheduled, 3 ready, 4 running, 5 completed, 6 dead, 7 cancelled.
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

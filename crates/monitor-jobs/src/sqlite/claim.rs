@@ -145,7 +145,7 @@ fn next_epoch(tx: Tx<'_>) -> Result<Epoch, Failure> {
 
 /// Makes the worker the holder of a ready job. INV-JOBS-1: driven by the worker's own row, and
 /// refused by the job's own state; `None` then.
-fn take(
+pub(crate) fn take(
     tx: Tx<'_>,
     job: JobId,
     worker: WorkerId,

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
@@ -14,10 +14,11 @@ pub(crate) struct Tx<'a> {
     pub(crate) now: i64,
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
     /// Runs a statement; returns how many rows it changed.
     pub(crate) fn run(&self, statement: &str, params: impl Params) -> Result<usize, Failure> {
-        Ok(self.sql.prepare_cached(statement)?.execute(params)?)
+        let mut statement = self.prepare(statement)?;
+        Ok(statement.execute(params)?)
     }
 
     /// The first row of a statement, if there is one.
@@ -27,7 +28,7 @@ impl Tx<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Failure> {
-        let mut statement = self.sql.prepare_cached(statement)?;
+        let mut statement = self.prepare(statement)?;
         Ok(statement.query_row(params, read).optional()?)
     }
 
@@ -38,10 +39,22 @@ impl Tx<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Failure> {
-        let mut statement = self.sql.prepare_cached(statement)?;
+        let mut statement = self.prepare(statement)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    fn prepare(&self, statement: &str) -> Result<CachedStatement<'a>, Failure> {
+        #[cfg(test)]
+        STATEMENTS.set(STATEMENTS.get() + 1);
+        Ok(self.sql.prepare_cached(statement)?)
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Statements that this thread has run.
+    pub(crate) static STATEMENTS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// What a change came to, and whether what it wrote so far shall stand.

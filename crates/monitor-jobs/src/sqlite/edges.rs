@@ -152,7 +152,12 @@ impl<'a> Carrying<'a> {
 }
 
 /// Takes one edge out of the open state. False: it was not open any more.
-fn take(tx: Tx<'_>, child: JobId, edge: &Edge, verdict: Verdict) -> Result<bool, Failure> {
+pub(crate) fn take(
+    tx: Tx<'_>,
+    child: JobId,
+    edge: &Edge,
+    verdict: Verdict,
+) -> Result<bool, Failure> {
     let taken = tx.run(
         "UPDATE job_edge SET state = ?3 WHERE parent = ?1 AND child = ?2 AND state = 0",
         (edge.parent.0, child.0, resolved(verdict).code()),

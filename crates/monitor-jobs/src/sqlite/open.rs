@@ -1,5 +1,6 @@
 //! Opening: every way in which it can be the wrong file is found here and said plainly.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -78,15 +79,28 @@ fn place(given: &Path) -> Result<PathBuf, OpenError> {
         path.canonicalize()
             .map_err(|error| OpenError::io(path, &error))
     };
-    if !given.exists() {
-        return Ok(canonical(directory)?.join(name));
+    let path = match given.exists() {
+        true => canonical(given)?,
+        false => canonical(directory)?.join(name),
+    };
+    if path.exists() && !path.is_file() {
+        return Err(OpenError::NotAFile { path });
     }
-    let path = canonical(given)?;
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(OpenError::NotAFile { path })
+    // Beside the file, SQLite writes its log.
+    let places = [Some(path.as_path()), path.parent()];
+    let denied = places.into_iter().flatten().find(|path| is_read_only(path));
+    if let Some(denied) = denied {
+        return Err(OpenError::Denied {
+            path: denied.into(),
+            text: "it is read-only".into(),
+        });
     }
+    Ok(path)
+}
+
+/// Told apart beforehand: SQLite would open it to read, and find out at the first change.
+fn is_read_only(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().readonly())
 }
 
 fn connect(

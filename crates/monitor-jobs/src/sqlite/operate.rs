@@ -13,20 +13,17 @@ use crate::kernel::limits::INLINE_EDGES;
 use crate::kernel::ordering::whole_ms;
 use crate::{JobId, JobState, Priority};
 
-/// Cancels at once what nobody holds, and asks the holder of what somebody does.
+/// Asks the holder of what somebody holds, and cancels at once what nobody does.
 pub(crate) fn cancel(tx: Tx<'_>, job: JobId) -> Result<Option<bool>, Failure> {
-    let Some(state) = state(tx, job)? else {
-        return Ok(None);
-    };
-    if state == JobState::Running {
-        let asked = tx.run(
-            "UPDATE job SET cancel = 1 WHERE id = ?1 AND state = 4",
-            [job.0],
-        )?;
-        return Ok(Some(asked > 0));
+    let asked = tx.run(
+        "UPDATE job SET cancel = 1 WHERE id = ?1 AND state = 4",
+        [job.0],
+    )?;
+    if asked > 0 {
+        return Ok(Some(true));
     }
     if !end_waiting(tx, job, JobState::Cancelled)? {
-        return Ok(Some(false));
+        return Ok(state(tx, job)?.map(|_ended| false));
     }
     let waited_for = urgency::open_parents(tx, job)?;
     carry(tx, &[job], INLINE_EDGES)?;

@@ -84,8 +84,9 @@ fn repeated(tx: Tx<'_>, settle: &Settle) -> Result<Settled, Failure> {
     })
 }
 
-/// Takes a job out of its holder's hands. INV-JOBS-1: only that holder's, only under that epoch,
-/// only while it runs. `None`, and nothing was changed, when it is not.
+/// Takes a job out of its holder's hands. INV-JOBS-1: only that holder's, only under that epoch. A
+/// job has a holder exactly while it runs, the table says so. `None`, and nothing was changed, when
+/// it is not held like that.
 pub(crate) fn leave(
     tx: Tx<'_>,
     held: &Held,
@@ -104,7 +105,7 @@ pub(crate) fn leave(
     let left = tx.run(
         "UPDATE job SET state = :state, worker = NULL, cancel = 0, last_end = :end,
              attempt = :attempt, crashes = :crashes, run_at_ms = :run_at_ms, ended_ms = :ended_ms
-         WHERE id = :job AND epoch = :epoch AND worker = :worker AND state = 4",
+         WHERE id = :job AND epoch = :epoch AND worker = :worker",
         named_params! {
             ":job": held.job.0, ":epoch": held.epoch.0, ":worker": held.worker.0,
             ":state": state.code(), ":end": end.code(), ":attempt": next.attempt,
