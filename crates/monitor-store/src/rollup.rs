@@ -105,22 +105,38 @@ impl Horizons {
 
     /// The next thing to give up when there is no room: an eighth of the lines, of the minutes when
     /// an hour of lines is left, then of the hours. `None` when only the least is left.
-    pub(crate) fn squeeze(self, newest_unix_ms: i64) -> Option<Self> {
-        let raised = |horizon: i64, least: i64, start: Resolution| {
-            let span = newest_unix_ms.saturating_sub(horizon);
+    ///
+    /// `oldest` says what there is, with [`i64::MAX`] for nothing.
+    pub(crate) fn squeeze(self, newest_unix_ms: i64, oldest: &Self) -> Option<Self> {
+        let raised = |horizon: i64, oldest: i64, least: i64, start: Resolution| {
             let last = start.start_of(newest_unix_ms.saturating_sub(least));
+            let from = horizon.max(oldest);
+            let part = newest_unix_ms.saturating_sub(from) / 8;
             let next = start
-                .start_of(horizon.saturating_add(span / 8))
+                .start_of(from.saturating_add(part))
                 .saturating_add(start.length_ms());
-            (horizon < last).then(|| next.min(last))
+            (from < last).then(|| next.min(last))
         };
+        let (history, minutes, hours) = (
+            raised(
+                self.history,
+                oldest.history,
+                LEAST.history,
+                Resolution::Minute,
+            ),
+            raised(
+                self.minutes,
+                oldest.minutes,
+                LEAST.minutes,
+                Resolution::Hour,
+            ),
+            raised(self.hours, oldest.hours, LEAST.hours, Resolution::Day),
+        );
         let mut next = self;
-        if let Some(history) = raised(self.history, LEAST.history, Resolution::Minute) {
-            next.history = history;
-        } else if let Some(minutes) = raised(self.minutes, LEAST.minutes, Resolution::Hour) {
-            next.minutes = minutes;
-        } else {
-            next.hours = raised(self.hours, LEAST.hours, Resolution::Day)?;
+        match (history, minutes) {
+            (Some(history), _) => next.history = history,
+            (None, Some(minutes)) => next.minutes = minutes,
+            (None, None) => next.hours = hours?,
         }
         Some(next)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Place, applied};
-use monitor_model::Store;
 use monitor_model::conformance::{id, monitor, up};
+use monitor_model::{Observation, Phases, Record, Resolution, Store};
 use monitor_operation::Epoch;
 use monitor_store::SqliteStore;
 use tokio::task::JoinSet;
@@ -104,11 +104,15 @@ async fn a_deleted_monitor_leaves_nothing_but_its_grave() {
     store.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn free_pages_go_back_to_the_file_system() {
+/// Removal gives room back while commits go on, a bounded number of rows at a time: the file on disk
+/// shrinks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_pages_go_back_to_the_file_system_while_commits_go_on() {
     let place = Place::new();
     let store = place.open();
-    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    for name in ["a", "b"] {
+        store.define(monitor(name), Epoch::new(1)).await.unwrap();
+    }
     store.close().await.unwrap();
     place
         .sql()
@@ -121,12 +125,116 @@ async fn free_pages_go_back_to_the_file_system() {
              FROM series",
         )
         .unwrap();
-    let large: i64 = place.ask("PRAGMA page_count");
+    let large = std::fs::metadata(place.path()).unwrap().len();
     let store = place.open();
     assert!(store.delete(&id("a"), Epoch::new(2)).await.unwrap());
-    while place.ask::<i64>("PRAGMA page_count") > large / 2 {
-        tokio::task::yield_now().await;
+    let mut commits = 0;
+    while place.ask::<i64>("PRAGMA page_count") * 4096 > large.cast_signed() / 4 {
+        commits += 1;
+        applied(&store, up("b", 1, commits)).await;
+    }
+    let stats = store.stats();
+    assert_eq!(stats.removed_rows, 2000);
+    // 500 rows a slice at most, and 64 pages: some 1000 of them were to be given back.
+    assert!(stats.slices >= 2000 / 500 + 1000 / 64, "{stats:?}");
+    store.close().await.unwrap();
+    let small = std::fs::metadata(place.path()).unwrap().len();
+    assert!(small < large / 4, "{small} of {large} bytes");
+    assert_eq!(place.ask::<String>("PRAGMA integrity_check"), "ok");
+    let store = place.open();
+    assert_eq!(
+        store.tally(&id("b"), 0).await.unwrap().up,
+        commits.unsigned_abs()
+    );
+}
+
+/// Nine hours of two monitors, a check every ten seconds, with a note.
+async fn nine_hours(store: &Arc<SqliteStore>) -> i64 {
+    for name in ["a", "b"] {
+        store.define(monitor(name), Epoch::new(1)).await.unwrap();
+    }
+    let newest = 9 * 360 - 1;
+    for tenth in 0..9 * 18 {
+        let commit = |n: i64| {
+            let (store, name) = (Arc::clone(store), if n % 2 == 0 { "a" } else { "b" });
+            let due = (tenth * 20 + n / 2) * 10_000;
+            let observation = Observation::up().with_note("x".repeat(150));
+            let record =
+                Record::observed(id(name), Epoch::new(1), due, observation, Phases::default());
+            async move { applied(&*store, record).await }
+        };
+        (0..40).map(commit).collect::<JoinSet<_>>().join_all().await;
+    }
+    newest * 10_000
+}
+
+/// OPS-29: a store that may not grow gives up what is oldest before its age, lines first, goes on
+/// taking results, and still counts everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inv_store_11_a_small_file_keeps_less_and_refuses_nothing() {
+    const SIZE: u64 = 1 << 20;
+    let place = Place::new();
+    let mut options = place.options();
+    options.max_size = Some(SIZE);
+    options.retain_history = Duration::from_secs(24 * 3600);
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    let newest = nine_hours(&store).await;
+    store.close().await.unwrap();
+    let size = std::fs::metadata(place.path()).unwrap().len();
+    assert!(size <= SIZE, "{size}");
+    let from: i64 = place.ask("SELECT history_from_unix_ms FROM head");
+    let kept = newest - from;
+    assert!((HOUR_MS..8 * HOUR_MS).contains(&kept), "{kept} ms of lines");
+    let minutes: i64 = place.ask("SELECT minutes_from_unix_ms FROM head");
+    assert!(minutes < 0, "minutes come after lines");
+    let store = place.open();
+    for name in ["a", "b"] {
+        assert_eq!(store.tally(&id(name), 0).await.unwrap().up, 9 * 360);
+        let minutes = store
+            .buckets(&id(name), Resolution::Minute, 0..i64::MAX)
+            .await
+            .unwrap();
+        assert_eq!(
+            minutes.iter().map(|minute| minute.tally.up).sum::<u64>(),
+            9 * 360
+        );
+        assert_eq!(minutes.len(), 9 * 60);
+    }
+    assert_eq!(store.doctor().await.unwrap(), []);
+}
+
+/// A line that another program has damaged keeps its own monitor's history where it is, and no
+/// other's.
+#[tokio::test]
+async fn a_line_that_cannot_be_read_holds_up_its_own_monitor_only() {
+    let place = Place::new();
+    let mut options = place.options();
+    options.retain_history = Duration::from_secs(600);
+    let store = SqliteStore::open(options.clone()).unwrap();
+    for name in ["a", "b"] {
+        store.define(monitor(name), Epoch::new(1)).await.unwrap();
+        for due in 0..4 {
+            applied(&store, up(name, 1, due * 1000)).await;
+        }
     }
     store.close().await.unwrap();
-    assert_eq!(place.ask::<String>("PRAGMA integrity_check"), "ok");
+    place
+        .sql()
+        .execute_batch("UPDATE history SET outcome = 99 WHERE sequence = 2")
+        .unwrap();
+    let store = SqliteStore::open(options).unwrap();
+    for name in ["a", "b"] {
+        applied(&store, up(name, 1, HOUR_MS)).await;
+    }
+    // Three of b: the first stays, as the verdict changed.
+    removed(&store, 3).await;
+    store.close().await.unwrap();
+    let left = "SELECT count(*) FROM history JOIN monitor ON number = monitor WHERE id = ";
+    assert_eq!(place.ask::<i64>(&format!("{left}'a'")), 5);
+    assert_eq!(place.ask::<i64>(&format!("{left}'b'")), 2);
+    let error = place.open().tally(&id("a"), 0).await.unwrap_err();
+    assert!(
+        error.to_string().contains("history row 2: column outcome"),
+        "{error}"
+    );
 }

@@ -64,7 +64,7 @@ fn a_clock_that_runs_ahead_comes_back() {
 fn without_room_lines_go_first_then_minutes_then_hours_and_never_all() {
     let mut horizons = standing();
     let mut given = Vec::new();
-    while let Some(next) = horizons.squeeze(NEWEST) {
+    while let Some(next) = horizons.squeeze(NEWEST, &Horizons::NONE) {
         let raised = [
             next.history > horizons.history,
             next.minutes > horizons.minutes,
@@ -94,15 +94,33 @@ fn without_room_lines_go_first_then_minutes_then_hours_and_never_all() {
     );
 }
 
+/// Of what there is, that is: nothing is given up in vain.
 #[test]
-fn without_any_age_there_is_an_end_too() {
+fn without_room_something_that_is_there_goes_each_time() {
+    let oldest = Horizons {
+        history: NEWEST - 2 * HOUR,
+        minutes: NEWEST - 24 * HOUR,
+        hours: NEWEST - 10 * DAY,
+        days: i64::MIN,
+    };
+    let first = Horizons::NONE.squeeze(NEWEST, &oldest).unwrap();
+    assert!(first.history > oldest.history);
     let mut horizons = Horizons::NONE;
     let mut steps = 0;
-    while let Some(next) = horizons.squeeze(NEWEST) {
+    while let Some(next) = horizons.squeeze(NEWEST, &oldest) {
+        assert!(next.history >= oldest.history);
+        assert!(next.minutes == i64::MIN || next.minutes > oldest.minutes);
         horizons = next;
         steps += 1;
     }
-    assert!(steps < 700, "{steps}");
+    assert!((10..40).contains(&steps), "{steps}");
+    let nothing = Horizons {
+        history: i64::MAX,
+        minutes: i64::MAX,
+        hours: i64::MAX,
+        days: i64::MAX,
+    };
+    assert_eq!(standing().squeeze(NEWEST, &nothing), None);
 }
 
 fn time() -> impl Strategy<Value = i64> {

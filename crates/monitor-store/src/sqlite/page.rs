@@ -40,7 +40,8 @@ fn place(resolution: Resolution, start_unix_ms: i64) -> u8 {
     u8::try_from(within).unwrap_or(u8::MAX)
 }
 
-fn start(resolution: Resolution, number: i64, place: u8) -> i64 {
+/// When the bucket at a place of a page begins.
+pub(crate) fn start(resolution: Resolution, number: i64, place: u8) -> i64 {
     let page = i128::from(number) * i128::from(length_ms(resolution));
     let start = page + i128::from(place) * i128::from(resolution.length_ms());
     // As `Resolution::start_of` has it, which is cut off at the least number.

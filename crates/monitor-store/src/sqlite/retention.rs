@@ -168,7 +168,7 @@ impl Retention {
         if let Some(newest) = self.newest {
             horizons = standing.rise(newest, now_unix_ms(), &self.keep);
             if self.is_too_large(connection)?
-                && let Some(less) = horizons.squeeze(newest)
+                && let Some(less) = horizons.squeeze(newest, &roll::oldest(connection)?)
             {
                 (horizons, is_squeezed) = (less, true);
             }

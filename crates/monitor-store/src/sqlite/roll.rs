@@ -161,6 +161,34 @@ pub(crate) fn expire(
     Ok(removed)
 }
 
+/// The oldest that there is: a line that goes by age, a minute and an hour, [`i64::MAX`] for none.
+/// Of pages it is their begin.
+pub(crate) fn oldest(connection: &Connection) -> Result<Horizons, Failure> {
+    let page = |resolution: Resolution| -> rusqlite::Result<i64> {
+        let first: Option<i64> = connection
+            .prepare_cached(
+                "SELECT min((SELECT min(page) FROM bucket_page
+                     WHERE bucket_page.monitor = status.monitor AND resolution = ?1))
+                 FROM status",
+            )?
+            .query_row([code(resolution)], |row| row.get(0))?;
+        Ok(first.map_or(i64::MAX, |number| page::start(resolution, number, 0)))
+    };
+    let line: Option<i64> = connection
+        .prepare_cached(
+            "SELECT min((SELECT min(due_unix_ms) FROM history
+                 WHERE history.monitor = status.monitor AND due_unix_ms >= trimmed_unix_ms))
+             FROM status",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(Horizons {
+        history: line.unwrap_or(i64::MAX),
+        minutes: page(Resolution::Minute)?,
+        hours: page(Resolution::Hour)?,
+        days: i64::MIN,
+    })
+}
+
 const fn code(resolution: Resolution) -> i64 {
     match resolution {
         Resolution::Minute => 1,
