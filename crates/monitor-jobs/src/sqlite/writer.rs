@@ -121,8 +121,10 @@ impl Writer {
     /// One transaction, with a savepoint for each command: what one command wrote can be taken
     /// back alone, and all that is kept becomes durable together.
     fn transact(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
-        let now = self.clock.now_unix_ms();
         let mut transaction = begin(&mut self.connection)?;
+        // Not before: transactions of other processes may have come between, and no job may begin
+        // before the parent ended that it waited for.
+        let now = self.clock.now_unix_ms();
         for command in batch {
             step(&mut transaction, command.as_mut(), now)?;
         }
@@ -132,9 +134,8 @@ impl Writer {
     /// Lets the owner of a session make its steps. Nothing else is written meanwhile, so a session
     /// that falls silent is rolled back.
     fn serve(&mut self, session: Session) {
-        let now = self.clock.now_unix_ms();
         let end = match begin(&mut self.connection) {
-            Ok(transaction) => session.serve(transaction, now, self.patience),
+            Ok(transaction) => session.serve(transaction, self.clock.now_unix_ms(), self.patience),
             Err(failure) => session.refuse(failure),
         };
         self.count(1, &end);
