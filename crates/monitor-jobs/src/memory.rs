@@ -103,14 +103,21 @@ impl Memory {
         change: impl FnOnce(&mut World, i64) -> T,
     ) -> Result<T, StoreError> {
         let now = (self.shared.clock)();
-        let answer = {
-            let mut state = self.lock();
-            if state.closed {
-                return Err(closed(action));
-            }
-            state.version += 1;
-            change(&mut state.world, now)
-        };
+        let mut state = self.lock();
+        if state.closed {
+            return Err(closed(action));
+        }
+        state.version += 1;
+        Ok(change(&mut state.world, now))
+    }
+
+    /// A change after which something may be ready that was not.
+    fn change_and_wake<T>(
+        &self,
+        action: &'static str,
+        change: impl FnOnce(&mut World, i64) -> T,
+    ) -> Result<T, StoreError> {
+        let answer = self.change(action, change)?;
         self.shared.changed.notify_waiters();
         Ok(answer)
     }
@@ -147,13 +154,13 @@ impl Backend for Memory {
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<bool, StoreError> {
-        self.change("deregister a worker", |world, now| {
+        self.change_and_wake("deregister a worker", |world, now| {
             world.deregister(now, worker)
         })
     }
 
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, EnqueueError> {
-        self.change("put jobs in", |world, now| world.enqueue(now, jobs))?
+        self.change_and_wake("put jobs in", |world, now| world.enqueue(now, jobs))?
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, ClaimError> {
@@ -161,7 +168,7 @@ impl Backend for Memory {
     }
 
     async fn settle(&self, worker: WorkerId, ends: &[Settle]) -> Result<Vec<Settled>, StoreError> {
-        self.change("settle jobs", |world, now| world.settle(now, worker, ends))
+        self.change_and_wake("settle jobs", |world, now| world.settle(now, worker, ends))
     }
 
     async fn held(&self, worker: WorkerId) -> Result<Vec<(JobId, Epoch)>, StoreError> {
@@ -184,11 +191,11 @@ impl Backend for Memory {
     }
 
     async fn cancel(&self, job: JobId) -> Result<Option<bool>, StoreError> {
-        self.change("cancel a job", |world, now| world.cancel(now, job))
+        self.change_and_wake("cancel a job", |world, now| world.cancel(now, job))
     }
 
     async fn retry(&self, job: JobId) -> Result<Option<bool>, StoreError> {
-        self.change("retry a job", |world, now| world.retry(now, job))
+        self.change_and_wake("retry a job", |world, now| world.retry(now, job))
     }
 
     async fn reprioritise(
@@ -202,7 +209,7 @@ impl Backend for Memory {
     }
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), StoreError> {
-        self.change("pause a queue", |world, _| world.set_paused(queue, paused))
+        self.change_and_wake("pause a queue", |world, _| world.set_paused(queue, paused))
     }
 
     async fn pulses(&self) -> Result<Vec<WorkerPulse>, StoreError> {
@@ -210,7 +217,7 @@ impl Backend for Memory {
     }
 
     async fn rescue(&self, pulse: &WorkerPulse, limit: u32) -> Result<Rescued, StoreError> {
-        self.change("rescue jobs", |world, now| world.rescue(now, pulse, limit))
+        self.change_and_wake("rescue jobs", |world, now| world.rescue(now, pulse, limit))
     }
 
     /// Completions leave nothing for later here.
@@ -224,7 +231,7 @@ impl Backend for Memory {
         tick_unix_ms: i64,
         job: &NewJob,
     ) -> Result<Option<JobId>, EnqueueError> {
-        self.change("put in a tick", |world, now| {
+        self.change_and_wake("put in a tick", |world, now| {
             world.tick(now, schedule, tick_unix_ms, job)
         })?
     }

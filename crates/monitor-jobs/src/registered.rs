@@ -126,6 +126,7 @@ impl Registered {
         let policy = Policy::jobs_claim();
         let mut failures: u32 = 0;
         let mut unknown: u32 = 0;
+        let mut hints: u32 = 0;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let poll = left.min(self.handle.poll);
@@ -143,10 +144,14 @@ impl Registered {
                     if left.is_zero() {
                         return Ok(none);
                     }
+                    let due = next_due.unwrap_or(poll).max(Duration::from_millis(1));
+                    let (begun, longest) = (Instant::now(), due.min(poll));
                     if !early {
-                        let due = next_due.unwrap_or(poll).max(Duration::from_millis(1));
-                        let _ = timeout(due.min(poll), hint).await;
+                        let _ = timeout(longest, hint).await;
                     }
+                    let hinted = early || begun.elapsed() < longest;
+                    hints = if hinted { hints + 1 } else { 0 };
+                    tokio::time::sleep(patience(hints).min(left)).await;
                     continue;
                 }
                 Err(error @ ClaimError::UnknownWorker(_)) if unknown < UNKNOWN_RETRIES => {
@@ -271,6 +276,15 @@ fn is_passing(error: &ClaimError) -> bool {
     match error {
         ClaimError::Store(error) => error.kind.is_worth_repeating(),
         _ => false,
+    }
+}
+
+/// What to wait after so many hints in a row that came to nothing: the first is heeded at once, and
+/// noise about other queues does not become a storm of claims.
+fn patience(hints: u32) -> Duration {
+    match hints {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_millis(1 << more.min(6)),
     }
 }
 

@@ -455,12 +455,24 @@ impl Schedule {
         self.pair.real.set_paused(queue, paused).await.unwrap();
     }
 
-    /// Forward, and backward.
+    /// Forward, and backward, but not so far that a job which became due would not be any more: its
+    /// row may have been rewritten, or not.
     async fn clock(&mut self) {
         let by = [1, 5_000, 60_000, 3_600_000, -7_000, -3_600_000];
-        if let Some(by) = self.pick(&by) {
-            self.pair.advance(by).await;
-        }
+        let Some(by) = self.pick(&by) else { return };
+        let ready = JobFilter {
+            state: Some(JobState::Ready),
+            limit: 100_000,
+            ..JobFilter::default()
+        };
+        let due = self.pair.model.list(&ready).await.unwrap();
+        let became_due = due
+            .iter()
+            .filter(|job| job.run_at_unix_ms > job.enqueued_unix_ms);
+        let floor = became_due.map(|job| job.run_at_unix_ms).max();
+        let now = self.pair.now();
+        let by = by.max(floor.map_or(by, |floor| floor - now));
+        self.pair.advance(by).await;
     }
 
     async fn tick(&mut self) {

@@ -1,0 +1,278 @@
+//! Registrations and claims when answers get lost, on virtual time.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Call, Trouble, flaky, job, worker};
+use monitor_jobs::{
+    Backend, ClaimError, JobState, Jobs, Register, RegisterError, SettleError, Stop, StoreErrorKind,
+};
+use tokio::time::{Instant, sleep};
+
+const NOW: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// JOB-36, F5: the answer to a completion is lost, it is sent again, and done once.
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_to_an_end_is_no_loss() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let id = database.put(job("work")).await;
+    let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
+    database.trouble(Call::Settle, Trouble::ReplyLost, 1);
+    database.trouble(Call::Settle, Trouble::Refused(StoreErrorKind::Transient), 2);
+    claimed.complete(None).await.unwrap();
+    assert_eq!(database.state(id).await, JobState::Completed);
+    assert_eq!((database.count(Call::Settle), registered.held()), (4, 0));
+    assert_eq!(jobs.stats().already, 1);
+    assert_eq!(database.executions(id).await.unwrap().len(), 1);
+}
+
+/// F6: the answer to a claim is lost: its jobs are found in the book and handed back.
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_to_a_claim_is_no_loss() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let id = database.put(job("work")).await;
+    database.trouble(Call::Claim, Trouble::ReplyLost, 1);
+    let lost = registered.claim(1, NOW).await;
+    assert!(matches!(lost, Err(ClaimError::Store(_))), "{lost:?}");
+    assert_eq!(database.state(id).await, JobState::Running);
+    let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
+    assert_eq!((claimed.job().id, claimed.job().attempt), (id, 1));
+    assert_eq!((jobs.stats().orphans, registered.held()), (1, 1));
+    claimed.complete(None).await.unwrap();
+
+    let other = database.put(job("other")).await;
+    database.trouble(Call::Claim, Trouble::ReplyLost, 1);
+    assert!(registered.claim(1, NOW).await.is_err());
+    sleep(3 * SECOND).await;
+    assert_eq!(
+        database.state(other).await,
+        JobState::Ready,
+        "by the next beat at the latest"
+    );
+}
+
+/// JOB-7, JOB-11, JOB-44: passing failures are repeated within the wait, and each is counted.
+#[tokio::test(start_paused = true)]
+async fn a_claim_recovers_from_passing_failures() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let id = database.put(job("work")).await;
+    database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 4);
+    let claimed = registered.claim(1, 5 * SECOND).await.unwrap();
+    assert_eq!(claimed[0].job().id, id);
+    database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Denied), 1);
+    let denied = registered.claim(1, 5 * SECOND).await;
+    assert!(
+        matches!(denied, Err(ClaimError::Store(error)) if error.kind == StoreErrorKind::Denied)
+    );
+    let before = database.count(Call::Claim);
+    registered_elsewhere_is_unknown(&database, &jobs).await;
+    assert!(database.count(Call::Claim) >= before + 3);
+    let conflicts = jobs.stats().conflicts;
+    assert_eq!(conflicts.get(&("store", true)), Some(&4));
+    assert_eq!(
+        conflicts.get(&("unknown_worker", false)),
+        Some(&2),
+        "{conflicts:?}"
+    );
+}
+
+/// Asked three times, after 100 and 200 ms, then poisoned.
+async fn registered_elsewhere_is_unknown(database: &common::Flaky, jobs: &Jobs) {
+    let doomed = jobs.register(worker("doomed")).await.unwrap();
+    database.memory.deregister(doomed.id()).await.unwrap();
+    let begun = Instant::now();
+    let unknown = doomed.claim(1, NOW).await;
+    assert!(matches!(unknown, Err(ClaimError::UnknownWorker(_))));
+    assert_eq!(begun.elapsed(), Duration::from_millis(300));
+    assert!(doomed.is_lost());
+}
+
+/// JOB-9, R4: nothing comes: it waits as long as it was asked to; a job that becomes due is
+/// claimed when it does.
+#[tokio::test(start_paused = true)]
+async fn a_claim_waits_as_long_as_it_was_asked_to() {
+    let database = flaky();
+    let registered = Jobs::new(database.clone())
+        .register(worker("w"))
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    assert!(registered.claim(1, 5 * SECOND).await.unwrap().is_empty());
+    assert_eq!(begun.elapsed(), 5 * SECOND);
+    let due = job("later").when(monitor_jobs::When::In(Duration::from_millis(1_700)));
+    let id = database.put(due).await;
+    let begun = Instant::now();
+    let claimed = registered.claim(1, 60 * SECOND).await.unwrap();
+    assert_eq!(
+        (claimed[0].job().id, begun.elapsed()),
+        (id, Duration::from_millis(1_700))
+    );
+}
+
+/// JOB-35, JOB-51: without an answered beat the holder stops itself before anybody else may begin,
+/// and refuses everything from then on; when beats come through again it may claim again.
+#[tokio::test(start_paused = true)]
+async fn a_partition_stops_the_holder_first() {
+    let database = flaky();
+    let registered = Jobs::new(database.clone())
+        .register(worker("w"))
+        .await
+        .unwrap();
+    let id = database.put(job("work")).await;
+    let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
+    sleep(5 * SECOND).await;
+    database.trouble(
+        Call::Beat,
+        Trouble::Refused(StoreErrorKind::Transient),
+        1_000,
+    );
+    let begun = Instant::now();
+    assert_eq!(claimed.stopped().await, Stop::LeaseExpired);
+    assert!(
+        begun.elapsed() < 10 * SECOND,
+        "the last answered beat was sent at 4 s"
+    );
+    assert_eq!(claimed.lease_left(), Duration::ZERO);
+    let refused = claimed.complete(None).await;
+    assert!(
+        matches!(refused, Err(SettleError::LeaseExpired(_))),
+        "{refused:?}"
+    );
+    database.calm();
+    sleep(5 * SECOND).await;
+    assert_eq!(database.state(id).await, JobState::Ready, "handed back");
+    assert_eq!(registered.claim(1, NOW).await.unwrap()[0].job().id, id);
+}
+
+/// JOB-43: seven registrations of ten, and the reasons add up.
+#[tokio::test(start_paused = true)]
+async fn registrations_are_counted_by_result_and_reason() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let mut kept = Vec::new();
+    for _ in 0..7 {
+        kept.push(jobs.register(worker("w")).await.unwrap());
+    }
+    database.trouble(
+        Call::Register,
+        Trouble::Refused(StoreErrorKind::Transient),
+        2,
+    );
+    assert!(jobs.register(worker("w")).await.is_err());
+    assert!(jobs.register(worker("w")).await.is_err());
+    for bad in [
+        Register {
+            capacity: 0,
+            ..worker("w")
+        },
+        Register {
+            queues: Vec::new(),
+            ..worker("w")
+        },
+        Register {
+            lease: SECOND * 1_000_000,
+            ..worker("w")
+        },
+        Register {
+            queues: vec!["No Name".to_owned()],
+            ..worker("w")
+        },
+        worker(""),
+    ] {
+        let refused = jobs.register(bad).await;
+        assert!(
+            !matches!(refused, Err(RegisterError::Store(_)) | Ok(_)),
+            "{refused:?}"
+        );
+    }
+    let stats = jobs.stats();
+    assert_eq!(stats.registered, 7);
+    assert_eq!(stats.not_registered.get("transient"), Some(&2));
+    assert_eq!(stats.not_registered.get("invalid"), Some(&5));
+}
+
+/// JOB-39, C4: a slot is free when the database has acknowledged the end, and not before.
+#[tokio::test(start_paused = true)]
+async fn inv_jobs_5_a_slot_is_free_after_the_acknowledgement() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let narrow = Register {
+        capacity: 1,
+        ..worker("narrow")
+    };
+    let registered = jobs.register(narrow).await.unwrap();
+    let first = database.put(job("first")).await;
+    database.put(job("second")).await;
+    let claimed = registered.claim(9, NOW).await.unwrap().remove(0);
+    assert_eq!(claimed.job().id, first);
+    database.trouble(Call::Settle, Trouble::ReplyLost, 3);
+    let ending = tokio::spawn(claimed.complete(None));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        database.state(first).await,
+        JobState::Completed,
+        "the answer is lost"
+    );
+    assert_eq!(registered.free(), 0, "INV-JOBS-5");
+    let full = registered.claim(1, NOW).await;
+    assert!(
+        matches!(full, Err(ClaimError::AtCapacity { held: 1, .. })),
+        "{full:?}"
+    );
+    ending.await.unwrap().unwrap();
+    assert_eq!(registered.claim(1, NOW).await.unwrap().len(), 1);
+}
+
+/// JOB-42, JOB-48: fifty ends and the release of what waited for them are one call each, however
+/// many jobs there are.
+#[tokio::test(start_paused = true)]
+async fn ends_are_sent_together() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let wide = Register {
+        capacity: 100,
+        ..worker("wide")
+    };
+    let registered = jobs.register(wide).await.unwrap();
+    let parent = database.put(job("parent")).await;
+    let children = vec![job("child").after(parent); 50];
+    database.enqueue(&children).await.unwrap();
+    let claimed = registered.claim(100, NOW).await.unwrap().remove(0);
+    claimed.complete(None).await.unwrap();
+    assert_eq!(
+        (database.count(Call::Claim), database.count(Call::Settle)),
+        (1, 1)
+    );
+    let children = registered.claim(100, NOW).await.unwrap();
+    assert_eq!((children.len(), database.count(Call::Claim)), (50, 2));
+    let ends: Vec<_> = children
+        .into_iter()
+        .map(|claimed| tokio::spawn(claimed.complete(None)))
+        .collect();
+    for end in ends {
+        end.await.unwrap().unwrap();
+    }
+    assert!(
+        database.count(Call::Settle) <= 3,
+        "{}",
+        database.count(Call::Settle)
+    );
+    let stats = jobs.stats();
+    assert_eq!(
+        (stats.settled.get("completed"), stats.claimed),
+        (Some(&51), 51)
+    );
+    assert_eq!(
+        stats.cascade_seconds.count as usize,
+        database.count(Call::Settle)
+    );
+}
