@@ -64,7 +64,7 @@ pub use job::{Edge, NewJob, On, Ordering, Parent, Unmet, When};
 pub use jobs::Jobs;
 pub use kernel::predict::{Advice, Predictor};
 pub use kernel::retrying::RetryPolicy;
-pub use memory::{Memory, MemoryTransaction};
+pub use memory::{Memory, MemoryTransaction, OnConflict, SnapshotError};
 pub use payload::{InvalidPayload, Payload};
 #[cfg(feature = "postgres")]
 pub use postgres::{PgJobs, PgManager, PgOptions, PgTransaction};

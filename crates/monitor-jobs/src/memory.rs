@@ -1,18 +1,27 @@
 //! Jobs in the memory of one process: the model that the databases are compared with.
 
+mod dump;
 mod graph;
+mod journal;
+mod lines;
+mod op;
 mod rows;
+#[cfg(all(test, not(monitor_loom)))]
+mod tests;
 mod transaction;
 mod views;
 mod world;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use self::journal::{Journal, Restored};
+use self::op::Op;
 use self::world::World;
 use crate::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
@@ -20,6 +29,7 @@ use crate::{
     Settle, Settled, StoreError, StoreErrorKind, WorkerId, WorkerPulse, WorkerState, WorkerView,
 };
 
+pub use self::journal::{OnConflict, SnapshotError};
 pub use self::transaction::MemoryTransaction;
 
 /// Jobs in memory: plain maps under one lock.
@@ -43,7 +53,32 @@ struct State {
     world: World,
     /// Counts the changes, for transactions to notice that others came between.
     version: u64,
+    /// When the last change was made.
+    at: i64,
     closed: bool,
+    /// Where changes are written before they are made.
+    journal: Option<Journal>,
+}
+
+impl State {
+    /// Makes a change, after it is in the journal.
+    fn make<T>(
+        &mut self,
+        action: &'static str,
+        now: i64,
+        op: impl FnOnce() -> Op,
+        change: impl FnOnce(&mut World, i64) -> T,
+    ) -> Result<T, StoreError> {
+        if self.closed {
+            return Err(closed(action));
+        }
+        if let Some(journal) = &mut self.journal {
+            let recorded = journal.record(now, op());
+            recorded.map_err(|error| not_recorded(action, error))?;
+        }
+        (self.version, self.at) = (self.version + 1, now);
+        Ok(change(&mut self.world, now))
+    }
 }
 
 impl fmt::Debug for Memory {
@@ -79,6 +114,86 @@ impl Memory {
         }
     }
 
+    /// One that outlives its process: it begins with what `folder` holds, and writes each change
+    /// there before it makes it. With `sync` the change is on the disk by then, so a crash of the
+    /// machine loses nothing that was answered; without, only a crash of the process does not.
+    ///
+    /// One process at a time may use a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written, or is damaged where no crash can have damaged it.
+    pub fn recorded(
+        folder: &Path,
+        sync: bool,
+        clock: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Result<Self, SnapshotError> {
+        let memory = Self::with_clock(clock);
+        let (journal, restored) = Journal::open(folder, sync)?;
+        {
+            let mut state = memory.lock();
+            (state.version, state.at) = (restored.version, restored.at);
+            state.world = restored.world;
+            state.journal = Some(journal);
+        }
+        Ok(memory)
+    }
+
+    /// Writes a full snapshot; the changes from now on are the increments to it. Older ones stay,
+    /// for a [`restore`](Self::restore) to an earlier time, until they are removed by hand.
+    ///
+    /// Returns the number of changes that it comes after; 0 when nothing is recorded.
+    ///
+    /// # Errors
+    /// When it cannot be written: what was there stands, and is gone on with.
+    pub fn snapshot(&self) -> Result<u64, SnapshotError> {
+        let mut state = self.lock();
+        let (version, at, world) = (state.version, state.at, state.world.clone());
+        let Some(journal) = &mut state.journal else {
+            return Ok(0);
+        };
+        journal.begin_anew(&Restored { version, at, world })?;
+        Ok(version)
+    }
+
+    /// Takes over what `folder` holds, or held at that unix time in milliseconds. Workers that were
+    /// registered then are rescued like any that went silent.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or the queue is not empty and `conflict` refuses. The
+    /// queue is what it was.
+    pub fn restore(
+        &self,
+        folder: &Path,
+        until_unix_ms: Option<i64>,
+        conflict: OnConflict,
+    ) -> Result<(), SnapshotError> {
+        let restored = journal::restore(folder, until_unix_ms)?;
+        let mut state = self.lock();
+        if state.closed {
+            return Err(SnapshotError::Closed);
+        }
+        let jobs = state.world.jobs.len();
+        match conflict {
+            OnConflict::Refuse if jobs > 0 => return Err(SnapshotError::Conflict { jobs }),
+            OnConflict::KeepNewer if state.version >= restored.version => return Ok(()),
+            _ => {}
+        }
+        // Later than both: what is written next is newer than either.
+        let version = restored.version.max(state.version) + 1;
+        let restored = Restored {
+            version,
+            ..restored
+        };
+        if let Some(journal) = &mut state.journal {
+            journal.begin_anew(&restored)?;
+        }
+        (state.version, state.at) = (version, restored.at);
+        state.world = restored.world;
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         let state = self.shared.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
@@ -100,26 +215,38 @@ impl Memory {
     fn change<T>(
         &self,
         action: &'static str,
+        op: impl FnOnce() -> Op,
         change: impl FnOnce(&mut World, i64) -> T,
     ) -> Result<T, StoreError> {
         let now = (self.shared.clock)();
-        let mut state = self.lock();
-        if state.closed {
-            return Err(closed(action));
-        }
-        state.version += 1;
-        Ok(change(&mut state.world, now))
+        self.lock().make(action, now, op, change)
     }
 
     /// A change after which something may be ready that was not.
     fn change_and_wake<T>(
         &self,
         action: &'static str,
+        op: impl FnOnce() -> Op,
         change: impl FnOnce(&mut World, i64) -> T,
     ) -> Result<T, StoreError> {
-        let answer = self.change(action, change)?;
+        let answer = self.change(action, op, change)?;
         self.shared.changed.notify_waiters();
         Ok(answer)
+    }
+}
+
+fn not_recorded(action: &'static str, error: std::io::Error) -> StoreError {
+    use std::io::ErrorKind;
+    let kind = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Denied,
+        _ => StoreErrorKind::Fatal,
+    };
+    let source = error.into();
+    StoreError {
+        action,
+        kind,
+        source,
     }
 }
 
@@ -134,41 +261,67 @@ fn closed(action: &'static str) -> StoreError {
 #[async_trait]
 impl Backend for Memory {
     async fn register(&self, register: &Register) -> Result<WorkerId, StoreError> {
-        self.change("register a worker", |world, now| {
-            world.register(now, register)
-        })
+        self.change(
+            "register a worker",
+            || Op::Register(register.clone()),
+            |world, now| world.register(now, register),
+        )
     }
 
     async fn beat(&self, worker: WorkerId) -> Result<Option<Beat>, StoreError> {
-        self.change("beat", |world, now| world.beat(now, worker))
+        self.change(
+            "beat",
+            || Op::Beat(worker),
+            |world, now| world.beat(now, worker),
+        )
     }
 
     async fn drain(&self, worker: WorkerId) -> Result<bool, StoreError> {
-        self.change("drain a worker", |world, _| world.drain(worker))
+        self.change(
+            "drain a worker",
+            || Op::Drain(worker),
+            |world, _| world.drain(worker),
+        )
     }
 
     async fn set_health(&self, worker: WorkerId, health: WorkerState) -> Result<bool, StoreError> {
-        self.change("set the health of a worker", |world, _| {
-            world.set_health(worker, health)
-        })
+        self.change(
+            "set the health of a worker",
+            || Op::Health(worker, health),
+            |world, _| world.set_health(worker, health),
+        )
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<bool, StoreError> {
-        self.change_and_wake("deregister a worker", |world, now| {
-            world.deregister(now, worker)
-        })
+        self.change_and_wake(
+            "deregister a worker",
+            || Op::Deregister(worker),
+            |world, now| world.deregister(now, worker),
+        )
     }
 
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, EnqueueError> {
-        self.change_and_wake("put jobs in", |world, now| world.enqueue(now, jobs))?
+        self.change_and_wake(
+            "put jobs in",
+            || Op::Enqueue(jobs.to_vec()),
+            |world, now| world.enqueue(now, jobs),
+        )?
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, ClaimError> {
-        self.change("claim jobs", |world, now| world.claim(now, request))?
+        self.change(
+            "claim jobs",
+            || Op::Claim(request.clone()),
+            |world, now| world.claim(now, request),
+        )?
     }
 
     async fn settle(&self, worker: WorkerId, ends: &[Settle]) -> Result<Vec<Settled>, StoreError> {
-        self.change_and_wake("settle jobs", |world, now| world.settle(now, worker, ends))
+        self.change_and_wake(
+            "settle jobs",
+            || Op::Settle(worker, ends.to_vec()),
+            |world, now| world.settle(now, worker, ends),
+        )
     }
 
     async fn held(&self, worker: WorkerId) -> Result<Vec<(JobId, Epoch)>, StoreError> {
@@ -185,17 +338,27 @@ impl Backend for Memory {
         percent: u8,
         text: &str,
     ) -> Result<bool, StoreError> {
-        self.change("note progress", |world, _| {
-            world.progress(job, epoch, percent, text)
-        })
+        self.change(
+            "note progress",
+            || Op::Progress(job, epoch, percent, text.to_owned()),
+            |world, _| world.progress(job, epoch, percent, text),
+        )
     }
 
     async fn cancel(&self, job: JobId) -> Result<Option<bool>, StoreError> {
-        self.change_and_wake("cancel a job", |world, now| world.cancel(now, job))
+        self.change_and_wake(
+            "cancel a job",
+            || Op::Cancel(job),
+            |world, now| world.cancel(now, job),
+        )
     }
 
     async fn retry(&self, job: JobId) -> Result<Option<bool>, StoreError> {
-        self.change_and_wake("retry a job", |world, now| world.retry(now, job))
+        self.change_and_wake(
+            "retry a job",
+            || Op::Retry(job),
+            |world, now| world.retry(now, job),
+        )
     }
 
     async fn reprioritise(
@@ -203,13 +366,19 @@ impl Backend for Memory {
         job: JobId,
         priority: Priority,
     ) -> Result<Option<bool>, StoreError> {
-        self.change("change a priority", |world, _| {
-            world.reprioritise(job, priority)
-        })
+        self.change(
+            "change a priority",
+            || Op::Reprioritise(job, priority),
+            |world, _| world.reprioritise(job, priority),
+        )
     }
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), StoreError> {
-        self.change_and_wake("pause a queue", |world, _| world.set_paused(queue, paused))
+        self.change_and_wake(
+            "pause a queue",
+            || Op::Paused(queue.to_owned(), paused),
+            |world, _| world.set_paused(queue, paused),
+        )
     }
 
     async fn pulses(&self) -> Result<Vec<WorkerPulse>, StoreError> {
@@ -217,7 +386,11 @@ impl Backend for Memory {
     }
 
     async fn rescue(&self, pulse: &WorkerPulse, limit: u32) -> Result<Rescued, StoreError> {
-        self.change_and_wake("rescue jobs", |world, now| world.rescue(now, pulse, limit))
+        self.change_and_wake(
+            "rescue jobs",
+            || Op::Rescue(*pulse, limit),
+            |world, now| world.rescue(now, pulse, limit),
+        )
     }
 
     /// Completions leave nothing for later here.
@@ -231,9 +404,11 @@ impl Backend for Memory {
         tick_unix_ms: i64,
         job: &NewJob,
     ) -> Result<Option<JobId>, EnqueueError> {
-        self.change_and_wake("put in a tick", |world, now| {
-            world.tick(now, schedule, tick_unix_ms, job)
-        })?
+        self.change_and_wake(
+            "put in a tick",
+            || Op::Tick(schedule.to_owned(), tick_unix_ms, job.clone()),
+            |world, now| world.tick(now, schedule, tick_unix_ms, job),
+        )?
     }
 
     async fn last_tick(&self, schedule: &str) -> Result<Option<i64>, StoreError> {
@@ -241,7 +416,11 @@ impl Backend for Memory {
     }
 
     async fn prune(&self, age: Duration, limit: u32) -> Result<u32, StoreError> {
-        self.change("prune", |world, now| world.prune(now, age, limit))
+        self.change(
+            "prune",
+            || Op::Prune(age, limit),
+            |world, now| world.prune(now, age, limit),
+        )
     }
 
     async fn job(&self, job: JobId) -> Result<Option<JobView>, StoreError> {

@@ -1,5 +1,6 @@
 //! A transaction in memory: a copy of the world that takes its place if nobody came between.
 
+use super::op::Op;
 use super::world::World;
 use super::{Memory, closed};
 use crate::transaction::sealed::Sealed;
@@ -19,6 +20,8 @@ pub struct MemoryTransaction {
     world: World,
     /// What was completed in it: INV-JOBS-3.
     completed: Vec<(JobId, Epoch)>,
+    /// The same as changes, for the journal.
+    ops: Vec<Op>,
 }
 
 impl Memory {
@@ -41,6 +44,7 @@ impl Memory {
             now,
             world,
             completed: Vec::new(),
+            ops: Vec::new(),
         })
     }
 }
@@ -61,9 +65,6 @@ impl MemoryTransaction {
         }
         {
             let mut state = self.memory.lock();
-            if state.closed {
-                return Err(closed("commit a transaction"));
-            }
             if state.version != self.version {
                 return Err(StoreError {
                     action: "commit a transaction",
@@ -71,8 +72,13 @@ impl MemoryTransaction {
                     source: "something else was changed since it began".into(),
                 });
             }
-            state.version += 1;
-            state.world = self.world;
+            let (ops, changed) = (self.ops, self.world);
+            state.make(
+                "commit a transaction",
+                self.now,
+                || Op::All(ops),
+                |world, _| *world = changed,
+            )?;
         }
         permit.committed();
         self.memory.shared.changed.notify_waiters();
@@ -96,6 +102,8 @@ impl JobTransaction for MemoryTransaction {
         let settled = self
             .world
             .settle(self.now, worker, std::slice::from_ref(end));
+        let ends = vec![end.clone()];
+        self.ops.push(Op::Settle(worker, ends));
         let settled = settled.first().copied().unwrap_or(Settled::Stale);
         if settled == Settled::Done {
             self.completed.push((end.job, end.epoch));
@@ -104,6 +112,7 @@ impl JobTransaction for MemoryTransaction {
     }
 
     async fn enqueue(&mut self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, EnqueueError> {
+        self.ops.push(Op::Enqueue(jobs.to_vec()));
         self.world.enqueue(self.now, jobs)
     }
 }
