@@ -186,16 +186,11 @@ pub(super) fn restore(folder: &Path, until_ms: Option<i64>) -> Result<Restored, 
         let bytes = fs::read(&path).map_err(in_file("read", &path))?;
         let rows = lines::read(&bytes);
         let line = rows.damaged.unwrap_or(rows.values.len());
-        let Some((version, world)) = World::load(rows.values) else {
+        let Some(mut restored) = World::load(rows.values) else {
             return Err(SnapshotError::Damaged { path, line });
         };
-        let mut restored = Restored { version, world };
-        let first = replay_log(folder, &mut restored, until_ms)?;
-        // A log that begins later than was asked for: an older snapshot is meant.
-        let too_late = first
-            .zip(until_ms)
-            .is_some_and(|(first, until)| first > until);
-        if !too_late || versions.is_empty() {
+        if until_ms.is_none_or(|until| restored.at <= until) {
+            replay_log(folder, &mut restored, until_ms)?;
             return Ok(restored);
         }
     }

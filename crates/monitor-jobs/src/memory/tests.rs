@@ -103,7 +103,7 @@ async fn a_crash_at_every_byte_of_the_log() {
         let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
         file.set_len(cut as u64).unwrap();
         let whole = ends.iter().filter(|end| **end < cut).count();
-        let Restored { version, world } = restore(folder.path(), None).unwrap();
+        let Restored { version, world, .. } = restore(folder.path(), None).unwrap();
         assert_eq!(version, whole as u64, "at byte {cut}");
         assert!(world == worlds[whole], "at byte {cut}");
     }
