@@ -27,7 +27,7 @@ async fn no_secret_is_in_the_log() {
         "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"secrets.db\"\n\
          [[monitor]]\nid = \"down\"\nurl = \"http://127.0.0.1:1/?token={SECRET}#{SECRET}\"\n\
          interval = \"200ms\"\nheaders = {{ Authorization = \"Bearer {SECRET}\" }}\n\
-         [[monitor]]\nid = \"hangs\"\nurl = \"{}?token={SECRET}\"\ninterval = \"1s\"\n\
+         [[monitor]]\nid = \"hangs\"\nurl = \"{}?token={SECRET}\"\ninterval = \"1s\"\ntimeout = \"1h\"\n\
          expect_body = \"{SECRET}\"\nheaders = {{ Cookie = \"{SECRET}\" }}\n",
         target.url()
     );
