@@ -23,6 +23,10 @@ use targets::Verdict;
 /// The folder of the program that measures.
 pub(crate) const FOLDER: &str = "crates/monitor-bench";
 
+/// Groups that are programs of their own, with a feature of their name: they take so long, or need
+/// so much, that they run only when they are asked for.
+const PROGRAMS: [&str; 1] = ["jobs"];
+
 /// What to do with the figures, besides printing them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wanted {
@@ -81,12 +85,28 @@ pub(crate) fn run(workspace: &Workspace, wanted: &Wanted) -> Result<bool> {
 fn measure(workspace: &Workspace, wanted: &Wanted) -> Result<Option<String>> {
     let manifest = Path::new(FOLDER).join("Cargo.toml");
     let manifest = manifest.to_string_lossy();
-    let arguments = ["--manifest-path", &manifest, "--locked", "--release"];
+    let mut arguments = vec!["--manifest-path", &manifest, "--locked", "--release"];
+    let by_name = wanted
+        .group
+        .as_deref()
+        .filter(|group| PROGRAMS.contains(group));
+    if let Some(program) = by_name {
+        arguments.extend([
+            "--no-default-features",
+            "--features",
+            program,
+            "--bin",
+            program,
+        ]);
+    }
     let mut build = cargo(workspace, &["build"]);
-    build.args(arguments);
+    build.args(&arguments);
     let mut measure = cargo(workspace, &["run", "--quiet"]);
-    measure.args(arguments).arg("--");
-    measure.args(&wanted.group).args(&wanted.workload);
+    measure.args(&arguments).arg("--");
+    if by_name.is_none() {
+        measure.args(&wanted.group);
+    }
+    measure.args(&wanted.workload);
     for command in [&mut build, &mut measure] {
         // Another lock file, other features: a folder of its own keeps both builds.
         command.env("CARGO_TARGET_DIR", workspace.target().join("bench"));
