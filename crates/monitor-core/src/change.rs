@@ -20,9 +20,9 @@ pub(crate) async fn define(
     shared: &Arc<Shared>,
     definition: Definition,
 ) -> Result<Defined, CoreError> {
-    let _turn = shared.changes.lock().await;
-    ensure_open(shared)?;
     let id = definition.monitor.id.clone();
+    let _turn = shared.turn(&id).await;
+    ensure_open(shared)?;
     if let Err(source) = definition.settings.spec().build() {
         return Err(CoreError::Settings {
             monitor: id,
@@ -109,7 +109,7 @@ async fn write_definition(
 }
 
 pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool, CoreError> {
-    let _turn = shared.changes.lock().await;
+    let _turn = shared.turn(id).await;
     ensure_open(shared)?;
     let entry = shared.entry(id);
     if entry.is_none() && !shared.loaded().contains_key(id) {
@@ -145,7 +145,7 @@ pub(crate) async fn set_lifecycle(
     id: &MonitorId,
     lifecycle: Lifecycle,
 ) -> Result<Option<Status>, CoreError> {
-    let _turn = shared.changes.lock().await;
+    let _turn = shared.turn(id).await;
     ensure_open(shared)?;
     let Some(entry) = shared.entry(id) else {
         return Ok(None);

@@ -1,6 +1,7 @@
 //! What the parts of a core have in common.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use tokio::sync::watch;
 use crate::entry::{Entry, View};
 use crate::hub::Hub;
 use crate::tasks::Tasks;
+
+/// How many changes may be on their way to the store at once.
+const TURNS: usize = 256;
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
@@ -33,9 +37,10 @@ pub(crate) struct Shared {
     entries: Mutex<BTreeMap<MonitorId, Arc<Entry>>>,
     /// What the store held at start-up and nobody has defined yet.
     loaded: Mutex<BTreeMap<MonitorId, Stored>>,
-    /// INV-CORE-1: orders changes of monitors: epochs rise in memory and in the store in the same
-    /// order. Held across awaits, therefore an async lock; no run ever takes it.
-    pub(crate) changes: tokio::sync::Mutex<()>,
+    /// INV-CORE-1: orders the changes of a monitor: its epochs rise in memory and in the store in the
+    /// same order. Held across awaits, therefore async locks; no run ever takes one. As many as may
+    /// share a transaction of the store, each for the monitors whose ids fall to it.
+    turns: [tokio::sync::Mutex<()>; TURNS],
     pub(crate) shutting_down: AtomicBool,
     /// What the store has not taken by now has been counted as lost.
     pub(crate) is_over: AtomicBool,
@@ -80,7 +85,7 @@ impl Shared {
             origin_unix,
             entries: Mutex::default(),
             loaded: Mutex::new(loaded),
-            changes: tokio::sync::Mutex::new(()),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             shutting_down: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             runtime: Handle::current(),
@@ -88,6 +93,14 @@ impl Shared {
             undelivered: watch::Sender::new(0),
             store_error: Mutex::default(),
         }
+    }
+
+    /// Waits until nobody else changes the monitor.
+    pub(crate) async fn turn(&self, id: &MonitorId) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let turn = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0);
+        self.turns[turn].lock().await
     }
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, BTreeMap<MonitorId, Arc<Entry>>> {

@@ -259,17 +259,14 @@ fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Option<File> 
             let good = error.valid_up_to();
             // Valid up to there, as the error says.
             let text = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
-            let place = Text { file: name, text }.place(&(good..good));
+            let place = Text::new(name, text).place(&(good..good));
             let what = format!("is not UTF-8: byte {:#04x} at offset {good}", bytes[good]);
             problems.push(Problem::new(place, "", what).allowed("a TOML file in UTF-8"));
             return None;
         }
     };
-    let text = Text {
-        file: Arc::clone(&name),
-        text,
-    };
-    let (table, errors) = DeTable::parse_recoverable(text.text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let text = Text::new(Arc::clone(&name), text);
     for error in &errors {
         let place = text.place(&error.span().unwrap_or(0..0));
         let what = format!("is not TOML: {}", error.message().trim_end());

@@ -42,20 +42,29 @@ pub(crate) enum Value {
 
 /// Turns byte offsets into lines and columns.
 pub(crate) struct Text<'a> {
-    pub(crate) file: Arc<str>,
-    pub(crate) text: &'a str,
+    file: Arc<str>,
+    text: &'a str,
+    /// Where each line begins: a large file has as many places as lines, and each is looked up.
+    lines: Vec<usize>,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    pub(crate) fn new(file: Arc<str>, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(end, _)| end + 1));
+        let lines = lines.collect();
+        Self { file, text, lines }
+    }
+
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let mut start = span.start.min(self.text.len());
         while !self.text.is_char_boundary(start) {
             start -= 1;
         }
-        let before = &self.text[..start];
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column = before[line_start..].chars().count() + 1;
+        // The first line begins at 0, so there is always one that begins before.
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let begin = self.lines[line - 1];
+        let column = self.text[begin..start].chars().count() + 1;
         Place::File {
             file: Arc::clone(&self.file),
             at: Some(Position::new(line, column)),
