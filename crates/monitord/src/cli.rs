@@ -78,14 +78,17 @@ Exit codes:
   130, 143  a second SIGINT or SIGTERM cut the ending short";
 
 const SIMULATE_HELP: &str = "\
-What decides is what decides in `monitord run`; the targets, the clock and what goes wrong are made
-up, all of it from the seed: slow and failing targets, outages of one and of many, a driver held up,
-a machine suspended, checks by hand, monitors paused, edited and deleted while they are checked.
+What decides is what decides in `monitord run`; the targets, the clocks and what goes wrong are made
+up, all of it from the seed: slow and failing targets, outages of one and of many, a scheduler held
+up, a machine that sleeps, processes killed and started again, clocks set by hours, checks by hand,
+monitors paused, edited and deleted while they are checked. With --calm only targets fail: what your
+settings would come to on a good day.
 
 Examples:
   monitord simulate                                     10 000 targets for an hour
   monitord simulate --targets 100000 --hours 24 --plot day.svg
   monitord simulate --config monitord.toml --hours 24   your settings, none of your targets
+  monitord simulate --config monitord.toml --calm       the same on a good day
   monitord simulate --hours 24 --seed 42                the same run again
   monitord simulate --json | jq .lag_ms.p99
 
@@ -241,6 +244,9 @@ pub struct SimulateArgs {
     /// How many checks may run at once [default: one in 40 targets, 20 at least, or as configured]
     #[arg(long, value_name = "NUMBER", value_parser = parse_count)]
     pub concurrent: Option<usize>,
+    /// Let nothing go wrong but what befalls the targets
+    #[arg(long)]
+    pub calm: bool,
     /// What becomes of a check that is due while that many run [default: queue, or as configured]
     #[arg(long, value_enum)]
     pub without_permit: Option<WithoutPermit>,

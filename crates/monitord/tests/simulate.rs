@@ -260,7 +260,10 @@ fn a_seed_replays_exactly() {
 }
 
 fn simulate(args: &[&str]) -> Output {
-    let mut all = vec!["simulate", "--targets", "50", "--hours", "0.5"];
+    let mut all = vec!["simulate", "--hours", "0.5"];
+    if !args.contains(&"--targets") {
+        all.extend(["--targets", "50"]);
+    }
     all.extend(args);
     process::run(&all)
 }
@@ -292,6 +295,24 @@ fn the_command_tells_what_came_of_it() {
         "{svg}"
     );
     assert!(svg.contains("seed 3"), "{svg}");
+}
+
+/// On a good day nothing goes wrong but what befalls the targets, and nothing is late.
+#[test]
+fn the_command_shows_a_good_day() {
+    let output = simulate(&["--calm", "--json", "--seed", "8", "--targets", "400"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let faults = json["faults"].as_object().unwrap();
+    for (fault, count) in faults {
+        let befalls_targets = fault.ends_with("outages");
+        assert!(befalls_targets || *count == 0, "{fault}: {count}");
+    }
+    assert_eq!(
+        json["faults"]["outages"].as_u64().map(|it| it > 0),
+        Some(true)
+    );
+    assert_eq!(json["lag_ms"]["max"], 0, "{json}");
 }
 
 /// The same seed brings the same numbers, in JSON; without one there is a new one, which is told.

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::Failure;
 use crate::cli::{SimulateArgs, WithoutPermit};
 use crate::config::{Config, Overrides};
-use crate::simulate::{self, Plan, Report, Template};
+use crate::simulate::{self, Plan, Report, Template, Trouble};
 use crate::terminal::Paint;
 
 const TARGETS: u32 = 10_000;
@@ -86,6 +86,9 @@ fn plan(args: &SimulateArgs) -> Result<Plan, Failure> {
         Some(WithoutPermit::Skip) => plan.saturation = Saturation::Skip,
         Some(WithoutPermit::Queue) => plan.saturation = Saturation::Queue { bound: QUEUE },
         Some(WithoutPermit::Shed) => plan.saturation = Saturation::Shed { bound: QUEUE },
+    }
+    if args.calm {
+        plan.trouble = Trouble::CALM;
     }
     if let Some(limit) = args.concurrent.and_then(NonZeroUsize::new) {
         plan.max_concurrent = limit;

@@ -73,7 +73,10 @@ impl Fault {
 impl World<'_> {
     pub(super) fn schedule_faults(&mut self) {
         for fault in Fault::RECURRING {
-            self.schedule_next(fault);
+            let is_of_target = matches!(fault, Fault::Outage | Fault::GroupOutage);
+            if is_of_target || !self.plan.trouble.targets_only {
+                self.schedule_next(fault);
+            }
         }
     }
 

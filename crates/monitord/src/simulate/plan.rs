@@ -35,6 +35,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
+    /// None but what befalls the targets.
+    pub targets_only: bool,
     /// Processes are killed, or ended in order, and started again.
     pub restarts: bool,
     /// The wall clock is set by hours.
@@ -44,8 +46,16 @@ pub struct Trouble {
 impl Trouble {
     /// All of it.
     pub const ALL: Self = Self {
+        targets_only: false,
         restarts: true,
         clock_steps: true,
+    };
+
+    /// Targets are slow and fail; the machine and the people do nothing.
+    pub const CALM: Self = Self {
+        targets_only: true,
+        restarts: false,
+        clock_steps: false,
     };
 }
 

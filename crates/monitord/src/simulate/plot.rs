@@ -1,15 +1,27 @@
 //! The course of a simulation as a picture.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::tally::{Bin, Report};
+use crate::terminal::millis;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 28.0;
 const PANEL: f64 = 150.0;
 const GAP: f64 = 46.0;
 const TOP: f64 = 64.0;
+
+/// A panel: what it shows, by which lines, and whether by its root, which shows the many small values
+/// beside the few large ones.
+struct Panel {
+    name: &'static str,
+    lines: &'static [Line],
+    is_root: bool,
+    /// The value at the top, in words.
+    label: fn(u64) -> String,
+}
 
 struct Line {
     name: &'static str,
@@ -56,25 +68,45 @@ pub fn svg(report: &Report, title: &str) -> String {
          <text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"600\">{}</text>\n",
         escape(title)
     );
-    let panels: [(&str, &[Line]); 3] = [
-        ("Start lag, ms (root scale)", LAG),
-        ("Checks at once", CONCURRENCY),
-        ("Missed", MISSED),
+    let panels = [
+        Panel {
+            name: "Start lag (root scale)",
+            lines: LAG,
+            is_root: true,
+            label: |ms| millis(Duration::from_millis(ms)),
+        },
+        Panel {
+            name: "Checks at once",
+            lines: CONCURRENCY,
+            is_root: false,
+            label: |count| count.to_string(),
+        },
+        Panel {
+            name: "Missed (root scale)",
+            lines: MISSED,
+            is_root: true,
+            label: |count| count.to_string(),
+        },
     ];
-    for (index, (name, lines)) in panels.into_iter().enumerate() {
+    for (index, panel) in panels.iter().enumerate() {
         #[expect(clippy::cast_precision_loss, reason = "three panels")]
         let top = TOP + index as f64 * (PANEL + GAP);
-        panel(&mut out, report, name, lines, top);
+        draw(&mut out, report, panel, top);
     }
     out.push_str("</svg>\n");
     out
 }
 
-fn panel(out: &mut String, report: &Report, name: &str, lines: &[Line], top: f64) {
+fn draw(out: &mut String, report: &Report, panel: &Panel, top: f64) {
+    let Panel {
+        name,
+        lines,
+        is_root,
+        label,
+    } = *panel;
     let bins = &report.bins;
     let values = lines.iter().flat_map(|line| bins.iter().map(line.of));
     let highest = values.max().unwrap_or(0).max(1);
-    let is_root = lines.len() > 1;
     let bottom = top + PANEL;
     let right = WIDTH - RIGHT;
     // Writing to a text cannot fail.
@@ -83,7 +115,7 @@ fn panel(out: &mut String, report: &Report, name: &str, lines: &[Line], top: f64
         "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"600\">{name}</text>",
         top - 10.0
     );
-    for (share, label) in [(0.0, 0), (1.0, highest)] {
+    for (share, label) in [(0.0, "0".to_owned()), (1.0, label(highest))] {
         let y = bottom - share * PANEL;
         let _ = writeln!(
             out,
@@ -113,7 +145,6 @@ fn points(bins: &[Bin], of: fn(&Bin) -> u64, highest: u64, is_root: bool, bottom
     let mut points = String::new();
     for bin in bins {
         let share = ratio(of(bin), highest);
-        // Most lags are small and a few are not: the root shows both.
         let share = if is_root { share.sqrt() } else { share };
         let (x, y) = (x_of(bin.from_ms, bins), bottom - share * PANEL);
         let _ = write!(points, "{x:.1},{y:.1} ");

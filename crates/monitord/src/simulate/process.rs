@@ -245,8 +245,11 @@ impl World<'_> {
         let absent = absent.filter(|_| !self.plants(Plant::LoseAbsence));
         let end = row.last.map(|last| last.end_unix_ms());
         let since_start = |unix_ms: i64| u64::try_from(unix_ms - unix).unwrap_or(0);
-        // By another clock nothing can be said of what was.
-        let history = end.filter(|_| !is_set).map(|end| History {
+        // By another clock nothing can be said of what was, nor while the history is ahead of one
+        // that was set back.
+        let ahead = now + self.books[key as usize].terms.interval;
+        let known = end.filter(|end| !is_set && since_start(*end) <= ahead);
+        let history = known.map(|end| History {
             last: since_start(end),
             absent: absent.map(|it| {
                 let (first, last) = (it.due_unix_ms, it.end_unix_ms());

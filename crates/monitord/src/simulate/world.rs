@@ -357,6 +357,7 @@ impl<'a> World<'a> {
                 self.call_off(key);
             }
             self.collect();
+            self.books[key as usize].planned = self.kernel.timer(&key).map(ms);
             let at = self.now;
             self.note(key, Note::Placed { at, terms });
         }

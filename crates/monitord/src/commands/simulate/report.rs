@@ -74,7 +74,7 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
     let counts = [
         ("from pools", connections.acquired),
         ("after a wait", connections.after_wait),
-        ("offers revoked", connections.revoked),
+        ("revoked offers", connections.revoked),
         ("timed out", connections.timed_out),
     ];
     line("connections", list(counts));
@@ -106,7 +106,6 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
             millis(simulated.cpu)
         ),
     );
-    line("digest", format!("{:016x}", report.digest));
     if report.violations_total == 0 {
         let verdict = paint.bold(Colour::Green, "kept");
         let _ = writeln!(text, "{verdict}  all that is promised");
