@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::steps::{Options, Output, Step};
 use crate::workspace::Workspace;
 use crate::{
-    bench, ci, consume, figures, lint, loom, page, services, simulate, soak, steps, test, tidy,
+    bench, ci, consume, figures, lint, load, loom, page, services, simulate, soak, steps, test,
+    tidy,
 };
 
 /// The project's own chores.
@@ -133,6 +134,23 @@ Environment: MONITOR_KILL_SEED and MONITOR_CHAOS_SEED repeat the choices of a ru
         #[arg(long, default_value = "30")]
         seconds: u64,
     },
+    /// The daemon with thousands of targets on the loopback: start lag, what was missed, CPU, memory
+    #[command(after_help = "\
+Examples:
+  cargo xtask load                                       10 000 targets every 10 s for 10 minutes
+  cargo xtask load --seconds 60                          a rehearsal
+  cargo xtask load --monitors 1000 --interval-ms 1000    other loads")]
+    Load {
+        /// How many targets
+        #[arg(long, default_value = "10000")]
+        monitors: NonZeroU64,
+        /// How often each is checked
+        #[arg(long, default_value = "10000")]
+        interval_ms: NonZeroU64,
+        /// For how long
+        #[arg(long, default_value = "600")]
+        seconds: NonZeroU64,
+    },
     /// A day of ten thousand targets on the real kernels, with everything going wrong that may
     Simulate {
         /// What all chance follows from, to repeat a run that has failed
@@ -206,6 +224,11 @@ impl Cli {
             Verb::Services { install: true, .. } => crate::tools::ensure(true).map(|_| true),
             Verb::Services { .. } => services::run(),
             Verb::Soak { rounds, seconds } => live(soak::steps(workspace, rounds, seconds)),
+            Verb::Load {
+                monitors,
+                interval_ms,
+                seconds,
+            } => live(load::steps(workspace, monitors, interval_ms, seconds)),
             Verb::Simulate { seed } => live(simulate::steps(workspace, seed)),
             Verb::Page { after } => live(page::steps(workspace, Duration::from_secs(after))),
         }

@@ -20,6 +20,7 @@ mod consume;
 mod disk;
 mod figures;
 mod lint;
+mod load;
 mod loom;
 mod page;
 mod run;
