@@ -150,6 +150,8 @@ macro_rules! conformance_tests {
             job_35_a_dropped_handle_hands_its_job_back;
             /// JOB-41, W3: a registration that was given up poisons its handle.
             w3_a_lost_registration_is_poisoned;
+            /// JOB-10, JOB-16, JOB-22, JOB-32, S6, S7: a graph of mixed jobs run by workers.
+            job_32_workers_run_a_mixed_load;
             /// JOB-53, R6, F1-F6, W1-W7, C1-C4, D1-D9, P1-P4, R1-R7: random schedules against the
             /// model.
             schedules;

@@ -48,6 +48,7 @@ pub(crate) mod limits;
 pub(crate) mod observer;
 pub(crate) mod ordering;
 pub(crate) mod predict;
+pub(crate) mod regression;
 pub(crate) mod retrying;
 pub(crate) mod roster;
 pub(crate) mod standing;

@@ -63,6 +63,7 @@ pub use id::{Epoch, JobId, WorkerId};
 pub use job::{Edge, NewJob, On, Ordering, Parent, Unmet, When};
 pub use jobs::Jobs;
 pub use kernel::predict::{Advice, Predictor};
+pub use kernel::regression::Baseline;
 pub use kernel::retrying::RetryPolicy;
 pub use memory::{Memory, MemoryTransaction, OnConflict, SnapshotError};
 pub use payload::{InvalidPayload, Payload};

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Bench, Rig, job, worker};
-use crate::{ClaimError, JobFilter, JobState, Registered, SettleError, Stop};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{Bench, Rig, START_MS, job, priority, worker};
+use crate::{
+    ClaimError, Context, Failure, JobFilter, JobState, NewJob, Parent, Payload, Registered,
+    SettleError, Stop, Worker,
+};
 
 /// Long enough never to be waited for in full.
 const LONG: Duration = Duration::from_secs(600);
@@ -158,4 +164,74 @@ pub async fn w3_a_lost_registration_is_poisoned(rig: &dyn Rig) {
     assert_eq!(bench.states(&ids).await, [JobState::Ready; 2]);
     let again = bench.jobs().register(worker("shell")).await.unwrap();
     assert_eq!(again.claim(9, LONG).await.unwrap().len(), 2);
+}
+
+/// Three hundred jobs of three kinds by a seed: some fail once, some for good, some panic; a third
+/// wait for others. Four workers run them; nothing is left, lost or run twice.
+pub async fn job_32_workers_run_a_mixed_load(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    bench.backend.deregister(bench.worker).await.unwrap();
+    let mut rng = SmallRng::seed_from_u64(32);
+    let mut load: Vec<NewJob> = Vec::new();
+    for place in 0..300 {
+        let kind = ["fine", "once", "never"][rng.random_range(0..3)];
+        let payload = Payload::of(&place).unwrap();
+        let mut new = NewJob::new(kind, payload).priority(priority(rng.random_range(0..6)));
+        if place > 0 && rng.random_range(0..3) == 0 {
+            let parent = Parent::Earlier(rng.random_range(0..place));
+            new = new.edge(crate::Edge::finished(parent));
+        }
+        load.push(new);
+    }
+    let ids = bench.put_all(&load).await;
+    let mut workers = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let handler = |context: Context| async move {
+            match (context.job().kind.as_str(), context.job().attempt) {
+                ("fine", _) | ("once", 2..) => Ok(Some(context.payload().clone())),
+                ("once", 1) => Err(Failure::new("once")),
+                _ => panic!("never"),
+            }
+        };
+        let worker = Worker::builder(&bench.jobs(), name).capacity(8);
+        let kinds = ["fine", "once", "never"].into_iter();
+        let worker = kinds.fold(worker, |worker, kind| worker.handler(kind, handler));
+        workers.push(worker.start().await.unwrap());
+    }
+    let last = JobFilter {
+        limit: 1_000,
+        ..JobFilter::default()
+    };
+    let mut now = START_MS;
+    let ended = loop {
+        // What failed is due again a minute later at most.
+        now += 10_000;
+        bench.base.set_clock(now).await;
+        let jobs = bench.backend.list(&last).await.unwrap();
+        if jobs.iter().all(|job| job.state.is_terminal()) {
+            break jobs;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    for worker in workers {
+        worker.drain(LONG).await;
+    }
+    assert_eq!(ended.len(), ids.len(), "R7");
+    for (job, new) in ended.iter().zip(&load) {
+        let (state, attempts) = match new.kind.as_str() {
+            "fine" => (JobState::Completed, 1),
+            "once" => (JobState::Completed, 2),
+            _ => (JobState::Dead, 3),
+        };
+        assert_eq!((job.state, job.attempt), (state, attempts), "{job:?}");
+        let executions = bench.backend.executions(job.id).await.unwrap();
+        assert_eq!(
+            executions.len(),
+            usize::from(attempts),
+            "JOB-16: {executions:?}"
+        );
+        let result = (state == JobState::Completed).then(|| new.payload.as_str().to_owned());
+        assert_eq!(job.result, result);
+    }
+    bench.healthy().await;
 }
