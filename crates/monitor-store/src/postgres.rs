@@ -320,7 +320,7 @@ impl Store for PostgresStore {
             reply,
             until,
         };
-        let answer = match self.writer.send(Message::Commit(asked)).await {
+        let answer = match self.writer.send(Message::Commit(Box::new(asked))).await {
             Ok(()) => answer.await.unwrap_or(Err(Failure::Closed)),
             Err(_) => Err(Failure::Closed),
         };

@@ -196,7 +196,7 @@ async fn inv_store_4_a_crashed_server_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_store_4_a_cut_connection_neither_loses_nor_doubles_a_record() {
     let schema = Schema::alone("").await;
-    let proxy = Proxy::start(schema.server().address()).await.unwrap();
+    let proxy = Proxy::start(schema.address()).await.unwrap();
     let mut options = PostgresOptions::new(&schema.url_at(proxy.addr())).unwrap();
     options.statement_timeout = Duration::from_millis(500);
     options.wait_for_owner = Duration::from_secs(60);

@@ -175,7 +175,7 @@ async fn inv_store_7_a_takeover_waits_for_the_transaction_that_is_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_store_2_a_lost_answer_is_found_out_and_the_record_is_there_once() {
     let schema = Schema::alone("").await;
-    let proxy = Proxy::start(schema.server().address()).await.unwrap();
+    let proxy = Proxy::start(schema.address()).await.unwrap();
     let mut options = schema.options();
     options = monitor_store::PostgresOptions::new(&schema.url_at(proxy.addr()))
         .map(|through| {

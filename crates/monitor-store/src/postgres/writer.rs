@@ -23,7 +23,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// What the writer is sent.
 pub(super) enum Message {
-    Commit(Asked),
+    Commit(Box<Asked>),
     /// A monitor was deleted: there is something to remove.
     Deleted,
     /// Answered when nothing more will be written.
@@ -118,7 +118,7 @@ impl Writer {
         match message {
             Message::Commit(asked) => {
                 self.retention.record(asked.record.due_unix_ms);
-                self.waiting.push_back(asked);
+                self.waiting.push_back(*asked);
             }
             Message::Deleted => self.retention.request(),
             Message::Close(reply) => self.closing.push(reply),

@@ -52,6 +52,10 @@ impl Schema {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server().address()
+    }
+
     pub(crate) fn url(&self) -> String {
         self.with_path(self.server().url())
     }
@@ -62,7 +66,7 @@ impl Schema {
 
     /// The same database as another role.
     pub(crate) fn url_as(&self, role: &str, password: &str) -> String {
-        let address = self.server().address();
+        let address = self.address();
         self.with_path(format!("postgres://{role}:{password}@{address}/postgres"))
     }
 
