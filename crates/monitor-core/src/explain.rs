@@ -21,6 +21,8 @@ pub struct Explained {
     pub origin_unix: Duration,
     /// Whether it is to be checked at all.
     pub lifecycle: Lifecycle,
+    /// For how much longer somebody works on its target, and nobody looks but by hand.
+    pub maintenance_left: Option<Duration>,
     /// What the breaker says.
     pub breaker: Option<Snapshot>,
     /// What failed last, and what that asks to wait, where the settings tell categories apart.
@@ -60,6 +62,10 @@ pub(crate) fn explain(shared: &Shared, id: &MonitorId) -> Option<Explained> {
         schedule: shared.scheduler.explain(id),
         origin_unix: shared.origin_unix,
         lifecycle: entry.status().lifecycle,
+        maintenance_left: settings
+            .maintenance
+            .until(shared.unix())
+            .map(|until| until.saturating_sub(shared.unix())),
         breaker: entry.breaker.as_ref().map(|it| it.snapshot(now)),
         category,
         store_error: shared.store_error(),

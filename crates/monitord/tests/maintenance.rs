@@ -46,6 +46,12 @@ async fn maintenance_is_shown_and_is_no_failure() {
     let page = served.text("/").await;
     assert!(page.contains("worked-on is under maintenance"), "{page}");
 
+    let explained = served.text("/api/admin/explain/worked-on").await;
+    assert!(
+        explained.contains("Somebody works on its target for another "),
+        "{explained}"
+    );
+
     // Whoever works there asks by hand, and is told what is the case.
     served.act("worked-on", "trigger").await;
     while served.monitor("worked-on").await["outcome"] != "down" {

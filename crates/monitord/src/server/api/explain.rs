@@ -78,6 +78,7 @@ fn to_json(id: &MonitorId, explained: &Explained) -> Value {
             "failures": it.failures,
             "wait_ms": it.wait.map(ms),
         })),
+        "maintenance_left_ms": explained.maintenance_left.map(ms),
         "store_error": explained.store_error,
     })
 }
@@ -127,6 +128,12 @@ fn lines(explained: &Explained) -> Vec<String> {
                 });
             }
         }
+    }
+    if let Some(left) = explained.maintenance_left {
+        let left = brief(left);
+        lines.push(format!(
+            "Somebody works on its target for another {left}: until then nobody looks but by hand."
+        ));
     }
     if let Some(breaker) = explained.breaker.as_ref().and_then(breaker) {
         lines.push(breaker);
