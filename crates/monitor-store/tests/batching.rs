@@ -83,6 +83,57 @@ async fn one_refusal_in_a_batch_takes_nothing_else_back() {
     assert_eq!(place.ask::<i64>("SELECT count(*) FROM history"), 101);
 }
 
+/// OPS-18: a command that fails when it has written already takes its own writes back and nobody
+/// else's.
+#[tokio::test]
+async fn one_failure_in_a_batch_takes_nothing_else_back() {
+    let place = Place::new();
+    let store = Arc::new(place.open());
+    for name in ["a", "b"] {
+        store.define(monitor(name), Epoch::new(1)).await.unwrap();
+        applied(&*store, up(name, 1, 10)).await;
+        // So much later that the first is rolled up.
+        applied(&*store, up(name, 1, 3_600_000)).await;
+    }
+    while store.stats().rolled_rows < 2 {
+        tokio::task::yield_now().await;
+    }
+    place
+        .sql()
+        .execute_batch("UPDATE bucket_page SET buckets = x'ff' WHERE monitor = 1")
+        .unwrap();
+    let before = store.load().await.unwrap().monitors.remove(0).status;
+    let mut tasks = JoinSet::new();
+    for due in 100..200 {
+        for name in ["a", "b"] {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move { (name, store.commit(up(name, 1, due)).await) });
+        }
+    }
+    for (name, answer) in tasks.join_all().await {
+        match name {
+            "a" => assert!(answer.unwrap_err().to_string().contains("column buckets")),
+            _ => assert!(matches!(answer.unwrap(), Commit::Applied(_))),
+        }
+    }
+    assert!(store.stats().isolated_batches > 0, "{:?}", store.stats());
+    let loaded = store.load().await.unwrap();
+    assert_eq!(loaded.monitors[0].status, before);
+    assert_eq!(loaded.monitors[1].status.streak, 102);
+    assert_eq!(store.history(&id("a"), 1000).await.unwrap().len(), 2);
+    assert_eq!(store.tally(&id("b"), 0).await.unwrap().up, 102);
+    let defects = store.doctor().await.unwrap();
+    let [defect] = &defects[..] else {
+        panic!("{defects:?}")
+    };
+    assert!(
+        defect
+            .to_string()
+            .contains("of monitor number 1: column buckets"),
+        "{defect}"
+    );
+}
+
 #[tokio::test]
 async fn a_full_queue_makes_callers_wait_and_loses_none() {
     let place = Place::new();

@@ -236,3 +236,29 @@ async fn an_epoch_or_a_number_beyond_a_row_is_an_error_not_a_panic() {
     assert_eq!(store.history(&id("a"), u32::MAX).await.unwrap().len(), 2);
     assert_eq!(store.tally(&id("a"), i64::MIN).await.unwrap().up, 1);
 }
+
+/// Counts that another program has changed are found by somebody who looks: an hour is the sum of
+/// its minutes, and a day of its hours.
+#[tokio::test]
+async fn counts_that_do_not_add_up_are_found() {
+    let place = Place::new();
+    let store = place.open();
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    for due in [0, 60_000, 3_600_000, 90_000_000] {
+        applied(&store, up("a", 1, due)).await;
+    }
+    while store.stats().rolled_rows < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.doctor().await.unwrap(), []);
+    let damages = [
+        ("DELETE FROM bucket_page WHERE resolution = 1 AND page = 0", "its hour from 0 on counts 2"),
+        ("DELETE FROM bucket_page WHERE resolution = 3", "its day from 0 on counts 0"),
+    ];
+    for (damage, found) in damages {
+        place.sql().execute_batch(damage).unwrap();
+        let told: Vec<_> = store.doctor().await.unwrap();
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.contains(found)), "{told:?}");
+    }
+}

@@ -58,6 +58,24 @@ async fn a_store_in_use_is_copied() {
     let copy = SqliteStore::open(Options::new(&to)).unwrap();
     assert_eq!(copy.history(&id, 10).await.unwrap().len(), 1);
 
+    // The configuration names it, too.
+    let config = folder.path().join("monitord.toml");
+    let text = format!(
+        "[store]\ndatabase = {:?}\n[[monitor]]\nid = \"a\"\nurl = \"http://127.0.0.1:1/\"\n",
+        database.to_str().unwrap()
+    );
+    std::fs::write(&config, text).unwrap();
+    let (config, other) = (config.to_str().unwrap(), folder.path().join("other.sqlite"));
+    let done = run(&[
+        "backup",
+        "--config",
+        config,
+        "--to",
+        other.to_str().unwrap(),
+    ]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    assert!(other.exists());
+
     let again = backup(&database, &to);
     assert_eq!(again.status.code(), Some(1));
     let text = stderr(&again);

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use monitor_model::{Defect, DefectKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+use monitor_model::{Bucket, Defect, DefectKind, MonitorId, Resolution};
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::Failure;
 use super::incident;
 use super::migrate::{self, Found, SUPPORTED};
+use super::roll;
 use super::row::Fields;
 
 /// How long to wait for a writer, which holds readers up only while it tidies up its log.
@@ -109,6 +112,7 @@ fn monitor(
 ) -> Result<(), Failure> {
     let status = fields.status(fields.id()?)?;
     let open = incident::open(connection, fields.get("number")?, &status.monitor)?;
+    defects.extend(counts(connection, fields.get("number")?, &status.monitor)?);
     defects.extend(Defect::of_status(&status, fields.get("is_recorded")?));
     defects.extend(Defect::of_incident(&status, open.as_ref()));
     if let Some(grave) = fields.get::<Option<i64>>("grave")? {
@@ -116,6 +120,52 @@ fn monitor(
         defects.extend(Defect::of_epoch(&status, grave));
     }
     Ok(())
+}
+
+/// Hours that are not the sum of their minutes, days that are not that of their hours.
+fn counts(
+    connection: &Connection,
+    number: i64,
+    monitor: &MonitorId,
+) -> Result<Vec<Defect>, Failure> {
+    let horizons = roll::horizons(connection)?;
+    let mut defects = Vec::new();
+    for (part, whole) in [
+        (Resolution::Minute, Resolution::Hour),
+        (Resolution::Hour, Resolution::Day),
+    ] {
+        let kept = horizons.of(part).max(horizons.of(whole));
+        // The first that is kept with all its parts.
+        let first = whole.start_of(kept.saturating_add(whole.length_ms() - 1));
+        let mut sums: BTreeMap<i64, Bucket> = BTreeMap::new();
+        for bucket in roll::buckets(connection, number, part, first..i64::MAX)? {
+            let start = whole.start_of(bucket.start_unix_ms);
+            let sum = sums.entry(start).or_insert_with(|| Bucket::new(start));
+            sum.merge(&bucket);
+        }
+        let standing = roll::buckets(connection, number, whole, first..i64::MAX)?;
+        let standing: BTreeMap<i64, Bucket> = standing
+            .into_iter()
+            .map(|bucket| (bucket.start_unix_ms, bucket))
+            .collect();
+        let starts: BTreeSet<i64> = sums.keys().chain(standing.keys()).copied().collect();
+        for start in starts
+            .into_iter()
+            .filter(|start| sums.get(start) != standing.get(start))
+        {
+            let due = |of: &BTreeMap<i64, Bucket>| of.get(&start).map_or(0, |it| it.tally.due);
+            defects.push(Defect {
+                kind: DefectKind::Damaged,
+                subject: format!("monitor \"{monitor}\""),
+                detail: format!(
+                    "its {whole} from {start} on counts {} due times, the {part}s of it {}",
+                    due(&standing),
+                    due(&sums)
+                ),
+            });
+        }
+    }
+    Ok(defects)
 }
 
 fn notices(connection: &Connection, defects: &mut Vec<Defect>) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use clap::Args;
 
 const HELP: &str = "\
 Examples:
-  monitord backup --database monitor.sqlite --to /backup/monitor.sqlite
+  monitord backup --config monitord.toml --to /backup/monitor.sqlite
   monitord backup --database monitor.sqlite --to \"/backup/$(date +%F).sqlite\"
 
 The daemon may be running: the copy is of the instant at which it began, and checks go on.
@@ -23,9 +23,18 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct BackupArgs {
-    /// The database of the daemon: store.path of its configuration
+    /// Copy the database of this configuration
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        required_unless_present = "database",
+        conflicts_with = "database"
+    )]
+    pub config: Option<PathBuf>,
+    /// Copy this database
     #[arg(long, value_name = "FILE")]
-    pub database: PathBuf,
+    pub database: Option<PathBuf>,
     /// Where to; must not exist
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,

@@ -1,19 +1,25 @@
 //! `monitord backup`: a copy of the database, also while a daemon uses it.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use monitor_store::BackupProgress;
 
 use super::Failure;
 use crate::cli::backup::BackupArgs;
+use crate::config::{Config, Database, Overrides};
 
 /// Copies, and says how far it is.
 ///
 /// # Errors
 /// When there is nothing to copy, or nowhere to copy it to.
 pub fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
-    let from = args.database;
+    let from = match (args.config, args.database) {
+        (Some(config), _) => configured(&config)?,
+        (None, Some(database)) => database,
+        (None, None) => return Err(Failure::usage("give --config or --database")),
+    };
     let mut shown = Shown::default();
     let copied = monitor_store::backup(&from, &args.to, |progress| shown.show(progress));
     shown.end();
@@ -26,6 +32,21 @@ pub fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
         from.display()
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn configured(path: &Path) -> Result<PathBuf, Failure> {
+    let overrides = Overrides {
+        listen: None,
+        database: None,
+    };
+    let config = Config::load(path, &overrides)
+        .map_err(|report| Failure::usage(format!("the configuration is not valid\n{report}")))?;
+    match config.store.database {
+        Database::File(path) => Ok(path),
+        Database::Postgres(_) => Err(Failure::usage(
+            "store.database is on PostgreSQL: copy it with pg_dump",
+        )),
+    }
 }
 
 /// One line on a terminal, nothing elsewhere.

@@ -26,15 +26,21 @@ struct Place {
     retention: Retention,
 }
 
+/// How many minutes lines, minutes, hours and days are kept.
+type Kept = [u64; 4];
+
+/// As one would have it, and the wrong way round.
+const KEPT: [Kept; 2] = [[30, 90, 36 * 60, 4 * 1440], [2 * 1440, 60, 10, 30]];
+
 impl Place {
-    fn new() -> Self {
+    fn new(kept: Kept) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let minutes = |n: u64| Duration::from_secs(n * 60);
+        let [lines, minutes, hours, days] = kept.map(|n| Duration::from_secs(n * 60));
         let options = Options {
-            retain_history: minutes(30),
-            retain_minutes: minutes(90),
-            retain_hours: minutes(36 * 60),
-            retain_days: minutes(4 * 1440),
+            retain_history: lines,
+            retain_minutes: minutes,
+            retain_hours: hours,
+            retain_days: days,
             ..Options::new(folder.path().join("a.sqlite"))
         };
         let retention = Retention::new(&options, None);
@@ -138,7 +144,7 @@ fn tally(records: &[Record], from: i64) -> Tally {
     sum.tally
 }
 
-fn check(place: &mut Place, all: &All, newest: i64) -> Result<(), TestCaseError> {
+fn check(place: &mut Place, kept: Kept, all: &All, newest: i64) -> Result<(), TestCaseError> {
     let connection = place.connection();
     let horizons = roll::horizons(connection).unwrap();
     for (name, records) in all {
@@ -161,10 +167,10 @@ fn check(place: &mut Place, all: &All, newest: i64) -> Result<(), TestCaseError>
         }
         // No line is gone before its time, nor one at which the verdict changed.
         let lines = query::history(connection, &id, u32::MAX).unwrap();
-        let kept = records
+        let young = records
             .iter()
-            .filter(|record| record.due_unix_ms >= horizons.history);
-        for record in kept {
+            .filter(|record| record.due_unix_ms >= horizons.history.max(horizons.hours));
+        for record in young {
             prop_assert!(
                 lines.iter().any(|line| line.record == *record),
                 "{:?}",
@@ -173,10 +179,15 @@ fn check(place: &mut Place, all: &All, newest: i64) -> Result<(), TestCaseError>
         }
     }
     // Nothing that is young enough is given up.
-    prop_assert!(horizons.history <= newest - 30 * MINUTE);
-    prop_assert!(horizons.minutes <= newest - 90 * MINUTE);
-    prop_assert!(horizons.hours <= newest - 36 * 60 * MINUTE);
-    prop_assert!(horizons.days <= newest - 4 * 1440 * MINUTE);
+    let of = [
+        horizons.history,
+        horizons.minutes,
+        horizons.hours,
+        horizons.days,
+    ];
+    for (horizon, minutes) in of.into_iter().zip(kept) {
+        prop_assert!(horizon <= newest - minutes.cast_signed() * MINUTE);
+    }
     Ok(())
 }
 
@@ -227,8 +238,8 @@ fn record(id: &str, due: i64, kind: u8) -> Record {
     record
 }
 
-fn run(steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut place = Place::new();
+fn run(kept: Kept, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut place = Place::new(kept);
     let (mut all, mut newest) = (All::new(), BASE);
     for step in steps {
         match *step {
@@ -242,12 +253,20 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
             Step::Slice(cut) => place.slice(cut),
             Step::Reopen => place.reopen(),
         }
-        check(&mut place, &all, newest)?;
+        check(&mut place, kept, &all, newest)?;
     }
+    place.retention.request();
     while place.retention.is_pending() {
         place.slice(None);
     }
-    check(&mut place, &all, newest)
+    let left = "SELECT count(*) FROM history JOIN head
+        WHERE changed = 0 AND due_unix_ms < history_from_unix_ms";
+    let left: i64 = place
+        .connection()
+        .query_row(left, [], |row| row.get(0))
+        .unwrap();
+    prop_assert_eq!(left, 0, "nothing that is too old is forgotten");
+    check(&mut place, kept, &all, newest)
 }
 
 proptest! {
@@ -257,8 +276,9 @@ proptest! {
     /// order, slices of removal, both cut off at any point, and a new start.
     #[test]
     fn inv_store_11_counts_are_those_of_all_that_was_ever_committed(
+        kept in proptest::sample::select(&KEPT[..]),
         steps in proptest::collection::vec(step(), 1..60)
     ) {
-        run(&steps)?;
+        run(kept, &steps)?;
     }
 }
