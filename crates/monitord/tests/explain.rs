@@ -64,7 +64,7 @@ async fn each_state_is_told_in_plain_words() {
     stream.result("calm", "up").await;
     let waits = "It waits for its next due time.";
     let (text, json) = explained_as(&served, "calm", waits).await;
-    assert!(text.starts_with("calm  armed\n"), "{text}");
+    assert!(text.starts_with("calm  waiting\n"), "{text}");
     assert!(text.contains("The next check is in "), "{text}");
     assert!(
         text.contains("limit: ") && text.contains("running in all"),
@@ -222,7 +222,7 @@ fn where_there_is_no_daemon_that_is_told() {
 
     for url in [
         "https://127.0.0.1",
-        "127.0.0.1:8080",
+        "127.0.0.1:port",
         "http://127.0.0.1/path",
     ] {
         let output = run(&["explain", "shop", "--url", url]);

@@ -111,17 +111,30 @@ async fn ask(url: &str, id: &str) -> Result<Value, ExplainError> {
     }
 }
 
-/// The host and the port of `http://host:port`, an IPv6 address in its brackets.
+/// The host and the port of `http://host:port` or `host:port`, an IPv6 address in its brackets.
 fn address(url: &str) -> Result<(String, u16), ExplainError> {
     let refused = || ExplainError::Url {
         url: url.to_owned(),
     };
-    let uri: Uri = url.parse().map_err(|_| refused())?;
+    let whole = match url.contains("://") {
+        true => url.to_owned(),
+        false => format!("http://{url}"),
+    };
+    let uri: Uri = whole.parse().map_err(|_| refused())?;
     let is_plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
-    match uri.host() {
-        Some(host) if is_plain => Ok((host.to_owned(), uri.port_u16().unwrap_or(80))),
-        _ => Err(refused()),
-    }
+    let (true, Some(host), Some(authority)) = (is_plain, uri.host(), uri.authority()) else {
+        return Err(refused());
+    };
+    // A port that is no number is none to the parser, and nobody meant port 80 by it.
+    let port = match authority.as_str().strip_prefix(host) {
+        Some("") => 80,
+        Some(rest) => {
+            let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
+            port.ok_or_else(refused)?
+        }
+        None => return Err(refused()),
+    };
+    Ok((host.to_owned(), port))
 }
 
 async fn get(host: &str, port: u16, id: &str) -> Result<(StatusCode, Vec<u8>), ExplainError> {
@@ -168,8 +181,10 @@ fn encoded(id: &str) -> String {
 
 fn text(id: &str, answer: &Value, paint: Paint) -> String {
     let state = answer["state"].as_str().unwrap_or("not scheduled");
+    // What the scheduler calls armed is waiting for its time to everybody else.
+    let state = if state == "armed" { "waiting" } else { state };
     let colour = match state {
-        "armed" | "running" => Colour::Green,
+        "waiting" | "running" => Colour::Green,
         "queued" => Colour::Yellow,
         "stuck" => Colour::Red,
         _ => Colour::Grey,
@@ -200,9 +215,13 @@ mod tests {
             ("[::1]".to_owned(), 81)
         );
         assert_eq!(address("http://localhost").unwrap().1, 80);
+        assert_eq!(
+            address("localhost:81").unwrap(),
+            ("localhost".to_owned(), 81)
+        );
         for url in [
             "",
-            "127.0.0.1:8080",
+            "127.0.0.1:x",
             "https://127.0.0.1",
             "http://a/b",
             "http://a/?x",
