@@ -30,16 +30,18 @@ use crate::{
 /// ```
 pub struct Key<K>(pub(crate) Arc<Known<K>>);
 
-/// What is known of a key.
+/// What is known of a key. In this order, for what each operation touches to lie together: the
+/// line ends with what only fences do.
+#[repr(C)]
 pub(crate) struct Known<K> {
     pub(crate) key: Arc<K>,
-    pub(crate) line: Line,
     /// Which of the keys this is.
     number: u64,
     /// How many ids it has given.
     given: AtomicU64,
     ids: IdMaker,
     pub(crate) index: Option<Arc<Index<K>>>,
+    pub(crate) line: Line,
 }
 
 impl<K> Known<K> {

@@ -15,6 +15,7 @@ use crate::{
 /// A *generation* is what began between two fences. The word holds the current one; those before
 /// it stand in the past for as long as one of them is open. As long as nobody fences, begin,
 /// commit and end touch nothing but the word.
+#[repr(C)]
 pub(crate) struct Line {
     /// INV-OPERATION-1: a commit enters by raising a count beside the tag of its own generation,
     /// so none enters once the tag is another.

@@ -160,9 +160,12 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 
     /// Begins runs. Those that are not wanted any more do not come back.
-    pub(crate) fn begin(&self, starts: Vec<Start<Handler<K>>>) -> Vec<Begun<K, Handler<K>>> {
+    pub(crate) fn begin(
+        &self,
+        starts: Vec<Start<Handler<K>>>,
+    ) -> impl Iterator<Item = Begun<K, Handler<K>>> {
         let now = || self.tick();
-        begin(&self.core, starts, |start| start.handler.key().begin(), now).collect()
+        begin(&self.core, starts, |start| start.handler.key().begin(), now)
     }
 
     pub(crate) fn now(&self) -> Duration {

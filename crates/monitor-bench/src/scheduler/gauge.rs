@@ -60,7 +60,7 @@ impl Gauge {
             set(key, since_ms + spread(key, self.load.period_ms));
         }
         let opens = self.instant(since_ms).max(Instant::now()) + self.load.warm_up;
-        drop(self.window.set((opens, opens + self.load.watched)));
+        let _ = self.window.set((opens, opens + self.load.watched));
     }
 
     /// A timer that was due then has fired.

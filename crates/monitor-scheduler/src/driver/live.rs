@@ -42,7 +42,14 @@ impl LiveRuns {
 
     /// Its handler has ended.
     pub(super) fn remove(&mut self, run: RunId) {
+        /// As many as run in one turn.
+        const FEW: usize = 1024;
         self.0.remove(&run.serial);
+        // A table that was big once is slow for a few: they lie far apart in it.
+        let room = self.0.capacity();
+        if room > FEW && self.0.len() < room / 16 {
+            self.0.shrink_to(room / 4);
+        }
     }
 
     pub(super) fn cancel(&self, run: RunId, cause: Cause) {

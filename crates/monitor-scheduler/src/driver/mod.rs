@@ -50,6 +50,7 @@ pub(crate) fn start<K: Clone + Eq + Hash + Send + Sync + 'static>(shared: Arc<Sh
         reports: Reports::new(&shared),
         shared,
         runtime: runtime.clone(),
+        effects: Vec::new(),
         live: LiveRuns::default(),
         prompt: None,
         queue: VecDeque::new(),
@@ -85,6 +86,8 @@ struct Driver<K: Clone + Eq + Hash> {
     shared: Arc<Shared<K>>,
     /// Where handlers run.
     runtime: Handle,
+    /// What is to be carried out.
+    effects: Vec<Effect<K, Handler<K>>>,
     live: LiveRuns,
     /// For handlers that it runs itself, where it has a thread of its own.
     prompt: Option<Prompt<K>>,
@@ -134,46 +137,56 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             // Read first: what was decided before it was set is then carried out.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             let orphaned = self.shared.orphaned.load(Ordering::Acquire);
-            let batch = self.shared.core(|core, now| {
+            let effects = &mut self.effects;
+            let rest = self.shared.core(|core, now| {
                 if orphaned && !core.is_closed() {
                     core.close(now);
                 }
                 core.advance(now);
-                let effects = core.take_effects();
+                core.swap_effects(effects);
                 if !effects.is_empty() || core.next().is_some_and(|next| next <= now) {
-                    return Ok(effects);
+                    return None;
                 }
                 let over = stopping || (core.is_closed() && core.running() == 0);
                 let next = core.driver_sleeps();
-                Err(if over { None } else { Some(next) })
+                Some(if over { Err(()) } else { Ok(next) })
             });
-            match batch {
-                Ok(effects) => {
-                    self.carry_out(effects);
-                    if !self.queue.is_empty() {
-                        return Rest::Prompt;
-                    }
-                }
-                Err(None) => return Rest::Over,
-                Err(Some(next)) => {
+            match rest {
+                None => self.carry_out(),
+                Some(Err(())) => return Rest::Over,
+                Some(Ok(next)) => {
                     return Rest::Sleep(next.map(|tick| self.shared.instant(tick)));
                 }
+            }
+            if !self.queue.is_empty() {
+                return Rest::Prompt;
             }
         }
     }
 
     /// Carries out a batch: first what there is to tell and to clear away, then what is to run.
-    fn carry_out(&mut self, effects: Vec<Effect<K, Handler<K>>>) {
-        let mut starts = Vec::with_capacity(effects.len());
-        for effect in effects {
+    fn carry_out(&mut self) {
+        /// A batch is rarely larger, and what is not used is given back.
+        const ROOM: usize = 4096;
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut starts = Vec::with_capacity(effects.len().min(ROOM));
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Start(start) => starts.push(start),
                 effect => guarded(|| self.settle(effect)),
             }
         }
-        if !starts.is_empty() {
-            for begun in self.shared.begin(starts) {
-                guarded(|| self.launch(begun));
+        effects.shrink_to(ROOM);
+        self.effects = effects;
+        if starts.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        for begun in shared.begin(starts) {
+            if self.prompt.is_some() && begun.start.handler.is_prompt() {
+                self.queue.push_back(begun);
+            } else {
+                guarded(|| self.spawn(begun));
             }
         }
     }
@@ -188,14 +201,6 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             Effect::Finished(ending) => self.finished(&ending),
             Effect::Missed(missed) => self.missed(&missed),
             Effect::Discard { key, handler } => drop((key, handler)),
-        }
-    }
-
-    fn launch(&mut self, begun: Begun<K, Handler<K>>) {
-        if self.prompt.is_some() && begun.start.handler.is_prompt() {
-            self.queue.push_back(begun);
-        } else {
-            self.spawn(begun);
         }
     }
 

@@ -200,12 +200,19 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.wheel.next().map(Tick)
     }
 
-    /// Takes what the shell has to do, in order.
-    pub(crate) fn take_effects(&mut self) -> Vec<Effect<K, H>> {
+    /// Takes what the shell has to do, in order, for an empty list that it is done with.
+    pub(crate) fn swap_effects(&mut self, done: &mut Vec<Effect<K, H>>) {
+        debug_assert!(done.is_empty(), "nothing that is to be done gets lost");
         self.urgent = false;
-        // Next time there will be about as many.
-        let next = Vec::with_capacity(self.effects.len());
-        std::mem::replace(&mut self.effects, next)
+        std::mem::swap(&mut self.effects, done);
+    }
+
+    /// The same, for those who look seldom.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect<K, H>> {
+        let mut effects = Vec::new();
+        self.swap_effects(&mut effects);
+        effects
     }
 
     /// The driver goes to sleep until the next timer: nothing else is left to do.

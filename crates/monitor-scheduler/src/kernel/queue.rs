@@ -51,6 +51,9 @@ impl Queue {
 
     /// Takes the one whose turn it is of those classes that may start.
     pub(super) fn pop(&mut self, now: Tick, may_start: impl Fn(Class) -> bool) -> Option<u32> {
+        if self.len == 0 {
+            return None;
+        }
         let heads = Class::ALL.into_iter().filter(|class| may_start(*class));
         let (_, class) = heads
             .filter_map(|class| {
