@@ -115,6 +115,8 @@ fn table(workload: &Workload<'_>) -> String {
         let spread = spread.map_or_else(String::new, |(least, most)| {
             format!("{}..{}", digits(least), digits(most))
         });
+        let allocs = row.allocs.map(|allocs| format!("{allocs:.1}"));
+        let allocs = allocs.unwrap_or_default();
         let times = workload.times_ours(row);
         let times = times.map_or_else(String::new, |times| format!("{times:.2}"));
         let remarks = if remarked {
@@ -123,11 +125,10 @@ fn table(workload: &Workload<'_>) -> String {
             String::new()
         };
         text.push_str(&format!(
-            "| {} | {} | {} | {spread} | {:.1} | {times} |{remarks}\n",
+            "| {} | {} | {} | {spread} | {allocs} | {times} |{remarks}\n",
             row.subject,
             number(row.cpu_ns),
             number(row.ns),
-            row.allocs.unwrap_or_default(),
         ));
     }
     text

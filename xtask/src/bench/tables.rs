@@ -73,10 +73,64 @@ pub(super) fn remarks(row: &Row) -> String {
         Some(holds) => remarks.push(format!("{holds:.0} holds")),
         None => {}
     }
+    remarks.extend(timers(row));
+    remarks.extend(results(row));
     if let Some(failures) = row.extra("failures") {
         remarks.push(format!("{failures:.0} failures"));
     }
     remarks.join("; ")
+}
+
+/// What is said of timers.
+fn timers(row: &Row) -> Vec<String> {
+    let count = |name: &str, words: &str| {
+        let count = row.extra(name)?;
+        Some(format!("{count:.0} {words}"))
+    };
+    let late = [
+        ("late_p50_us", "late p50"),
+        ("late_p99_us", "p99"),
+        ("late_max_us", "max"),
+    ];
+    let late: Vec<String> = late
+        .into_iter()
+        .filter_map(|(name, words)| Some(format!("{words} {}", micros(row.extra(name)?))))
+        .collect();
+    let page = row.extra("page_p50_us").zip(row.extra("page_max_us"));
+    let pages = |(p50, max)| {
+        format!(
+            "1024 keys looked at in {}, at most {}",
+            micros(p50),
+            micros(max)
+        )
+    };
+    [
+        Some(late.join(", ")).filter(|late| !late.is_empty()),
+        count("lost", "lost"),
+        count("missed", "missed"),
+        page.map(pages),
+        count("bytes_per_key", "bytes for each key"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What is said of results that are stored.
+fn results(row: &Row) -> Vec<String> {
+    let count = |name: &str, words: &str| {
+        let count = row.extra(name)?;
+        Some(format!("{count:.0} {words}"))
+    };
+    [
+        count("results_per_s", "results/s"),
+        count("results_per_flush", "for each flush"),
+        count("bytes_per_result_after_a_day", "bytes for each after a day"),
+        count("megabytes", "MB"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// To about three digits.

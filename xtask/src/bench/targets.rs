@@ -13,6 +13,8 @@ struct Target {
     metric: Metric,
     at_most: f64,
     bound: Bound,
+    /// Judged only where its workload was measured: it takes minutes, and is measured by name.
+    is_long: bool,
 }
 
 /// What is looked at.
@@ -73,7 +75,18 @@ const FEW_OPEN_2: &str = "begin, commit, end; 1000 others open, 2T";
 const MANY_OPEN: &str = "begin, commit, end; 1000000 others open, 1T";
 const STOP: &str = "stop a key of 1000 who listen, each; 1000000 others open";
 
-const TARGETS: [Target; 31] = [
+const WHEEL: &str = "monitor-scheduler, its wheel";
+const WHOLE: &str = "monitor-scheduler, all of it";
+const STORE: &str = "monitor-store, SQLite";
+const COMMITS: &str = "results of 1000 monitors, each waits for its own";
+const MONTH: &str = "30 days of 1000 monitors at 10 s";
+const TASK: Bound = Bound::Best(&["task and tokio sleep"]);
+const MILLION: &str = "1000000 keys of 10 s";
+const WATCHED: &str = "1000000 keys of 10 s, for 90 s";
+const INSERT: &str = "insert 1000000 keys";
+const STATUS: &str = "100000 keys of 10 s, status() in a loop";
+
+const TARGETS: [Target; 46] = [
     cpu("pool", ONE, POOL, 0.25, DEADPOOL),
     cpu(
         "pool",
@@ -93,6 +106,7 @@ const TARGETS: [Target; 31] = [
         metric: Metric::Extra("wait_p99_us"),
         at_most: 1.0,
         bound: DEADPOOL,
+        is_long: false,
     },
     count("pool", CROWD, POOL, Metric::Extra("fairness"), 1.05),
     count("pool", ONE, POOL, Metric::Allocs, 0.0),
@@ -142,7 +156,92 @@ const TARGETS: [Target; 31] = [
         1.0,
         Bound::Best(&["CancellationToken parent"]),
     ),
+    cpu("scheduler", MILLION, WHEEL, 0.2, TASK),
+    cpu("scheduler", MILLION, WHOLE, 0.6, TASK),
+    count("scheduler", MILLION, WHOLE, Metric::Extra("lost"), 0.0),
+    count("scheduler", MILLION, WHOLE, Metric::Extra("untold"), 0.0),
+    count(
+        "scheduler",
+        STATUS,
+        "monitor-scheduler, somebody looks",
+        Metric::Extra("page_max_us"),
+        1000.0,
+    ),
+    cpu("scheduler", INSERT, WHEEL, 0.1, TASK),
+    cpu(
+        "scheduler",
+        INSERT,
+        "monitor-scheduler, schedule",
+        0.1,
+        TASK,
+    ),
+    Target {
+        group: "scheduler",
+        workload: INSERT,
+        subject: "monitor-scheduler, schedule",
+        metric: Metric::Extra("bytes_per_key"),
+        at_most: 0.25,
+        bound: TASK,
+        is_long: false,
+    },
+    long(count(
+        "scheduler",
+        WATCHED,
+        WHEEL,
+        Metric::Extra("late_p99_us"),
+        2000.0,
+    )),
+    long(count(
+        "scheduler",
+        WATCHED,
+        WHEEL,
+        Metric::Extra("late_max_us"),
+        10_000.0,
+    )),
+    long(count(
+        "scheduler",
+        WATCHED,
+        WHOLE,
+        Metric::Extra("late_p99_us"),
+        2000.0,
+    )),
+    long(count(
+        "scheduler",
+        WATCHED,
+        WHOLE,
+        Metric::Extra("late_max_us"),
+        10_000.0,
+    )),
+    long(count(
+        "scheduler",
+        WATCHED,
+        WHOLE,
+        Metric::Extra("lost"),
+        0.0,
+    )),
+    // 20 000 a second.
+    count(
+        "store",
+        COMMITS,
+        STORE,
+        Metric::Extra("us_per_result"),
+        50.0,
+    ),
+    long(count(
+        "store",
+        MONTH,
+        STORE,
+        Metric::Extra("megabytes"),
+        300.0,
+    )),
 ];
+
+const fn long(target: Target) -> Target {
+    Target {
+        is_long: true,
+        ..target
+    }
+}
 
 const fn cpu(
     group: &'static str,
@@ -158,6 +257,7 @@ const fn cpu(
         metric: Metric::Cpu,
         at_most,
         bound,
+        is_long: false,
     }
 }
 
@@ -175,6 +275,7 @@ const fn count(
         metric,
         at_most,
         bound: Bound::Absolute,
+        is_long: false,
     }
 }
 
@@ -218,7 +319,11 @@ impl Verdict {
 
 /// Compares the rows with all targets of the groups that were measured.
 pub(super) fn judge(rows: &[Row]) -> Vec<Verdict> {
-    let measured = |target: &&Target| rows.iter().any(|row| row.group == target.group);
+    let measured = |target: &&Target| {
+        rows.iter().any(|row| {
+            row.group == target.group && (!target.is_long || row.workload == target.workload)
+        })
+    };
     TARGETS
         .iter()
         .filter(measured)
@@ -279,6 +384,14 @@ impl Target {
             Metric::Cpu => "CPU",
             Metric::Allocs => "allocations",
             Metric::Extra("wait_p99_us") => "wait p99",
+            Metric::Extra("late_p99_us") => "us late, p99,",
+            Metric::Extra("late_max_us") => "us late, the latest,",
+            Metric::Extra("lost") => "due times lost",
+            Metric::Extra("untold") => "due times missed and not told",
+            Metric::Extra("page_max_us") => "us of CPU for 1024 keys under the lock",
+            Metric::Extra("us_per_result") => "us of wall time for a result",
+            Metric::Extra("megabytes") => "MB on disk",
+            Metric::Extra("bytes_per_key") => "bytes for each key",
             Metric::Extra(name) => name,
         };
         let Self {
@@ -379,6 +492,20 @@ mod tests {
         let verdicts = judge(&parse(&row(ONE, POOL, "[]")).unwrap());
         assert!(verdicts.iter().all(|verdict| verdict.group == "pool"));
         assert!(judge(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_takes_minutes_is_judged_only_if_it_was_measured() {
+        let late = |workload: &str| {
+            row(workload, WHEEL, "[]")
+                .replace("\"pool\"", "\"scheduler\"")
+                .replace("fairness\":1.04", "late_p99_us\":96.0")
+        };
+        let is_watched = |verdict: &Verdict| verdict.workload == WATCHED;
+        let short = judge(&parse(&late(MILLION)).unwrap());
+        assert!(!short.is_empty() && !short.iter().any(is_watched));
+        let words = format!("{WATCHED}: {WHEEL}: us late, p99, at most 2000");
+        assert!(judged(&late(WATCHED), &words).is_met());
     }
 
     #[test]
