@@ -15,6 +15,7 @@ mod operation;
 mod plan;
 mod pool;
 mod scheduler;
+mod store;
 mod threads;
 
 use std::env;
@@ -26,12 +27,13 @@ use plan::Plan;
 type Group = fn(&mut Plan);
 
 /// The groups by name.
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 6] = [
     ("backoff", backoff::plan),
     ("breaker", breaker::plan),
     ("operation", operation::plan),
     ("pool", pool::plan),
     ("scheduler", scheduler::plan),
+    ("store", store::plan),
 ];
 
 fn main() -> ExitCode {
