@@ -47,6 +47,7 @@ pub(crate) mod lease;
 pub(crate) mod limits;
 pub(crate) mod observer;
 pub(crate) mod ordering;
+pub(crate) mod pace;
 pub(crate) mod predict;
 pub(crate) mod regression;
 pub(crate) mod retrying;

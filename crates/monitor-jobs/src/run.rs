@@ -8,12 +8,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::attempt::Verdict;
 use crate::claimed::Claimed;
 use crate::kernel::health::Health;
+use crate::kernel::pace::{Ask, Pace};
 use crate::kernel::predict::{Advice, Predictor};
 use crate::signal::{Signal, Stop};
 use crate::{ClaimError, Drained, Outcome, Registered, Worker, WorkerState};
@@ -86,6 +87,8 @@ impl Run {
     ) -> Option<Instant> {
         // Goes on while attempts end: what it brings is not handed back for that.
         let mut claim = None;
+        let mut pace = Pace::default();
+        let mut look_around = interval(LOOK_AROUND);
         loop {
             if let Some(deadline) = *ending.borrow() {
                 return Some(deadline);
@@ -99,9 +102,17 @@ impl Run {
             self.tell_health(registered).await;
             // Whatever changes from here on is noticed.
             let changed = registered.changed();
-            let slots = self.slots(registered);
-            if claim.is_none() && slots > 0 {
-                claim = Some(Box::pin(registered.claim(slots, CLAIM_WAIT)));
+            let mut linger = None;
+            if claim.is_none() {
+                let capacity = self.worker.register.capacity as usize;
+                match pace.ask(self.origin.elapsed(), self.slots(registered), capacity) {
+                    Ask::Nothing => {}
+                    Ask::Later(wait) => linger = Some(wait),
+                    Ask::Now(slots) => {
+                        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+                        claim = Some(Box::pin(registered.claim(slots, CLAIM_WAIT)));
+                    }
+                }
             }
             tokio::select! {
                 claimed = answer(&mut claim) => {
@@ -109,22 +120,30 @@ impl Run {
                     self.take(claimed).await;
                 }
                 () = changed => {}
-                () = sleep(LOOK_AROUND) => {}
+                () = after(linger) => {}
+                _ = look_around.tick() => {}
                 () = asked_to_end(ending) => {}
-                Some(verdict) = self.running.join_next() => self.note(verdict.ok()),
+                Some(verdict) = self.running.join_next() => {
+                    self.note(verdict.ok());
+                    self.note_others();
+                }
             }
         }
     }
 
-    fn slots(&self, registered: &Registered) -> u32 {
+    fn slots(&self, registered: &Registered) -> usize {
         if self.told == WorkerState::Failing {
             return 0;
         }
         let capacity = self.worker.register.capacity as usize;
-        let slots = registered
-            .free()
-            .min(capacity.saturating_sub(self.running.len()));
-        u32::try_from(slots).unwrap_or(u32::MAX)
+        let running = capacity.saturating_sub(self.running.len());
+        registered.free().min(running)
+    }
+
+    fn note_others(&mut self) {
+        while let Some(verdict) = self.running.try_join_next() {
+            self.note(verdict.ok());
+        }
     }
 
     async fn take(&mut self, claimed: Result<Vec<Claimed>, ClaimError>) {
@@ -156,7 +175,9 @@ impl Run {
             });
             return;
         };
-        self.stops.retain(|signal| !signal.is_last());
+        if self.stops.len() > 2 * self.worker.register.capacity as usize {
+            self.stops.retain(|signal| !signal.is_last());
+        }
         self.stops.push(claimed.signal().clone());
         let rng = SmallRng::seed_from_u64(self.rng.random());
         self.running
@@ -246,6 +267,13 @@ impl Run {
 async fn answer<F: Future + Unpin>(claim: &mut Option<F>) -> F::Output {
     match claim {
         Some(claim) => claim.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => sleep(wait).await,
         None => std::future::pending().await,
     }
 }

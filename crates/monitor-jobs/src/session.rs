@@ -172,6 +172,7 @@ impl Session {
     ) {
         let mut batch = Vec::new();
         while queue.recv_many(&mut batch, BATCH).await > 0 {
+            gather(&mut queue, &mut batch).await;
             self.flush(&mut batch).await;
             self.changed.notify_waiters();
         }
@@ -242,6 +243,24 @@ impl Session {
             }
             debug!(worker = %self.worker, %error, failures, "ends are sent again");
             sleep(policy.nominal(failures, Duration::ZERO)).await;
+        }
+    }
+}
+
+/// Takes in what others are about to send: whoever is ready to run gets its turn, as long as that
+/// brings something. No time is waited for.
+async fn gather(queue: &mut mpsc::UnboundedReceiver<End>, batch: &mut Vec<End>) {
+    loop {
+        let before = batch.len();
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH {
+            match queue.try_recv() {
+                Ok(end) => batch.push(end),
+                Err(_) => break,
+            }
+        }
+        if batch.len() == before || batch.len() == BATCH {
+            return;
         }
     }
 }

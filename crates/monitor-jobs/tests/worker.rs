@@ -453,3 +453,29 @@ async fn a_handler_completes_in_a_transaction() {
     assert_eq!(database.executions(id).await.unwrap().len(), 1);
     worker.drain(SECOND).await;
 }
+
+/// JOB-30, JOB-48: two thousand jobs are claimed by halves of the capacity and settled by hundreds:
+/// the calls to the database do not grow with the jobs.
+#[tokio::test(start_paused = true)]
+async fn a_busy_worker_claims_and_settles_in_batches() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    database.enqueue(&vec![job("work"); 2_000]).await.unwrap();
+    let worker = builder(&jobs)
+        .capacity(200)
+        .handler("work", |_| async { Ok(None) });
+    let worker = worker.upkeep(None).start().await.unwrap();
+    let done = async || {
+        let counts = database.queues().await.unwrap()[0].counts;
+        counts[JobState::Completed as usize] == 2_000
+    };
+    while !done().await {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (claims, settles) = (database.count(Call::Claim), database.count(Call::Settle));
+    assert!(
+        claims <= 30 && settles <= 40,
+        "{claims} claims, {settles} settles"
+    );
+    worker.drain(SECOND).await;
+}

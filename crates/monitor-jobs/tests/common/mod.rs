@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// It is not carried out.
     Refused(StoreErrorKind),
     /// It is carried out, and the answer gets lost.
@@ -25,7 +25,7 @@ pub enum Trouble {
 
 /// Calls that can be troubled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
+pub(crate) enum Call {
     Register,
     Beat,
     Claim,
@@ -35,14 +35,14 @@ pub enum Call {
 
 /// A database in memory that goes by tokio's clock.
 #[derive(Clone)]
-pub struct Flaky {
-    pub memory: Memory,
+pub(crate) struct Flaky {
+    pub(crate) memory: Memory,
     troubles: Arc<Mutex<VecDeque<(Call, Trouble)>>>,
     /// Every call that was counted, in its order.
-    pub calls: Arc<Mutex<Vec<Call>>>,
+    pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
 
-pub fn flaky() -> Flaky {
+pub(crate) fn flaky() -> Flaky {
     let origin = Instant::now();
     let clock = move || 1_700_000_000_000 + i64::try_from(origin.elapsed().as_millis()).unwrap();
     Flaky {
@@ -52,11 +52,11 @@ pub fn flaky() -> Flaky {
     }
 }
 
-pub fn job(kind: &str) -> NewJob {
+pub(crate) fn job(kind: &str) -> NewJob {
     NewJob::new(kind, Payload::default())
 }
 
-pub fn worker(name: &str) -> Register {
+pub(crate) fn worker(name: &str) -> Register {
     Register {
         name: name.to_owned(),
         queues: vec!["default".to_owned()],
@@ -67,28 +67,28 @@ pub fn worker(name: &str) -> Register {
 
 impl Flaky {
     /// The next such calls go wrong.
-    pub fn trouble(&self, call: Call, trouble: Trouble, times: usize) {
+    pub(crate) fn trouble(&self, call: Call, trouble: Trouble, times: usize) {
         let mut troubles = self.troubles.lock().unwrap();
         troubles.extend(std::iter::repeat_n((call, trouble), times));
     }
 
-    pub fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.troubles.lock().unwrap().clear();
     }
 
-    pub async fn put(&self, new: NewJob) -> JobId {
+    pub(crate) async fn put(&self, new: NewJob) -> JobId {
         self.enqueue(&[new]).await.unwrap()[0].id()
     }
 
-    pub async fn state(&self, id: JobId) -> JobState {
+    pub(crate) async fn state(&self, id: JobId) -> JobState {
         self.view(id).await.state
     }
 
-    pub async fn view(&self, id: JobId) -> JobView {
+    pub(crate) async fn view(&self, id: JobId) -> JobView {
         self.memory.job(id).await.unwrap().unwrap()
     }
 
-    pub fn count(&self, call: Call) -> usize {
+    pub(crate) fn count(&self, call: Call) -> usize {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|made| **made == call).count()
     }
