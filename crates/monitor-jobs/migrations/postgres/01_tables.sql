@@ -37,10 +37,14 @@ CREATE TABLE job_worker (
     beats bigint NOT NULL DEFAULT 0,
     draining boolean NOT NULL DEFAULT false,
     health smallint NOT NULL DEFAULT 0,
-    has_claimed boolean NOT NULL DEFAULT false,
     -- When a rescue gave it up; it never comes back.
     retired_ms bigint
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200);
+
+-- Workers that ever got a job. Apart, so that not even the first claim stands in a beat's way.
+CREATE TABLE job_claimant (
+    worker_id bigint PRIMARY KEY REFERENCES job_worker ON DELETE CASCADE
+);
 
 -- A claim: the lease of all its jobs, as long as one of them is held. `jobs` says where to look for
 -- them and is no authority: that is `job.epoch`.
@@ -97,6 +101,8 @@ CREATE TABLE job (
     progress_text text,
     last_error text,
     result text,
+    -- Who holds it: nobody, unless it runs.
+    CHECK ((state = 4) = (worker_id IS NOT NULL)),
     CHECK ((state = 0) = (pending > 0 AND holds = 0) OR state > 3),
     CHECK ((state = 1) = (holds > 0) OR state > 3)
 ) WITH (

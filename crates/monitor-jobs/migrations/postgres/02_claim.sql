@@ -68,7 +68,7 @@ BEGIN
         UPDATE job j
             SET state = 4, epoch = jobs_claim.epoch, worker_id = p_worker, started_ms = now_ms,
                 attempt = j.attempt + 1, last_end = NULL, history = p_history
-            WHERE j.job_id = ANY (picked) AND j.state = 3
+            WHERE j.job_id = ANY (picked)
             RETURNING j.*
     )
     SELECT array_agg(t.job_id ORDER BY t.sort_key, t.job_id),
@@ -82,8 +82,8 @@ BEGIN
         INTO ids, kinds, queues, payloads, attempts, max_attempts, timeouts, enqueued
         FROM taken t JOIN job_queue q USING (queue_id);
     INSERT INTO job_claim VALUES (epoch, p_worker, cardinality(ids), ids);
-    IF NOT worker.has_claimed THEN
-        UPDATE job_worker w SET has_claimed = true WHERE w.worker_id = p_worker;
+    IF NOT EXISTS (SELECT FROM job_claimant c WHERE c.worker_id = p_worker) THEN
+        INSERT INTO job_claimant VALUES (p_worker) ON CONFLICT DO NOTHING;
     END IF;
 END
 $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -102,7 +102,7 @@ BEGIN
                         FOR NO KEY UPDATE SKIP LOCKED
                 ) due
         ) due
-        WHERE j.job_id = due.job_id AND j.state = 2 AND j.run_at_ms <= p_now_ms;
+        WHERE j.job_id = due.job_id;
 END
 $$;
 

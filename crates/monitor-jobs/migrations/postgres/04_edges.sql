@@ -10,15 +10,18 @@
 CREATE FUNCTION jobs_carry_inline(p_parents bigint[], p_locked bigint, p_now_ms bigint)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    child bigint;
     edges integer;
+    lowest bigint;
 BEGIN
     -- A new statement: it sees the edge of a child that was put in while we waited for the parent.
-    SELECT count(*), min(e.child_id) INTO edges, child FROM (
-        SELECT e.child_id FROM unnest(p_parents) p(id)
-            JOIN job_edge e ON e.parent_id = p.id WHERE e.state = 0 LIMIT 1001
+    SELECT count(*), min(e.child_id) INTO edges, lowest FROM (
+        SELECT e.child_id FROM job_edge e WHERE e.parent_id = ANY (p_parents) AND e.state = 0
+            LIMIT 1001
     ) e;
-    IF edges <= 1000 AND (edges = 0 OR child > p_locked) THEN
+    IF edges = 0 THEN
+        RETURN false;
+    END IF;
+    IF edges <= 1000 AND lowest > p_locked THEN
         RETURN jobs_carry(p_parents, 1000, p_now_ms) < 0;
     END IF;
     INSERT INTO job_todo
@@ -34,72 +37,89 @@ CREATE FUNCTION jobs_carry(p_parents bigint[], p_limit integer, p_now_ms bigint)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     uppers bigint[];
+    ends smallint[];
+    places tid[];
     lowers bigint[];
+    resolved integer[];
+    holding integer[];
+    means integer[];
+    moved integer;
     n integer;
     ending bigint[];
     goes smallint[];
     remain boolean := false;
 BEGIN
-    SELECT array_agg(e.parent_id), array_agg(e.child_id), count(*) INTO uppers, lowers, n FROM (
-        SELECT e.parent_id, e.child_id FROM unnest(p_parents) p(id)
-            JOIN job_edge e ON e.parent_id = p.id
-            WHERE e.state = 0
+    SELECT array_agg(d.job_id ORDER BY d.job_id), array_agg(d.state ORDER BY d.job_id)
+        INTO uppers, ends FROM job_ended d WHERE d.job_id = ANY (p_parents);
+    SELECT array_agg(e.ctid), array_agg(e.child_id), count(*) INTO places, lowers, n FROM (
+        SELECT e.ctid, e.child_id FROM job_edge e
+            WHERE e.parent_id = ANY (uppers) AND e.state = 0
             ORDER BY e.parent_id, e.child_id LIMIT p_limit
     ) e;
     IF n = 0 THEN
         RETURN 0;
     END IF;
     PERFORM FROM job j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
-    PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved < n THEN
+        PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
+    END IF;
     -- Each edge is consumed by the transaction that takes it out of its state, and by no other;
-    -- a child is counted down once by as many as it lost.
-    WITH verdict AS MATERIALIZED (
-        SELECT e.parent_id, e.child_id, (e.verdicts >> (2 * (d.state - 5))) & 3 AS means
-            FROM unnest(uppers, lowers) u(parent_id, child_id)
-            JOIN job_edge e ON e.parent_id = u.parent_id AND e.child_id = u.child_id
-            JOIN job_ended d ON d.job_id = e.parent_id
-            WHERE e.state = 0
+    -- a child is counted down once, by as many as it lost.
+    WITH verdict AS (
+        SELECT e.ctid AS place, e.child_id,
+            (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
+            FROM job_edge e WHERE e.ctid = ANY (places)
     ), consumed AS (
-        DELETE FROM job_edge e USING verdict v
-            WHERE e.parent_id = v.parent_id AND e.child_id = v.child_id AND e.state = 0
-                AND v.means <> 1
-            RETURNING e.child_id, v.means
+        DELETE FROM job_edge e
+            WHERE e.ctid = ANY (ARRAY(SELECT v.place FROM verdict v WHERE v.means <> 1))
+            RETURNING e.child_id,
+                (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
     ), held AS (
-        UPDATE job_edge e SET state = 2 FROM verdict v
-            WHERE e.parent_id = v.parent_id AND e.child_id = v.child_id AND e.state = 0
-                AND v.means = 1
-            RETURNING e.child_id, v.means
-    ), by_child AS MATERIALIZED (
-        SELECT c.child_id, count(*)::integer AS resolved,
-            (count(*) FILTER (WHERE c.means = 1))::integer AS holding, max(c.means) AS means
-            FROM (SELECT * FROM consumed UNION ALL SELECT * FROM held) c GROUP BY c.child_id
-    ), moved AS (
+        UPDATE job_edge e SET state = 2
+            WHERE e.ctid = ANY (ARRAY(SELECT v.place FROM verdict v WHERE v.means = 1))
+            RETURNING e.child_id, 1 AS means
+    )
+    SELECT array_agg(c.child_id ORDER BY c.child_id), array_agg(c.n ORDER BY c.child_id),
+        array_agg(c.holding ORDER BY c.child_id), array_agg(c.means ORDER BY c.child_id)
+        INTO lowers, resolved, holding, means
+        FROM (
+            SELECT l.child_id, count(*)::integer AS n,
+                (count(*) FILTER (WHERE l.means = 1))::integer AS holding, max(l.means) AS means
+                FROM (SELECT * FROM consumed UNION ALL SELECT * FROM held) l GROUP BY l.child_id
+        ) c;
+    WITH moved AS (
         UPDATE job j
-            SET pending = j.pending - c.resolved, holds = j.holds + c.holding,
+            SET pending = j.pending - resolved[width_bucket(j.job_id, lowers)],
+                holds = j.holds + holding[width_bucket(j.job_id, lowers)],
                 state = CASE
-                    WHEN j.holds + c.holding > 0 THEN 1
-                    WHEN j.pending > c.resolved THEN 0
+                    WHEN j.holds + holding[width_bucket(j.job_id, lowers)] > 0 THEN 1
+                    WHEN j.pending > resolved[width_bucket(j.job_id, lowers)] THEN 0
                     WHEN j.run_at_ms > p_now_ms THEN 2
                     ELSE 3
                 END
-            FROM by_child c WHERE j.job_id = c.child_id
-            RETURNING j.job_id, c.means, j.inherits AND j.pending > 0 AS urges
-    ), ended_before AS (
-        UPDATE job_ended j SET pending = j.pending - c.resolved, holds = j.holds + c.holding
-            FROM by_child c WHERE j.job_id = c.child_id
+            WHERE j.job_id = ANY (lowers)
+            RETURNING j.job_id, means[width_bucket(j.job_id, lowers)] AS means,
+                j.inherits AND j.pending > 0 AS urges
     ), urgency AS (
         INSERT INTO job_todo SELECT m.job_id, 1 FROM moved m WHERE m.means >= 2 AND m.urges
             ON CONFLICT DO NOTHING
             RETURNING 1
     )
-    SELECT array_agg(m.job_id ORDER BY m.job_id),
-        array_agg((CASE m.means WHEN 2 THEN 7 ELSE 6 END)::smallint ORDER BY m.job_id),
+    SELECT count(*), array_agg(m.job_id ORDER BY m.job_id) FILTER (WHERE m.means >= 2),
+        array_agg((CASE m.means WHEN 2 THEN 7 ELSE 6 END)::smallint ORDER BY m.job_id)
+            FILTER (WHERE m.means >= 2),
         EXISTS (SELECT FROM urgency)
-        INTO ending, goes, remain
-        FROM moved m WHERE m.means >= 2;
+        INTO moved, ending, goes, remain
+        FROM moved m;
+    IF moved < cardinality(lowers) THEN
+        UPDATE job_ended j
+            SET pending = j.pending - resolved[width_bucket(j.job_id, lowers)],
+                holds = j.holds + holding[width_bucket(j.job_id, lowers)]
+            WHERE j.job_id = ANY (lowers);
+    END IF;
     IF ending IS NOT NULL THEN
-        uppers := jobs_bury(
-            NULL, ending, goes, array_fill(true, ARRAY[cardinality(ending)]), NULL, NULL, p_now_ms);
+        uppers := jobs_bury(ending, goes, NULL, NULL, NULL, p_now_ms);
         IF uppers IS NOT NULL THEN
             INSERT INTO job_todo SELECT d.job_id, 0, d.state FROM job_ended d
                 WHERE d.job_id = ANY (uppers)
@@ -129,8 +149,7 @@ BEGIN
         ) w;
         EXIT WHEN wave IS NULL;
         SELECT min(e.child_id), max(e.child_id) INTO lowest, highest FROM (
-            SELECT e.child_id FROM unnest(wave) w(id) JOIN job_edge e ON e.parent_id = w.id
-                WHERE e.state = 0
+            SELECT e.child_id FROM job_edge e WHERE e.parent_id = ANY (wave) AND e.state = 0
                 ORDER BY e.parent_id, e.child_id LIMIT p_limit - carried
         ) e;
         EXIT WHEN lowest <= locked;

@@ -90,7 +90,7 @@ END
 $$;
 
 -- Writes what the crate decided. Arrays of one length for the jobs; of another for the edges that
--- are open or hold; `p_degrees` for `p_parents`: how many edges each gets that was there before.
+-- are open or hold; `p_degrees` for `p_parents`, ascending: how many edges each gets that was there before.
 -- `p_urgent`: jobs more urgent than a parent of theirs.
 CREATE FUNCTION jobs_insert(
     p_now_ms bigint, p_ids bigint[], p_queues integer[], p_states smallint[],
@@ -121,18 +121,19 @@ BEGIN
         n(id, queue, state, sort_key, anchor, step, run_at, priority, base, effective,
             max_attempts, max_crashes, pending, holds, outdeg, inherits, timeout, kind, payload,
             tenant, key, parents, rules);
-    UPDATE job_unique u SET job_id = n.id
-        FROM unnest(p_ids, p_keys) n(id, key) WHERE n.key IS NOT NULL AND u.key = n.key;
+    INSERT INTO job_unique
+        SELECT n.key, n.id FROM unnest(p_ids, p_keys) n(id, key) WHERE n.key IS NOT NULL
+        ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id;
     IF p_edge_parents IS NOT NULL THEN
         INSERT INTO job_edge
             SELECT * FROM unnest(p_edge_parents, p_edge_children, p_edge_states, p_edge_verdicts);
     END IF;
     IF p_parents IS NOT NULL THEN
         -- Written, not only locked: the completion of the parent reads it from the row.
-        UPDATE job j SET outdeg = j.outdeg + p.degree
-            FROM unnest(p_parents, p_degrees) p(id, degree) WHERE j.job_id = p.id;
-        UPDATE job_ended j SET outdeg = j.outdeg + p.degree
-            FROM unnest(p_parents, p_degrees) p(id, degree) WHERE j.job_id = p.id;
+        UPDATE job j SET outdeg = j.outdeg + p_degrees[width_bucket(j.job_id, p_parents)]
+            WHERE j.job_id = ANY (p_parents);
+        UPDATE job_ended j SET outdeg = j.outdeg + p_degrees[width_bucket(j.job_id, p_parents)]
+            WHERE j.job_id = ANY (p_parents);
     END IF;
     IF p_urgent IS NOT NULL THEN
         INSERT INTO job_todo SELECT u, 1 FROM unnest(p_urgent) u;
@@ -141,8 +142,7 @@ BEGIN
     SELECT array_agg(n.id), array_agg(n.state) INTO ending, goes
         FROM unnest(p_ids, p_states) n(id, state) WHERE n.state >= 5;
     IF ending IS NOT NULL THEN
-        PERFORM jobs_bury(NULL, ending, goes, array_fill(true, ARRAY[cardinality(ending)]), NULL,
-            NULL, p_now_ms);
+        PERFORM jobs_bury(ending, goes, NULL, NULL, NULL, p_now_ms);
     END IF;
 END
 $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;

@@ -7,8 +7,6 @@ CREATE FUNCTION jobs_rescue(
     OUT requeued integer, OUT buried integer, OUT retired boolean, OUT alive boolean,
     OUT unfinished boolean
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    ids bigint[];
 BEGIN
     requeued := 0;
     buried := 0;
@@ -46,9 +44,11 @@ BEGIN
     IF was THEN
         -- Those that others have locked are ended by their owner or cancelled: wait for them.
         WHILE EXISTS (SELECT FROM job_claim c WHERE c.worker_id = p_worker) LOOP
-            PERFORM FROM job_claim c CROSS JOIN unnest(c.jobs) u(id)
-                JOIN job j ON j.job_id = u.id AND j.epoch = c.epoch AND j.state = 4
-                WHERE c.worker_id = p_worker ORDER BY j.job_id FOR NO KEY UPDATE OF j;
+            PERFORM FROM job j
+                WHERE j.job_id = ANY (ARRAY(
+                        SELECT unnest(c.jobs) FROM job_claim c WHERE c.worker_id = p_worker))
+                    AND j.worker_id = p_worker
+                ORDER BY j.job_id FOR NO KEY UPDATE;
             SELECT t.unfinished OR jobs_deregister.unfinished INTO unfinished
                 FROM jobs_take_back(p_worker, 1000000000, 4::smallint, NULL) t;
         END LOOP;
@@ -64,44 +64,54 @@ CREATE FUNCTION jobs_take_back(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
-    places integer[];
     ids bigint[];
     epochs bigint[];
+    back bigint[];
+    ending bigint[];
     goes smallint[];
     ends smallint[];
     texts text[];
-    parents bigint[];
+    uppers bigint[];
+    noted boolean;
 BEGIN
     unfinished := false;
-    SELECT array_agg(m.job_id), array_agg(m.epoch), array_agg(m.goes),
+    SELECT array_agg(m.job_id), array_agg(m.epoch), bool_or(m.history),
+        array_agg(m.job_id) FILTER (WHERE m.goes = 3),
+        array_agg(m.job_id) FILTER (WHERE m.goes <> 3),
+        array_agg(m.goes) FILTER (WHERE m.goes <> 3),
         coalesce(count(*) FILTER (WHERE m.goes <> 6), 0),
         coalesce(count(*) FILTER (WHERE m.goes = 6), 0)
-        INTO ids, epochs, goes, requeued, buried
+        INTO ids, epochs, noted, back, ending, goes, requeued, buried
         FROM (
-            SELECT j.job_id, j.epoch, CASE
+            SELECT j.job_id, j.epoch, j.history, CASE
                     WHEN p_ended = 5 AND j.crashes + 1 >= j.max_crashes THEN 6
                     WHEN j.cancel_requested THEN 7
                     ELSE 3
                 END::smallint AS goes
-                FROM job_claim c CROSS JOIN unnest(c.jobs) u(id)
-                JOIN job j ON j.job_id = u.id
-                WHERE c.worker_id = p_worker AND j.epoch = c.epoch AND j.state = 4
+                FROM job j
+                WHERE j.job_id = ANY (ARRAY(
+                        SELECT unnest(c.jobs) FROM job_claim c WHERE c.worker_id = p_worker))
+                    AND j.worker_id = p_worker
                 ORDER BY j.job_id LIMIT p_limit
-                FOR NO KEY UPDATE OF j SKIP LOCKED
+                FOR NO KEY UPDATE SKIP LOCKED
         ) m;
     IF ids IS NULL THEN
         RETURN;
     END IF;
-    places := ARRAY(SELECT generate_series(1, cardinality(ids)));
     ends := array_fill(p_ended, ARRAY[cardinality(ids)]);
     texts := array_fill(p_error, ARRAY[cardinality(ids)]);
-    PERFORM jobs_note_executions(places, ids, ends, NULL, now_ms);
-    PERFORM jobs_requeue(places, ids, goes, ends, NULL, texts, now_ms);
-    parents := jobs_bury(
-        places, ids, goes, array_fill(true, ARRAY[cardinality(ids)]), ends, texts, now_ms);
+    IF noted THEN
+        PERFORM jobs_note_executions(p_worker, ids, ids, ends, NULL, now_ms);
+    END IF;
+    IF back IS NOT NULL THEN
+        PERFORM jobs_requeue(back, ids, ends, NULL, NULL, now_ms);
+    END IF;
+    IF ending IS NOT NULL THEN
+        uppers := jobs_bury(ending, goes, ids, ends, texts, now_ms);
+    END IF;
     PERFORM jobs_give_back(epochs);
-    IF parents IS NOT NULL THEN
-        unfinished := jobs_carry_inline(parents, ids[cardinality(ids)], now_ms);
+    IF uppers IS NOT NULL THEN
+        unfinished := jobs_carry_inline(uppers, ids[cardinality(ids)], now_ms);
     END IF;
 END
 $$;

@@ -6,7 +6,7 @@ CREATE FUNCTION jobs_cancel(p_job bigint) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
     it job;
-    parents bigint[];
+    uppers bigint[];
     remain boolean := false;
 BEGIN
     SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
@@ -15,15 +15,15 @@ BEGIN
         RETURN CASE WHEN FOUND THEN 0 END;
     END IF;
     IF it.state = 4 THEN
-        UPDATE job j SET cancel_requested = true WHERE j.job_id = p_job AND j.state = 4;
+        UPDATE job j SET cancel_requested = true WHERE j.job_id = p_job;
         RETURN 1;
     END IF;
-    parents := jobs_bury(NULL, ARRAY[p_job], ARRAY[7::smallint], ARRAY[true], NULL, NULL, now_ms);
+    uppers := jobs_bury(ARRAY[p_job], ARRAY[7::smallint], NULL, NULL, NULL, now_ms);
     IF it.inherits AND it.pending > 0 THEN
         INSERT INTO job_todo VALUES (p_job, 1) ON CONFLICT DO NOTHING;
         remain := true;
     END IF;
-    IF parents IS NOT NULL AND jobs_carry_inline(parents, p_job, now_ms) THEN
+    IF uppers IS NOT NULL AND jobs_carry_inline(uppers, p_job, now_ms) THEN
         remain := true;
     END IF;
     RETURN CASE WHEN remain THEN 2 ELSE 1 END;
@@ -226,8 +226,9 @@ BEGIN
             ORDER BY d.job_id LIMIT p_limit
             FOR UPDATE OF d SKIP LOCKED
     ) p;
-    DELETE FROM job_edge e USING job_ended d
-        WHERE d.job_id = ANY (gone) AND e.parent_id = ANY (d.parents) AND e.child_id = d.job_id;
+    DELETE FROM job_edge e
+        WHERE (e.parent_id, e.child_id) IN (
+            SELECT unnest(d.parents), d.job_id FROM job_ended d WHERE d.job_id = ANY (gone));
     DELETE FROM job_edge e WHERE e.parent_id = ANY (gone);
     DELETE FROM job_execution x WHERE x.job_id = ANY (gone);
     DELETE FROM job_ended d WHERE d.job_id = ANY (gone);

@@ -23,7 +23,8 @@ pub(super) struct Ends {
     jobs: Vec<i64>,
     epochs: Vec<i64>,
     ends: Vec<i16>,
-    waits: Vec<Option<i64>>,
+    /// Negative: never.
+    waits: Vec<i64>,
     texts: Vec<Option<String>>,
 }
 
@@ -59,7 +60,7 @@ impl Ends {
         self.epochs.push(end.epoch.0);
         self.ends.push(End::of(&end.outcome).code());
         self.waits
-            .push(wait.map(|wait| whole_ms(wait).min(LONGEST_MS)));
+            .push(wait.map_or(-1, |wait| whole_ms(wait).min(LONGEST_MS)));
         self.texts.push(text);
     }
 

@@ -4,6 +4,10 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod guards;
+mod races;
+mod server;
+mod storms;
 mod support;
 
 monitor_jobs::conformance_tests!(crate::support::Server);

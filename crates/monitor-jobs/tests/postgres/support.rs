@@ -2,12 +2,17 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use monitor_jobs::conformance::{Base, Rig, START_MS};
-use monitor_jobs::{Backend, Claimed, Jobs, NewJob, PgJobs, PgOptions, SettleError};
+use monitor_jobs::{
+    Backend, Claim, ClaimError, ClaimRequest, Claimed, ClaimedJob, Enqueued, JobId, JobState, Jobs,
+    NewJob, Payload, PgJobs, PgOptions, Register, SettleError, Settled, WorkerId, WorkerPulse,
+};
 use monitor_pool::managers::postgres::tokio_postgres::{Client, Config, NoTls};
 use monitor_testkit::services::Postgres;
+use tokio::task::JoinHandle;
 
 /// Ends with the last test that uses it.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -40,7 +45,9 @@ pub(crate) async fn open(options: PgOptions) -> Database {
     let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}");
     sql.batch_execute(&create).await.unwrap();
     let mut config: Config = server.url().parse().unwrap();
-    config.options(format!("-c search_path={schema}"));
+    config.application_name(&schema);
+    // Whatever waits where it should not fails in the end.
+    config.options(format!("-c search_path={schema} -c lock_timeout=20s"));
     Database {
         jobs: PgJobs::connect(config.clone(), options).await.unwrap(),
         config,
@@ -115,5 +122,164 @@ impl Base for Database {
             transaction.commit(permit).await?;
         }
         Ok(())
+    }
+}
+
+pub(crate) fn new() -> NewJob {
+    NewJob::new("work", Payload::default())
+}
+
+impl Database {
+    pub(crate) async fn session(&self) -> Client {
+        connect(&self.config).await
+    }
+
+    pub(crate) async fn worker(&self, capacity: u32) -> WorkerId {
+        let register = Register {
+            name: "worker".to_owned(),
+            queues: vec!["default".to_owned()],
+            capacity,
+            lease: Duration::from_secs(30),
+        };
+        self.jobs.register(&register).await.unwrap()
+    }
+
+    pub(crate) async fn put(&self, job: NewJob) -> JobId {
+        self.jobs.enqueue(&[job]).await.unwrap()[0].id()
+    }
+
+    pub(crate) async fn put_all(&self, count: usize) -> Vec<JobId> {
+        let put_in = self.jobs.enqueue(&vec![new(); count]).await.unwrap();
+        put_in.into_iter().map(Enqueued::id).collect()
+    }
+
+    pub(crate) async fn claim_as(&self, worker: WorkerId, limit: u32) -> Result<Claim, ClaimError> {
+        let request = ClaimRequest {
+            worker,
+            limit,
+            history: true,
+        };
+        self.jobs.claim(&request).await
+    }
+
+    pub(crate) async fn complete(&self, worker: WorkerId, job: &ClaimedJob) -> Settled {
+        let ends = [call::end(job, call::done())];
+        self.jobs.settle(worker, &ends).await.unwrap()[0]
+    }
+
+    pub(crate) async fn pulse(&self, worker: WorkerId) -> WorkerPulse {
+        let pulses = self.jobs.pulses().await.unwrap();
+        pulses
+            .into_iter()
+            .find(|pulse| pulse.worker == worker)
+            .unwrap()
+    }
+
+    pub(crate) async fn state(&self, job: JobId) -> JobState {
+        self.jobs.job(job).await.unwrap().unwrap().state
+    }
+
+    pub(crate) async fn healthy(&self) {
+        let findings = self.jobs.doctor().await.unwrap();
+        let broken: Vec<_> = findings.iter().filter(|finding| finding.broken).collect();
+        assert!(broken.is_empty(), "{broken:?}");
+    }
+
+    /// Runs something beside the test, on the same pool.
+    pub(crate) fn spawn<T, F>(&self, run: impl FnOnce(Beside) -> F) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        tokio::spawn(run(Beside {
+            jobs: self.jobs.clone(),
+        }))
+    }
+
+    /// Waits until so many sessions wait for a lock.
+    pub(crate) async fn until_blocked(&self, sessions: i64) {
+        while self.blocked().await < sessions {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How many sessions of this database wait for a lock of another.
+    pub(crate) async fn blocked(&self) -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity a
+            WHERE a.application_name = current_schema() AND cardinality(pg_blocking_pids(a.pid)) > 0";
+        self.number(sql).await
+    }
+
+    /// Puts a function back with one piece of its text changed, wherever that stands.
+    pub(crate) async fn mutate(&self, function: &str, from: &str, to: &str) {
+        let sql = "SELECT pg_get_functiondef(p.oid) FROM pg_proc p
+            WHERE p.proname = $1 AND p.pronamespace = current_schema()::regnamespace";
+        let row = self.sql.query_one(sql, &[&function]).await.unwrap();
+        let text: String = row.get(0);
+        let words = |text: &str| {
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"));
+            let words: Vec<&str> = code.flat_map(str::split_whitespace).collect();
+            words.join(" ")
+        };
+        let (text, from) = (words(&text), words(from));
+        assert!(text.contains(&from), "{function} has no {from:?}");
+        let changed = text.replace(&from, to);
+        self.sql.batch_execute(&changed).await.unwrap();
+    }
+}
+
+/// What runs beside a test.
+pub(crate) struct Beside {
+    pub(crate) jobs: PgJobs,
+}
+
+impl Beside {
+    pub(crate) async fn claim_as(&self, worker: WorkerId, limit: u32) -> Result<Claim, ClaimError> {
+        let request = ClaimRequest {
+            worker,
+            limit,
+            history: true,
+        };
+        self.jobs.claim(&request).await
+    }
+
+    pub(crate) async fn put(&self, job: NewJob) -> JobId {
+        self.jobs.enqueue(&[job]).await.unwrap()[0].id()
+    }
+
+    pub(crate) async fn complete(&self, worker: WorkerId, job: &ClaimedJob) -> Settled {
+        let ends = [call::end(job, call::done())];
+        self.jobs.settle(worker, &ends).await.unwrap()[0]
+    }
+}
+
+/// Calls, as values and as SQL for a session that holds its transaction open.
+pub(crate) mod call {
+    use monitor_jobs::{ClaimedJob, Outcome, Settle, WorkerId};
+
+    pub(crate) fn done() -> Outcome {
+        Outcome::Complete { result: None }
+    }
+
+    pub(crate) fn end(job: &ClaimedJob, outcome: Outcome) -> Settle {
+        Settle {
+            job: job.id,
+            epoch: job.epoch,
+            outcome,
+        }
+    }
+
+    pub(crate) fn complete(worker: WorkerId, job: &ClaimedJob) -> String {
+        settle_sql(worker, job, 0)
+    }
+
+    pub(crate) fn settle_sql(worker: WorkerId, job: &ClaimedJob, end: i16) -> String {
+        let (id, epoch) = (job.id, job.epoch);
+        format!(
+            "SELECT jobs_settle({worker}, '{{{id}}}', '{{{epoch}}}', '{{{end}}}', '{{-1}}',
+                '{{NULL}}', false)"
+        )
     }
 }
