@@ -46,7 +46,7 @@ pub(crate) struct Options {
 /// Where results are kept, and how.
 pub(crate) enum StoreOptions {
     Sqlite(monitor_store::Options),
-    Postgres(monitor_store::PostgresOptions),
+    Postgres(Box<monitor_store::PostgresOptions>),
 }
 
 impl StoreOptions {
@@ -59,7 +59,7 @@ impl StoreOptions {
                 let host = rustix::system::uname();
                 let host = host.nodename().to_string_lossy();
                 options.name = format!("monitord on {host}, process {}", std::process::id());
-                Ok(Self::Postgres(options))
+                Ok(Self::Postgres(Box::new(options)))
             }
         }
     }
@@ -72,7 +72,7 @@ impl StoreOptions {
                 Ok((Arc::new(store), Box::pin(std::future::pending())))
             }
             Self::Postgres(options) => {
-                let store = Arc::new(PostgresStore::open(options).await?);
+                let store = Arc::new(PostgresStore::open(*options).await?);
                 let until = store.until_taken_over();
                 Ok((store, Box::pin(until)))
             }

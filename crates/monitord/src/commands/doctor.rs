@@ -52,7 +52,7 @@ fn examine(options: StoreOptions) -> Result<Vec<Defect>, Failure> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(PostgresStore::examine(options))
+            runtime.block_on(PostgresStore::examine(*options))
         }
     }
     .map_err(Failure::new)
