@@ -1,4 +1,5 @@
 //! JOB-54: snapshots and the journal, torn at every byte.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::path::Path;
