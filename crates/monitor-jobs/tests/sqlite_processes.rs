@@ -78,8 +78,8 @@ fn random_seed() -> u64 {
 /// A table for effects, some work, and a job that none of the processes serves: as long as it is
 /// not completed, not all is done.
 async fn prepare(jobs: &SqliteJobs) -> WorkerId {
-    let table = "CREATE TABLE effect (job INTEGER)";
-    let made = jobs.transact(|write| write.sql().execute_batch(table));
+    let tables = "CREATE TABLE effect (job INTEGER); CREATE TABLE orders (job INTEGER)";
+    let made = jobs.transact(|write| write.sql().execute_batch(tables));
     made.await.unwrap().unwrap();
     let register = Register {
         name: "gate".to_owned(),
@@ -300,6 +300,12 @@ fn check(path: &Path) -> i64 {
     let with_effect = ask("SELECT count(*) FROM job WHERE id % 2 = 1 AND queue = 'default'");
     assert_eq!(ask("SELECT count(*) FROM effect"), with_effect);
     assert_eq!(ask("SELECT count(DISTINCT job) FROM effect"), with_effect);
+    let orders = ask("SELECT count(*) FROM orders");
+    assert_ne!(orders, 0);
+    assert_eq!(
+        ask("SELECT count(*) FROM job WHERE kind = 'extra'"),
+        3 * orders
+    );
     // No child began before its parents had completed.
     let early = "SELECT count(*) FROM job_edge
         JOIN job_execution AS child ON child.job = job_edge.child
@@ -328,10 +334,28 @@ async fn work_until_all_is_done(path: &Path) {
         }
         for claimed in claimed {
             let id = claimed.job().id;
+            if claimed.job().kind == "work" && id.0 % 10 == 3 {
+                order(&store, id).await;
+            }
             complete(&store, claimed).await;
             tell("did", id.0);
         }
     }
+}
+
+/// A row of the worker's own and three jobs for it, all or none: also when the job is run again.
+async fn order(store: &SqliteJobs, job: JobId) {
+    let put_in = store.transact(move |write| {
+        let order = "INSERT INTO orders VALUES (?1)";
+        write.sql().execute(order, [job.0]).unwrap();
+        let extra = || NewJob {
+            kind: "extra".to_owned(),
+            ..work()
+        };
+        let after = |place| extra().after(Parent::Earlier(place));
+        write.enqueue(&[extra(), after(0), after(1)])
+    });
+    put_in.await.unwrap().unwrap();
 }
 
 async fn all_is_done(store: &SqliteJobs) -> bool {

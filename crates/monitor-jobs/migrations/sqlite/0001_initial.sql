@@ -96,7 +96,7 @@ CREATE TABLE job_unique (
     job INTEGER NOT NULL REFERENCES job (id)
 ) STRICT, WITHOUT ROWID;
 
--- INV-JOBS-5: a parent is less than its child, so no cycle can be written down. Edges are written
+-- INV-JOBS-7: a parent is less than its child, so no cycle can be written down. Edges are written
 -- together with their child and never after it.
 -- wants: 0 success, 1 finished, 2 failure. unmet: 0 hold, 1 cancel, 2 fail, 3 run.
 -- state: 0 open, 1 met, 2 holding.

@@ -128,26 +128,23 @@ impl<'a> Carrying<'a> {
             holding,
             end,
         } = resolution;
-        let counts = self.tx.one(
+        self.tx.run(
             "UPDATE job SET pending = pending - :resolved, holds = holds + :holding,
                  state = CASE WHEN state >= 5 THEN state WHEN holds + :holding > 0 THEN 1
                      WHEN pending > :resolved THEN 0 WHEN run_at_ms > :now THEN 2 ELSE 3 END
-             WHERE id = :child RETURNING state",
+             WHERE id = :child",
             named_params! {
                 ":child": child.0, ":resolved": resolved, ":holding": holding,
                 ":now": self.tx.now,
             },
-            |row| row::state(row, 0),
         )?;
-        match (counts, end) {
-            (Some(state), Some(end)) if !state.is_terminal() => {
-                end_waiting(self.tx, child, end)?;
-                let waited_for = urgency::open_parents(self.tx, child)?;
-                self.relieved.extend(waited_for);
-                Ok(true)
-            }
-            _ => Ok(false),
+        let Some(end) = end else { return Ok(false) };
+        let ended = end_waiting(self.tx, child, end)?;
+        if ended {
+            let waited_for = urgency::open_parents(self.tx, child)?;
+            self.relieved.extend(waited_for);
         }
+        Ok(ended)
     }
 }
 

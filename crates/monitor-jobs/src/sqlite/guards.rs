@@ -8,17 +8,18 @@
 //! | `worker::claimant` | `failed_ms IS NULL` | `a_worker_given_up_is_nobody` |
 //! | `claim::candidates` | `state = 2 AND run_at_ms <= now` | `what_is_not_due_is_not_ready` |
 //! | `claim::candidates` | `state = 3` | `a_job_that_is_not_ready_is_no_candidate` |
-//! | `settle::leave` | `epoch` | `an_older_right_of_the_same_worker_ends_nothing` |
+//! | `settle::leave` | `epoch` | `inv_jobs_1_an_older_right_of_the_same_worker_ends_nothing` |
 //! | | `worker` | `another_worker_ends_nothing` |
-//! | `settle::repeated` | `epoch` | `an_older_right_of_the_same_worker_ends_nothing` |
+//! | `settle::repeated` | `epoch` | `inv_jobs_1_an_older_right_of_the_same_worker_ends_nothing` |
 //! | | `state <> 4` | `another_worker_ends_nothing` |
-//! | `settle::progress`, `holder` | `epoch`, `state = 4` | `whoever_lost_a_job_says_nothing_of_it` |
+//! | `settle::progress` | `epoch`, `state = 4` | `whoever_lost_a_job_says_nothing_of_it` |
+//! | `settle::holder` | `epoch` | `whoever_lost_a_job_says_nothing_of_it` |
 //! | `worker::beat`, `drain`, `set_health`, `deregister`, `rescue` | `failed_ms IS NULL` | `a_worker_given_up_is_nobody` |
 //! | `worker::rescue` | beats | `a_beat_in_the_last_moment_saves` |
 //! | `worker::retire` | no job left | `a_worker_that_holds_something_is_not_retired` |
-//! | `edges::take` | `state = 0` | `an_edge_is_taken_once` |
+//! | `edges::take` | `state = 0` | `inv_jobs_4_an_edge_is_taken_once` |
 //! | `edges::resolve` | parent's `state >= 5` | `a_job_that_has_not_ended_releases_nothing` |
-//! | | `state = 0` | `an_edge_is_taken_once` |
+//! | | `state = 0` | `edges_of_an_earlier_end_hide_no_new_ones` |
 //! | `edges::change` | `state >= 5` stays | `an_ended_child_stays_ended` |
 //! | `edges::end_waiting` | not running, not ended | `only_what_waits_is_ended_by_others` |
 //! | `edges::free_key` | `job` | `a_key_is_given_back_by_its_bearer` |
@@ -182,7 +183,7 @@ fn what_is_not_due_is_not_ready() {
 
 /// JOB-34, F3: the same worker, but a claim of before.
 #[test]
-fn an_older_right_of_the_same_worker_ends_nothing() {
+fn inv_jobs_1_an_older_right_of_the_same_worker_ends_nothing() {
     let db = Db::new();
     let worker = db.register();
     db.put_in(&[new()]);
@@ -298,7 +299,7 @@ fn a_worker_that_holds_something_is_not_retired() {
 /// JOB-22, JOB-23, D1, D4: a fan-in child counts each parent once, whoever carries it and how
 /// often.
 #[test]
-fn an_edge_is_taken_once() {
+fn inv_jobs_4_an_edge_is_taken_once() {
     let db = Db::new();
     let worker = db.register();
     let join = new().after(Parent::Earlier(0)).after(Parent::Earlier(1));
@@ -313,6 +314,50 @@ fn an_edge_is_taken_once() {
     let second = db.claim(worker, 1).remove(0);
     assert_eq!(db.settle(worker, &second, DONE), Settled::Done);
     assert_eq!(db.state(jobs[2]), JobState::Ready);
+}
+
+/// JOB-22, JOB-26, D3: a parent that ends again, with more edges resolved at its first end than a
+/// transaction resolves, still releases the child that was put in between.
+#[test]
+fn edges_of_an_earlier_end_hide_no_new_ones() {
+    let db = Db::new();
+    let worker = db.register();
+    let finished = || new().edge(crate::Edge::finished(Parent::Earlier(0)));
+    let graph: Vec<_> = [new()]
+        .into_iter()
+        .chain((0..1100).map(|_| finished()))
+        .collect();
+    let parent = db.put_in(&graph)[0];
+    let first = db.claim(worker, 1).remove(0);
+    let buried = Outcome::Fail {
+        error: "no".to_owned(),
+        retry_in: None,
+    };
+    assert_eq!(db.settle(worker, &first, buried), Settled::Done);
+    assert_eq!(edges::carry_on(db.tx(), 1000).unwrap(), 100);
+    let others = db.claim(worker, 1000);
+    assert_eq!(others.len(), 1000);
+    assert_eq!(operate::retry(db.tx(), parent).unwrap(), Some(true));
+    let child = db.put_in(&[new().after(parent)])[0];
+    for claimed in others {
+        assert_eq!(db.settle(worker, &claimed, DONE), Settled::Done);
+    }
+    let again = db.claim(worker, 1000);
+    let again = again.iter().find(|claimed| claimed.id == parent).unwrap();
+    assert_eq!(db.settle(worker, again, DONE), Settled::Done);
+    assert_eq!(db.state(child), JobState::Ready);
+}
+
+/// JOB-27, D6: whoever writes it, with whatever program.
+#[test]
+fn inv_jobs_7_no_cycle_can_be_written_down() {
+    let db = Db::new();
+    let jobs = db.put_in(&[new(), after(0)]);
+    for (parent, child) in [(jobs[1], jobs[0]), (jobs[0], jobs[0])] {
+        let edge = "INSERT INTO job_edge VALUES (?1, ?2, 0, 0, 0)";
+        let refused = db.sql.execute(edge, [parent.0, child.0]).unwrap_err();
+        assert!(refused.to_string().contains("parent < child"), "{refused}");
+    }
 }
 
 /// JOB-25, S7: no child runs before its parents, whatever is asked for in their name.

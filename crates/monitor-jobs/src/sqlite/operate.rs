@@ -117,7 +117,10 @@ pub(crate) fn last_tick(tx: Tx<'_>, schedule: &str) -> Result<Option<i64>, Failu
 pub(crate) fn prune(tx: Tx<'_>, age: Duration, limit: u32) -> Result<u32, Failure> {
     let oldest = tx.now.saturating_sub(whole_ms(age));
     let jobs = tx.all(
-        "SELECT id FROM job WHERE ended_ms <= ?1 AND NOT EXISTS (
+        // By id, and no further than there is something: what is old has low ids, mostly.
+        "SELECT id FROM job
+         WHERE id <= (SELECT max(+id) FROM job WHERE ended_ms <= ?1) AND ended_ms <= ?1
+           AND NOT EXISTS (
              SELECT 1 FROM job_edge JOIN job AS child ON child.id = job_edge.child
              WHERE job_edge.parent = job.id AND (job_edge.state = 0 OR child.state < 5))
          ORDER BY id LIMIT ?2",

@@ -25,7 +25,8 @@ pub struct SqliteOptions {
     /// What an answer promises. [`Durability::Power`].
     pub durability: Durability,
     /// Whether a file that holds tables of another program, and none that says whose, is taken:
-    /// for jobs in the file of an application. Its tables are left alone. No.
+    /// for jobs in the file of an application. Its tables are left alone; the file is switched to a
+    /// write-ahead log. No.
     pub adopt: bool,
     /// How large the file may become, in bytes, rounded down to whole pages; never less than it
     /// is. The write-ahead log comes on top, a few MiB. `None`: as large as the disk allows.

@@ -58,13 +58,13 @@ impl Reader {
                 Ok(Message::Query(query)) => self.answer(query),
                 Ok(Message::Close(reply)) => break Some(reply),
                 Err(RecvTimeoutError::Disconnected) => break None,
-                Ok(Message::Watch) | Err(RecvTimeoutError::Timeout) => {
-                    let version = self.version();
-                    if version != seen {
-                        seen = version;
-                        self.wake.send_replace(());
-                    }
-                }
+                Ok(Message::Watch) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            // After queries too: they may come so thick that there is never a pause.
+            let version = self.version();
+            if version != seen {
+                seen = version;
+                self.wake.send_replace(());
             }
         };
         drop(self.connection);

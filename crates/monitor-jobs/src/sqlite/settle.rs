@@ -154,10 +154,10 @@ pub(crate) fn held_by(tx: Tx<'_>, worker: WorkerId, limit: u32) -> Result<Vec<He
     )
 }
 
-/// Who holds the job under that epoch.
+/// Who holds the job under that epoch: nobody, as soon as it does not run.
 pub(crate) fn holder(tx: Tx<'_>, job: JobId, epoch: Epoch) -> Result<Option<WorkerId>, Failure> {
     let holder = tx.one(
-        "SELECT worker FROM job WHERE id = ?1 AND epoch = ?2 AND state = 4",
+        "SELECT worker FROM job WHERE id = ?1 AND epoch = ?2",
         (job.0, epoch.0),
         |row| row::worker(row, 0),
     )?;
