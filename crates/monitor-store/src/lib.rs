@@ -4,6 +4,10 @@
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "what caps the size of a file is for files")
+)]
 mod rollup;
 #[cfg(feature = "sqlite")]
 mod sqlite;

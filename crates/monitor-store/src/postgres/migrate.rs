@@ -49,6 +49,9 @@ pub(super) async fn run(session: &mut Session, place: &Arc<str>) -> Result<(), P
 
 /// Takes the missing steps.
 async fn apply(transaction: &Transaction<'_>, steps: &[&str]) -> Result<(), Failure> {
+    // A step takes as long as it takes; to wait for others has its limit all the same.
+    let unlimited = "SET LOCAL statement_timeout = 0";
+    transaction.batch_execute(unlimited).await?;
     transaction.batch_execute(LOCK).await?;
     let mut found = version(transaction.client()).await?;
     if found.is_none() {

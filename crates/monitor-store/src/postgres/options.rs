@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::Config;
-use monitor_pool::managers::postgres::tokio_postgres::config::Host;
+use monitor_pool::managers::postgres::tokio_postgres::config::{Host, SslMode};
 
 use super::open_error::PostgresOpenError;
 
@@ -75,6 +75,11 @@ impl PostgresOptions {
             return Err(refused("it does not begin with postgres://"));
         }
         let config = Config::from_str(url).map_err(|_| refused("it cannot be read"))?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(refused(
+                "sslmode=require cannot be met: the store does not encrypt by itself; use a tunnel",
+            ));
+        }
         let place = place(&config)?;
         Ok(Self {
             config,
@@ -181,6 +186,7 @@ mod tests {
             "postgres://u:hunter2@h:port/d",
             "postgres://u:hunter2@h/d?no_such=1",
             "postgres://u:hunter2@h",
+            "postgres://u:hunter2@h/d?sslmode=require",
             "",
         ] {
             let error = PostgresOptions::new(url).expect_err(url);
