@@ -40,7 +40,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// Makes a scheduler without keys and starts its driver.
     ///
     /// The driver is a thread of its own on a multi-threaded runtime, where a handler that blocks
-    /// a worker must not hold it up, and a task on a single-threaded one.
+    /// a worker must not hold it up, and a task on a single-threaded one. On its thread it calls
+    /// handlers itself that were done at once when they last ran; a second thread, made when there
+    /// is the first of these, becomes the driver if one of them blocks.
     ///
     /// # Panics
     ///
@@ -67,7 +69,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// next run is under the new epoch; a run that is going on is told to stop and keeps the key
     /// until it has. A paused key stays paused. A key in backoff keeps its due time.
     ///
-    /// A panic in `handler` is a failure of that run and of nothing else.
+    /// A panic in `handler` is a failure of that run and of nothing else. A run is a task of the
+    /// runtime, unless the handler was done at once the last time: then it is polled once outside of
+    /// a task, and becomes one if it is not done.
     ///
     /// # Errors
     ///
@@ -294,7 +298,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     }
 
     fn look(&self, from: u32, most: usize, all: &mut Vec<Seen<K>>) -> Option<u32> {
-        let (seen, next) = self.shared().core(|core, now| core.page(from, most, now));
+        let page = |core: &mut Core<K, _>, now| core.page(from, most, now);
+        let (seen, next) = self.shared().look(page);
         all.extend(seen.into_iter().map(|seen| seen.map(|key| K::clone(key))));
         next
     }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -30,6 +31,8 @@ pub(crate) type Handler<K> = Arc<dyn Launch<K>>;
 pub(crate) struct Shared<K> {
     /// Held for moments only: never across an await, an effect or a waker.
     core: Mutex<Core<K, Handler<K>>>,
+    /// The driver waits for that lock.
+    driver_waits: AtomicBool,
     pub(crate) operations: Operations<K>,
     pub(crate) observer: Arc<dyn Observer<K>>,
     origin: Instant,
@@ -115,6 +118,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
         core.warm = |handler| handler.warm();
         Self {
             core: Mutex::new(core),
+            driver_waits: AtomicBool::new(false),
             operations,
             observer,
             origin: Instant::now(),
@@ -131,6 +135,27 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     pub(crate) fn core<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
         let now = self.tick();
         step(&mut lock(&self.core), now)
+    }
+
+    /// The same for the driver, to whom those who only look give way.
+    pub(crate) fn drive<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+        self.driver_waits.store(true, Ordering::Relaxed);
+        self.core(|core, now| {
+            self.driver_waits.store(false, Ordering::Relaxed);
+            step(core, now)
+        })
+    }
+
+    /// The same for those who look again and again. Who is woken to take a lock finds it taken as
+    /// long as somebody else, who is awake, takes it at once when he has let it go.
+    pub(crate) fn look<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+        /// Long enough for a thread to be woken. Then it is busy elsewhere.
+        const YIELDS: usize = 256;
+        let yields = || self.driver_waits.load(Ordering::Relaxed);
+        (0..YIELDS)
+            .take_while(|_| yields())
+            .for_each(|_| thread::yield_now());
+        self.core(step)
     }
 
     /// Changes the kernel, and has the driver carry out what follows.

@@ -283,7 +283,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Reports<K> {
         const SPARE: usize = 512;
         let told = &mut self.told;
         self.shared
-            .core(|core, _| told.iter_mut().for_each(|(told, at)| told.tell(core, *at)));
+            .drive(|core, _| told.iter_mut().for_each(|(told, at)| told.tell(core, *at)));
         for (told, _) in self.told.drain(..) {
             // Claims that have ended meanwhile are told here, under no lock.
             if told.is_last && self.spare.len() < SPARE {

@@ -9,7 +9,7 @@ use monitor_backoff::Policy;
 use monitor_operation::Operations;
 use monitor_scheduler::wheel::Wheel;
 use monitor_scheduler::{
-    Config, Missed, Observer, Phase, Run, Saturation, Scheduler, Spec, Verdict,
+    Config, KeyState, Missed, Observer, Phase, Run, Saturation, Scheduler, Spec, Verdict,
 };
 use tokio::runtime::Runtime;
 
@@ -67,7 +67,8 @@ pub(super) fn empty(on: &Runtime, operations: Operations<u32>, ear: &Arc<Ear>) -
     Scheduler::new(config, operations, Arc::clone(ear) as _)
 }
 
-fn filled(gauge: &Arc<Gauge>, on: &Runtime, ear: &Arc<Ear>) -> Scheduler<u32> {
+/// A scheduler with all its keys, and when they had all been set.
+fn filled(gauge: &Arc<Gauge>, on: &Runtime, ear: &Arc<Ear>) -> (Scheduler<u32>, Duration) {
     let scheduler = empty(on, Operations::new(), ear);
     let origin = Instant::now() - scheduler.now();
     let period = Duration::from_millis(gauge.load.period_ms);
@@ -81,7 +82,8 @@ fn filled(gauge: &Arc<Gauge>, on: &Runtime, ear: &Arc<Ear>) -> Scheduler<u32> {
         let placed = scheduler.schedule(key, spec(key, period), handler);
         placed.expect("not shut down");
     });
-    scheduler
+    let set = scheduler.now();
+    (scheduler, set)
 }
 
 pub(super) fn spec(key: u32, period: Duration) -> Spec {
@@ -95,9 +97,9 @@ pub(super) fn spec(key: u32, period: Duration) -> Spec {
 /// Everything: each due time a run, its report to the observer, its accounting.
 pub(super) fn scheduler(gauge: &Arc<Gauge>) -> Facts {
     let (runtime, ear) = (runtime(), Arc::new(Ear::default()));
-    let scheduler = filled(gauge, &runtime, &ear);
+    let (scheduler, set) = filled(gauge, &runtime, &ear);
     gauge.wait();
-    let facts = accounts(gauge, &scheduler, &ear);
+    let facts = accounts(gauge, &scheduler, &ear, set);
     end(scheduler, &ear);
     facts
 }
@@ -111,31 +113,32 @@ pub(super) fn end(scheduler: Scheduler<u32>, ear: &Arc<Ear>) {
     }
 }
 
-/// How many due times were missed and how many are not accounted for at all. Whoever looks in
-/// between takes a due time of this very moment for lost: hence the slack of one for each key.
-fn accounts(gauge: &Gauge, scheduler: &Scheduler<u32>, ear: &Ear) -> Facts {
+/// How many keys have lost a due time, and how many due times were missed, or missed and not told.
+///
+/// A key that waits for its next slot has come from its first one to there, once to each: a run or
+/// one that was missed. The others are just being run, and can be seen to be.
+fn accounts(gauge: &Gauge, scheduler: &Scheduler<u32>, ear: &Ear, set: Duration) -> Facts {
     let status = scheduler.status();
-    let load = gauge.load;
-    let lasted = load.warm_up + load.watched;
-    let due = lasted.as_millis() / u128::from(load.period_ms);
-    let unaccounted = status.states.iter().filter(|state| {
+    let period = u128::from(gauge.load.period_ms);
+    let lost = status.states.iter().filter(|state| {
         let accounted = state.successes_total + state.failures_total + state.missed_total;
-        u128::from(accounted) < due
+        let waits = state.next_due.filter(|_| state.state == KeyState::Armed);
+        let since_set = waits.map_or(0, |due| due.saturating_sub(set).as_millis());
+        // The one that it waits for is the last of them.
+        u128::from(accounted) < since_set / period
     });
+    let missed = status.missed_total as f64;
     vec![
-        ("lost", unaccounted.count() as f64 + status.lost as f64),
-        ("missed", status.missed_total as f64),
-        (
-            "untold",
-            status.missed_total as f64 - ear.0.load(Ordering::Relaxed) as f64,
-        ),
+        ("lost", lost.count() as f64 + status.lost as f64),
+        ("missed", missed),
+        ("untold", missed - ear.0.load(Ordering::Relaxed) as f64),
     ]
 }
 
 /// The same, while somebody asks for the status all the time.
 pub(super) fn status(gauge: &Arc<Gauge>) -> Facts {
     let (runtime, ear) = (runtime(), Arc::new(Ear::default()));
-    let scheduler = filled(gauge, &runtime, &ear);
+    let (scheduler, set) = filled(gauge, &runtime, &ear);
     let mut pages_us = Vec::new();
     while !gauge.is_over() {
         assert_eq!(scheduler.status().states.len(), gauge.load.keys as usize);
@@ -148,7 +151,7 @@ pub(super) fn status(gauge: &Arc<Gauge>) -> Facts {
         thread::sleep(Duration::from_millis(10));
     }
     pages_us.sort_by(f64::total_cmp);
-    let mut facts = accounts(gauge, &scheduler, &ear);
+    let mut facts = accounts(gauge, &scheduler, &ear, set);
     facts.push(("page_p50_us", pages_us[pages_us.len() / 2]));
     facts.push(("page_max_us", pages_us[pages_us.len() - 1]));
     end(scheduler, &ear);

@@ -138,7 +138,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             let orphaned = self.shared.orphaned.load(Ordering::Acquire);
             let effects = &mut self.effects;
-            let rest = self.shared.core(|core, now| {
+            let rest = self.shared.drive(|core, now| {
                 if orphaned && !core.is_closed() {
                     core.close(now);
                 }
