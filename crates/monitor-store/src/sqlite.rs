@@ -116,7 +116,7 @@ impl SqliteStore {
             max_batch: options.max_batch.get(),
             retention: Retention::new(&options, opened.max_pages),
             counters: Arc::clone(&counters),
-            commands_since_slice: 0,
+            owed_rows: 0,
         };
         let failed = |source| OpenError::Io {
             path: options.path.clone(),

@@ -1,5 +1,7 @@
 //! What is kept and what goes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
+
 mod common;
 
 use std::sync::Arc;
@@ -201,6 +203,39 @@ async fn inv_store_11_a_small_file_keeps_less_and_refuses_nothing() {
         assert_eq!(minutes.len(), 9 * 60);
     }
     assert_eq!(store.doctor().await.unwrap(), []);
+}
+
+/// OPS-29: removal keeps up with whatever is written, though the writer is never idle.
+#[tokio::test]
+async fn removal_keeps_up_with_a_flood() {
+    const RESULTS: i64 = 12_000;
+    let place = Place::new();
+    let mut options = place.options();
+    options.retain_history = Duration::from_secs(3600);
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    // All of them at once: there is always another batch in the queue.
+    let commit = |n: i64| {
+        let store = Arc::clone(&store);
+        async move { applied(&*store, up("a", 1, n * 10_000)).await }
+    };
+    (0..RESULTS)
+        .map(commit)
+        .collect::<JoinSet<_>>()
+        .join_all()
+        .await;
+    // The last batch was answered just now, before anything else was done.
+    let stats = store.stats();
+    let removed = stats.removed_rows.cast_signed();
+    assert!(
+        removed > RESULTS / 2,
+        "{removed} of {RESULTS} results in 33 hours"
+    );
+    assert!(
+        stats.rolled_rows + stats.removed_rows <= stats.slices * 1000,
+        "{stats:?}"
+    );
+    store.close().await.unwrap();
 }
 
 /// A line that another program has damaged keeps its own monitor's history where it is, and no

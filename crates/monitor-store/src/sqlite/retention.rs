@@ -142,8 +142,9 @@ impl Retention {
                 }
                 Work::Ended { monitor } => end(&transaction, monitor, &mut done)?,
                 Work::Vacuum => {
-                    done.rows = SLICE_ROWS;
-                    vacuum(&transaction)?
+                    let is_done = vacuum(&transaction)?;
+                    done.rows += if is_done { 0 } else { SLICE_ROWS };
+                    is_done
                 }
                 Work::Again => {
                     if self.is_too_large(&transaction)? {

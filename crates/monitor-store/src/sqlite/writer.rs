@@ -13,9 +13,9 @@ use super::failure::Failure;
 use super::lock::Lock;
 use super::retention::{Retention, SLICE_ROWS};
 
-/// Under load a slice of removal comes after so many commands, without load at once. It can do twice
-/// the work, so that removal keeps up with whatever is written.
-const COMMANDS_PER_SLICE: usize = SLICE_ROWS / 2;
+/// Under load so many old rows may be worked on for each command, without load as many as there are. A
+/// line is rolled up and removed once, so that work on old rows gains on whatever is written.
+const OLD_ROWS_PER_COMMAND: usize = 4;
 
 /// What the writer is sent.
 pub(crate) enum Message {
@@ -49,7 +49,8 @@ pub(crate) struct Writer {
     pub(crate) max_batch: usize,
     pub(crate) retention: Retention,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) commands_since_slice: usize,
+    /// Old rows that may be worked on before the next batch.
+    pub(crate) owed_rows: usize,
 }
 
 impl Writer {
@@ -68,7 +69,11 @@ impl Writer {
 
     /// The next message; while there is none, the removal of old rows.
     fn next(&mut self) -> Option<Message> {
-        if self.commands_since_slice >= COMMANDS_PER_SLICE && self.retention.is_pending() {
+        if !self.retention.is_pending() {
+            self.owed_rows = 0;
+        }
+        while self.owed_rows >= SLICE_ROWS && self.retention.is_pending() {
+            self.owed_rows -= SLICE_ROWS;
             self.slice();
         }
         loop {
@@ -116,7 +121,7 @@ impl Writer {
             }
         }
         Counters::add(&self.counters.commands, batch.len());
-        self.commands_since_slice += batch.len();
+        self.owed_rows += batch.len() * OLD_ROWS_PER_COMMAND;
         for command in batch {
             match command.hint() {
                 Hint::Record(due_unix_ms) => self.retention.record(due_unix_ms),
@@ -179,7 +184,6 @@ impl Writer {
     }
 
     fn slice(&mut self) {
-        self.commands_since_slice = 0;
         match self.retention.slice(&mut self.connection) {
             Ok(done) => {
                 Counters::add(&self.counters.slices, 1);
