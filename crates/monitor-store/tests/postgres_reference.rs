@@ -51,7 +51,7 @@ fn inv_store_1_inv_store_2_inv_store_5_inv_store_6_postgres_answers_as_the_plain
     // One server for all cases.
     let _server = runtime.block_on(Schema::new());
     let config = ProptestConfig {
-        cases: 24,
+        cases: 16,
         source_file: Some(file!()),
         ..ProptestConfig::default()
     };
