@@ -64,6 +64,8 @@ BEGIN
     IF moved < n THEN
         PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
     END IF;
+    -- The wait may have been long: a child that was put in meanwhile is due by now.
+    p_now_ms := greatest(p_now_ms, jobs_now_ms());
     -- Each edge is consumed by the transaction that takes it out of its state, and by no other;
     -- a child is counted down once, by as many as it lost.
     WITH verdict AS (

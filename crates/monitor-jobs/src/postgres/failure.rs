@@ -13,7 +13,7 @@
 use std::error::Error;
 use std::fmt;
 
-use monitor_pool::AcquireError;
+use monitor_pool::{AcquireError, ConnectError};
 use monitor_pool::managers::postgres::PostgresError;
 use monitor_pool::managers::postgres::tokio_postgres;
 
@@ -79,10 +79,7 @@ impl Failure {
 fn of_acquire(error: &AcquireError<PostgresError>) -> StoreErrorKind {
     match error {
         AcquireError::Closed => StoreErrorKind::Closed,
-        AcquireError::Connect(refused) => {
-            let refused = cause::<PostgresError>(refused);
-            refused.map_or(StoreErrorKind::Transient, of_connect)
-        }
+        AcquireError::Connect(ConnectError::Manager(refused)) => of_connect(refused),
         AcquireError::NoRuntime => StoreErrorKind::Fatal,
         _ => StoreErrorKind::Transient,
     }

@@ -12,7 +12,10 @@ async fn storm() -> Database {
 }
 
 async fn no_deadlock(db: &Database) {
-    db.sql.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    db.sql
+        .batch_execute("SELECT pg_stat_force_next_flush()")
+        .await
+        .unwrap();
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(db.number(deadlocks).await, 0, "D9");
     db.healthy().await;
@@ -41,8 +44,7 @@ async fn w1_register_claim_deregister() {
                         limit: 3,
                         history: true,
                     };
-                    let (claim, gone) =
-                        tokio::join!(jobs.claim(&request), jobs.deregister(worker));
+                    let (claim, gone) = tokio::join!(jobs.claim(&request), jobs.deregister(worker));
                     assert!(gone.unwrap());
                     assert!(
                         matches!(claim, Ok(_) | Err(ClaimError::UnknownWorker(_))),
@@ -55,7 +57,10 @@ async fn w1_register_claim_deregister() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(db.number("SELECT count(*) FROM job WHERE state = 3").await, 400);
+    assert_eq!(
+        db.number("SELECT count(*) FROM job WHERE state = 3").await,
+        400
+    );
     assert_eq!(db.number("SELECT count(*) FROM job_claim").await, 0);
     no_deadlock(&db).await;
 }
@@ -83,7 +88,10 @@ async fn s7_parents_end_while_children_come() {
         assert_eq!(held.len(), 64);
         let mut tasks = Vec::new();
         for (place, some) in held.chunks(batch).enumerate() {
-            let ends: Vec<_> = some.iter().map(|job| call::end(job, call::done())).collect();
+            let ends: Vec<_> = some
+                .iter()
+                .map(|job| call::end(job, call::done()))
+                .collect();
             let jobs = db.jobs.clone();
             tasks.push(tokio::spawn(async move {
                 let settled = jobs.settle(worker, &ends).await.unwrap();
@@ -103,7 +111,11 @@ async fn s7_parents_end_while_children_come() {
         }
         while db.jobs.release(1000).await.unwrap() > 0 {}
         let expected = i64::try_from(children.len() + late).unwrap();
-        assert_eq!(db.number("SELECT count(*) FROM job WHERE state = 3").await, expected);
+        db.healthy().await;
+        assert_eq!(
+            db.number("SELECT count(*) FROM job WHERE state = 3").await,
+            expected
+        );
         assert_eq!(db.number("SELECT count(*) FROM job_edge").await, 0);
         db.sql.batch_execute("DELETE FROM job").await.unwrap();
     }
@@ -131,8 +143,10 @@ async fn job_30_many_workers() {
                     if held.is_empty() {
                         return done;
                     }
-                    let ends: Vec<_> =
-                        held.iter().map(|job| call::end(job, call::done())).collect();
+                    let ends: Vec<_> = held
+                        .iter()
+                        .map(|job| call::end(job, call::done()))
+                        .collect();
                     let settled = db.jobs.settle(worker, &ends).await.unwrap();
                     assert!(settled.iter().all(|settled| *settled == Settled::Done));
                     done += settled.len();
@@ -145,7 +159,11 @@ async fn job_30_many_workers() {
         done += task.await.unwrap();
     }
     assert_eq!(done, 3000);
-    assert_eq!(db.number("SELECT count(*) FROM job_ended WHERE attempt = 1").await, 3000);
+    assert_eq!(
+        db.number("SELECT count(*) FROM job_ended WHERE attempt = 1")
+            .await,
+        3000
+    );
     assert_eq!(db.number("SELECT count(*) FROM job_execution").await, 3000);
     no_deadlock(&db).await;
 }
