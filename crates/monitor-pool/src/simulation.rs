@@ -327,14 +327,14 @@ impl<C, E: Clone> Kernel<C, E> {
         actions.wakes.into_iter().for_each(Waker::wake);
         let orders = self.core.take_orders(tick(now));
         let connects = orders.connects.into_iter();
-        self.effects
-            .extend(connects.map(|ticket| Effect::Connect(Ticket(ticket))));
+        let connects = connects.map(|ticket| Effect::Connect(Ticket(ticket)));
+        self.effects.extend(connects);
         let checks = orders.checks.into_iter();
-        self.effects
-            .extend(checks.map(|(_, connection)| Effect::Check(connection)));
+        let checks = checks.map(|(_, connection)| Effect::Check(connection));
+        self.effects.extend(checks);
         let closes = orders.closes.into_iter();
-        self.effects
-            .extend(closes.map(|(_, connection, reason)| Effect::Close(connection, reason)));
+        let closes = closes.map(|(_, connection, reason)| Effect::Close(connection, reason));
+        self.effects.extend(closes);
         result
     }
 }

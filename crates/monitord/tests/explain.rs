@@ -110,6 +110,26 @@ async fn each_state_is_told_in_plain_words() {
     assert!(json["breaker"]["retry_after_ms"].as_u64().unwrap() > 0);
     assert_eq!(json["backoff"]["failures"], 1);
 
+    served.act("down", "pause").await;
+    let (text, json) = explained(&served, "down").await;
+    assert!(
+        text.contains("It is paused: it is not checked until it is resumed."),
+        "{text}"
+    );
+    assert_eq!(
+        (&json["state"], &json["lifecycle"]),
+        (&json!("paused"), &json!("paused"))
+    );
+}
+
+/// One failure is not several in a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_failed_last_is_told_with_how_often() {
+    let refusing = Refusing::new().unwrap();
+    let healthy = Target::healthy().await.unwrap();
+    let served = Served::start(&file_monitor("well", &healthy));
+    let mut stream = served.stream().await;
+    let define = async |spec: Value| served.define(spec).await;
     define(json!({
         "id": "lost", "tcp": refusing.addr().to_string(), "interval": "1d",
         "backoff_by_category": true,
@@ -122,17 +142,6 @@ async fn each_state_is_told_in_plain_words() {
     stream.result("lost", "down").await;
     let twice = "The last 2 failures in a row were of the kind network";
     explained_as(&served, "lost", twice).await;
-
-    served.act("down", "pause").await;
-    let (text, json) = explained(&served, "down").await;
-    assert!(
-        text.contains("It is paused: it is not checked until it is resumed."),
-        "{text}"
-    );
-    assert_eq!(
-        (&json["state"], &json["lifecycle"]),
-        (&json!("paused"), &json!("paused"))
-    );
 }
 
 /// Who mistypes an id is told the one that there is.

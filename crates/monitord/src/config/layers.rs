@@ -107,12 +107,7 @@ impl File {
                 format_duration(policy.interval()),
             ),
         ];
-        let permits = self.permits.given().into_iter();
-        let of_preset = self.permits.of_preset(&policy);
-        for ((name, given), preset) in PermitKeys::NAMES.into_iter().zip(permits).zip(of_preset) {
-            let key = format!("limits.{name}");
-            settings.push(setting(&key, [None, None, given], preset));
-        }
+        settings.extend(self.permit_settings(&policy));
         let (over, under) = (over.to_json(), under.to_json());
         let of_preset = format!("as preset {} says", policy.preset_name());
         for name in PolicyKeys::NAMES {
@@ -126,6 +121,15 @@ impl File {
             settings.push(setting(&key, [None, value(&over), value(&under)], preset));
         }
         settings
+    }
+
+    fn permit_settings(&self, policy: &PolicyKeys) -> impl Iterator<Item = Setting> {
+        let given = self.permits.given().into_iter();
+        let of_preset = self.permits.of_preset(policy);
+        let named = PermitKeys::NAMES.into_iter().zip(given).zip(of_preset);
+        named.map(|((name, given), preset)| {
+            setting(&format!("limits.{name}"), [None, None, given], preset)
+        })
     }
 }
 

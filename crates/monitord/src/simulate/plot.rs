@@ -13,8 +13,8 @@ const PANEL: f64 = 150.0;
 const GAP: f64 = 46.0;
 const TOP: f64 = 64.0;
 
-/// A panel: what it shows, by which lines, and whether by its root, which shows the many small values
-/// beside the few large ones.
+/// A panel: what it shows, by which lines, and whether by its root, which shows the many small
+/// values beside the few large ones.
 struct Panel {
     name: &'static str,
     lines: &'static [Line],

@@ -234,74 +234,30 @@ impl World<'_> {
     }
 
     fn finish(&mut self, mut live: Live) {
-        let is_whole = match &live.manner {
-            Manner::Looks { is_overdue, .. } => !is_overdue,
-            _ => false,
-        };
+        let is_whole = matches!(
+            live.manner,
+            Manner::Looks {
+                is_overdue: false,
+                ..
+            }
+        );
         self.let_go(&mut live, is_whole);
-        let Live {
-            run,
-            key,
-            due,
-            operation,
-            permit,
-            trial,
-            generation,
-            deadline,
-            manner,
-            holds,
-            ..
-        } = live;
-        self.give_back_trial(key, trial);
-        let now = self.now;
-        let is_current = self.books[key as usize].generation == generation;
-        let is_looking = !matches!(manner, Manner::Waits);
-        let is_off = matches!(manner, Manner::CalledOff);
-        let (fault, is_overdue, refused) = match manner {
-            Manner::Panics => {
-                drop((operation, permit));
-                self.tally.outcomes.broken += 1;
-                let verdict = is_current.then_some(Verdict::Failure);
-                return self.release(run, key, holds, End::Panicked, verdict, 0);
-            }
-            // Given up long ago: whatever it says counts for nothing.
-            Manner::Blocks | Manner::Deaf => {
-                drop((operation, permit));
-                self.tally.outcomes.broken += 1;
-                let verdict = (holds && is_current).then_some(Verdict::Failure);
-                return self.release(run, key, holds, End::Aborted, verdict, 0);
-            }
-            Manner::Looks { fault, is_overdue } => (fault, is_overdue, None),
-            Manner::Refused { retry_after } => (None, false, Some(retry_after)),
-            Manner::CalledOff | Manner::Waits => (None, false, None),
+        let (run, key, holds) = (live.run, live.key, live.holds);
+        self.give_back_trial(key, live.trial.take());
+        let is_current = self.books[key as usize].generation == live.generation;
+        let given_up = match live.manner {
+            Manner::Panics => Some((End::Panicked, true)),
+            // Long ago, perhaps: then whatever it says counts for nothing.
+            Manner::Blocks | Manner::Deaf => Some((End::Aborted, holds)),
+            _ => None,
         };
-        let record = (!is_off).then_some(due);
-        let accepted = self.commit(key, generation, operation, record);
-        let said = match refused {
-            _ if !accepted => {
-                self.tally.outcomes.cancelled += 1;
-                drop(permit);
-                None
-            }
-            Some(retry_after) => {
-                self.tally.outcomes.suppressed += 1;
-                Some(Said {
-                    verdict: Verdict::Ignore,
-                    not_before: now + ms(retry_after) + 1,
-                    error: None,
-                })
-            }
-            None if !is_looking => {
-                self.tally.outcomes.unknown += 1;
-                drop(permit);
-                Some(Said {
-                    verdict: Verdict::Ignore,
-                    not_before: 0,
-                    error: None,
-                })
-            }
-            None => Some(self.conclude(key, permit, fault, is_overdue, deadline)),
-        };
+        if let Some((end, counts)) = given_up {
+            drop(live);
+            self.tally.outcomes.broken += 1;
+            let verdict = (counts && is_current).then_some(Verdict::Failure);
+            return self.release(run, key, holds, end, verdict, 0);
+        }
+        let said = self.say(live);
         let (verdict, not_before) = match &said {
             Some(said) if is_current => (Some(said.verdict), said.not_before),
             _ => (None, 0),
@@ -313,14 +269,47 @@ impl World<'_> {
                 None => completion,
             }
         });
-        self.release(
-            run,
+        let end = End::Returned(completion);
+        self.release(run, key, holds, end, verdict, not_before);
+    }
+
+    /// Commits what a check saw, and works out what follows; nothing if it was called off.
+    fn say(&mut self, live: Live) -> Option<Said> {
+        let Live {
             key,
-            holds,
-            End::Returned(completion),
-            verdict,
+            due,
+            operation,
+            permit,
+            generation,
+            deadline,
+            manner,
+            ..
+        } = live;
+        let record = (!matches!(manner, Manner::CalledOff)).then_some(due);
+        if !self.commit(key, generation, operation, record) {
+            self.tally.outcomes.cancelled += 1;
+            return None;
+        }
+        let nothing = |not_before| Said {
+            verdict: Verdict::Ignore,
             not_before,
-        );
+            error: None,
+        };
+        Some(match manner {
+            Manner::Refused { retry_after } => {
+                self.tally.outcomes.suppressed += 1;
+                nothing(self.now + ms(retry_after) + 1)
+            }
+            // Too few connections are the prober's own fault.
+            Manner::Waits => {
+                self.tally.outcomes.unknown += 1;
+                nothing(0)
+            }
+            Manner::Looks { fault, is_overdue } => {
+                self.conclude(key, permit, fault, is_overdue, deadline)
+            }
+            _ => self.conclude(key, permit, None, false, deadline),
+        })
     }
 
     /// Tells the breaker, and works out when to look again at the earliest.

@@ -59,40 +59,9 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
         "at once",
         format!("{} at most", digits(report.peak_concurrency)),
     );
-    let outcomes = &report.outcomes;
-    let counts = [
-        ("up", outcomes.up),
-        ("down", outcomes.down),
-        ("unknown", outcomes.unknown),
-        ("suppressed", outcomes.suppressed),
-        ("cancelled", outcomes.cancelled),
-        ("broken", outcomes.broken),
-    ];
-    line("outcomes", list(counts));
-    line("missed", list(simulated.missed()));
-    let connections = &report.connections;
-    let counts = [
-        ("from pools", connections.acquired),
-        ("after a wait", connections.after_wait),
-        ("revoked offers", connections.revoked),
-        ("timed out", connections.timed_out),
-    ];
-    line("connections", list(counts));
-    let faults = &report.faults;
-    let counts = [
-        ("outages", faults.outages),
-        ("group outages", faults.group_outages),
-        ("stalls", faults.stalls),
-        ("suspends", faults.suspends),
-        ("clock steps", faults.clock_steps),
-        ("triggers", faults.triggers),
-        ("pauses", faults.pauses),
-        ("edits", faults.edits),
-        ("deletes", faults.deletes),
-        ("slow-downs", faults.paces),
-        ("restarts", faults.restarts),
-    ];
-    line("faults", list(counts));
+    for (name, counts) in counts(simulated) {
+        line(name, list(counts));
+    }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -122,6 +91,46 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
         let _ = writeln!(text, "  {violation}");
     }
     text
+}
+
+/// What ended how, what was missed, and what went wrong.
+fn counts(simulated: &Simulated) -> [(&'static str, Vec<(&'static str, u64)>); 4] {
+    let report = &simulated.report;
+    let (outcomes, connections) = (&report.outcomes, &report.connections);
+    let faults = &report.faults;
+    let outcomes = vec![
+        ("up", outcomes.up),
+        ("down", outcomes.down),
+        ("unknown", outcomes.unknown),
+        ("suppressed", outcomes.suppressed),
+        ("cancelled", outcomes.cancelled),
+        ("broken", outcomes.broken),
+    ];
+    let connections = vec![
+        ("from pools", connections.acquired),
+        ("after a wait", connections.after_wait),
+        ("revoked offers", connections.revoked),
+        ("timed out", connections.timed_out),
+    ];
+    let faults = vec![
+        ("outages", faults.outages),
+        ("group outages", faults.group_outages),
+        ("stalls", faults.stalls),
+        ("suspends", faults.suspends),
+        ("clock steps", faults.clock_steps),
+        ("triggers", faults.triggers),
+        ("pauses", faults.pauses),
+        ("edits", faults.edits),
+        ("deletes", faults.deletes),
+        ("slow-downs", faults.paces),
+        ("restarts", faults.restarts),
+    ];
+    [
+        ("outcomes", outcomes),
+        ("missed", simulated.missed().collect()),
+        ("connections", connections),
+        ("faults", faults),
+    ]
 }
 
 /// For programs.
