@@ -146,7 +146,7 @@ async fn what_stands_in_the_way_is_named() {
     let store = place.open();
     let folder = place.folder();
     fs::write(folder.join("there"), "mine").unwrap();
-    let told = |to: &Path| backup(&place.path(), to, |_| ()).unwrap_err();
+    let told = |to: &Path| backup(&place.path(), to, |_| panic!("copied in vain")).unwrap_err();
 
     let error = told(&folder.join("there"));
     assert!(matches!(error, BackupError::Exists { .. }), "{error}");
@@ -158,6 +158,13 @@ async fn what_stands_in_the_way_is_named() {
     assert_eq!(fs::read(folder.join("there")).unwrap(), b"mine");
     // Its own file is one that exists, too.
     assert!(matches!(told(&place.path()), BackupError::Exists { .. }));
+
+    // Nor one that comes while the copy is made.
+    let late = folder.join("late");
+    let write = |_| fs::write(&late, "mine").unwrap();
+    let error = backup(&place.path(), &late, write).unwrap_err();
+    assert!(matches!(error, BackupError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&late).unwrap(), b"mine");
 
     let error = told(&folder.join("nowhere/copy"));
     assert!(
