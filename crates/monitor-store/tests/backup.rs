@@ -1,6 +1,6 @@
 //! Copies of a store that is in use.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Files of earlier versions, with data in them.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod common;
 

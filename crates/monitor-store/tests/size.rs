@@ -1,7 +1,5 @@
 //! What a day costs: 1 000 monitors at 10 s for 30 days stay under 300 MB.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 mod common;
 
 use std::sync::Arc;
