@@ -32,6 +32,7 @@ use monitor_pool::{Manager, Object, Pool};
 use self::failure::Failure;
 use self::session::Sessions;
 use self::wake::Wake;
+use crate::kernel::limits::INLINE_EDGES;
 use crate::{StoreError, StoreErrorKind};
 
 pub use self::transaction::PgTransaction;
@@ -41,8 +42,8 @@ const TRIES: u32 = 4;
 /// How many slices of a release follow a call at most; the rest is left to
 /// [`release`](crate::Backend::release).
 const SLICES: u32 = 64;
-/// Edges of a slice.
-const SLICE: i32 = 5000;
+/// Edges of a slice: more than a caller would wait for, and nobody waits for a slice.
+const SLICE: i32 = 5 * INLINE_EDGES.cast_signed();
 
 /// Makes connections to PostgreSQL: any manager of monitor-pool that does, with TLS or without.
 pub trait PgManager: Manager<Connection = PostgresConnection, Error = PostgresError> {}

@@ -13,9 +13,9 @@
 use std::error::Error;
 use std::fmt;
 
-use monitor_pool::{AcquireError, ConnectError};
 use monitor_pool::managers::postgres::PostgresError;
 use monitor_pool::managers::postgres::tokio_postgres;
+use monitor_pool::{AcquireError, ConnectError};
 
 use crate::{StoreError, StoreErrorKind};
 

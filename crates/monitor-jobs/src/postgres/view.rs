@@ -27,7 +27,9 @@ const PULSES: &str = "SELECT worker_id, beats, lease_ms FROM job_worker
     WHERE retired_ms IS NULL ORDER BY worker_id";
 const WORKERS: &str = "SELECT w.*, n.names,
         EXISTS (SELECT FROM job_claimant c WHERE c.worker_id = w.worker_id) AS has_claimed,
-        coalesce((SELECT sum(c.remaining) FROM job_claim c WHERE c.worker_id = w.worker_id), 0) AS held
+        coalesce((
+            SELECT sum(c.remaining) FROM job_claim c WHERE c.worker_id = w.worker_id
+        ), 0) AS held
     FROM job_worker w CROSS JOIN LATERAL (
         SELECT array_agg(q.name ORDER BY u.place) AS names
             FROM unnest(w.queues) WITH ORDINALITY u(id, place) JOIN job_queue q ON q.queue_id = u.id
