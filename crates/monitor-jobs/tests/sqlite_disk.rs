@@ -20,8 +20,8 @@ fn work() -> NewJob {
     NewJob::new("work", Payload::default())
 }
 
-/// JOB-3, JOB-36: a refused write takes its call back whole; later the same call succeeds. The limit
-/// is one of a process, so the test starts itself as a child that may lower and raise it.
+/// JOB-3, JOB-36: a refused write takes its call back whole; later the same call succeeds. The
+/// limit is one of a process, so the test starts itself as a child that may lower and raise it.
 #[test]
 fn a_disk_that_refuses_for_a_while_leaves_nothing_half_done() {
     if let Some(path) = env::var_os(CHILD) {

@@ -14,7 +14,8 @@
 //! | | `state <> 4` | `another_worker_ends_nothing` |
 //! | `settle::progress` | `epoch`, `state = 4` | `whoever_lost_a_job_says_nothing_of_it` |
 //! | `settle::holder` | `epoch` | `whoever_lost_a_job_says_nothing_of_it` |
-//! | `worker::beat`, `drain`, `set_health`, `deregister`, `rescue` | `failed_ms IS NULL` | `a_worker_given_up_is_nobody` |
+//! | `worker::beat`, `drain`, `set_health` | `failed_ms IS NULL` | `a_worker_given_up_is_nobody` |
+//! | `worker::deregister`, `rescue` | `failed_ms IS NULL` | `a_worker_given_up_is_nobody` |
 //! | `worker::rescue` | beats | `a_beat_in_the_last_moment_saves` |
 //! | `worker::retire` | no job left | `a_worker_that_holds_something_is_not_retired` |
 //! | `edges::take` | `state = 0` | `inv_jobs_4_an_edge_is_taken_once` |

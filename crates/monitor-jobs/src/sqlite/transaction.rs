@@ -66,8 +66,8 @@ impl SqliteTransaction {
     ///
     /// # Errors
     /// When the database failed: nothing was changed, or everything if the failure is
-    /// [ambiguous](crate::StoreErrorKind::Ambiguous). When the permit is that of a job which was not
-    /// completed in this transaction: nothing was changed.
+    /// [ambiguous](crate::StoreErrorKind::Ambiguous). When the permit is that of a job which was
+    /// not completed in this transaction: nothing was changed.
     pub async fn commit(self, permit: CommitPermit) -> Result<(), StoreError> {
         let action = "commit a transaction";
         if self.completed != Some(permit.key()) {

@@ -17,7 +17,8 @@ use crate::{
 const JOB: &str = "SELECT job.id, kind, queue, tenant, state, own, effective, sort_key, attempt,
     max_attempts, crashes, epoch, worker, pending, enqueued_ms, run_at_ms, ended_ms, percent,
     progress, error, result, payload, cancel
-  FROM job JOIN job_payload ON job_payload.job = job.id LEFT JOIN job_note ON job_note.job = job.id";
+  FROM job JOIN job_payload ON job_payload.job = job.id
+    LEFT JOIN job_note ON job_note.job = job.id";
 
 pub(crate) fn job(tx: Tx<'_>, job: JobId) -> Result<Option<JobView>, Failure> {
     let view = tx.one(&format!("{JOB} WHERE job.id = ?1"), [job.0], |row| {
