@@ -252,8 +252,14 @@ async fn counts_that_do_not_add_up_are_found() {
     }
     assert_eq!(store.doctor().await.unwrap(), []);
     let damages = [
-        ("DELETE FROM bucket_page WHERE resolution = 1 AND page = 0", "its hour from 0 on counts 2"),
-        ("DELETE FROM bucket_page WHERE resolution = 3", "its day from 0 on counts 0"),
+        (
+            "DELETE FROM bucket_page WHERE resolution = 1 AND page = 0",
+            "its hour from 0 on counts 2",
+        ),
+        (
+            "DELETE FROM bucket_page WHERE resolution = 3",
+            "its day from 0 on counts 0",
+        ),
     ];
     for (damage, found) in damages {
         place.sql().execute_batch(damage).unwrap();
