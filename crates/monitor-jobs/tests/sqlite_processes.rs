@@ -28,8 +28,8 @@ const CHILD: &str = "MONITOR_JOBS_PROCESS_CHILD";
 const PROCESSES: usize = 8;
 
 /// JOB-1, JOB-15, JOB-22, JOB-34, JOB-35, JOB-36, S6, S7, F4, F6, W6, R7: after kills at any
-/// instant no job is missing and none was completed twice, each effect is there once, and no reference
-/// points to nothing.
+/// instant no job is missing and none was completed twice, each effect is there once, and no
+/// reference points to nothing.
 #[test]
 fn killed_processes_lose_nothing_and_double_nothing() {
     if let Some(path) = env::var_os(CHILD) {
