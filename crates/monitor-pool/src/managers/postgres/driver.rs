@@ -169,7 +169,9 @@ impl Shared {
             Some(connection) => connection.drive(cx, hears),
             None => return Poll::Ready(()),
         };
-        let ended = driving.is_ready().then(|| (connection.take(), hears.take()));
+        let ended = driving
+            .is_ready()
+            .then(|| (connection.take(), hears.take()));
         drop(driven);
         // Its destructor runs outside the lock.
         drop(ended);
