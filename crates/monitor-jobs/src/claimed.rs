@@ -15,6 +15,13 @@ use crate::{ClaimedJob, JobTransaction, Outcome, Payload, Settle, SettleError, S
 /// INV-JOBS-2: only a claim makes one, nothing copies it, and each way to end the attempt uses it
 /// up: one attempt ends once.
 ///
+/// ```compile_fail,E0382
+/// async fn twice(claimed: monitor_jobs::Claimed) {
+///     let _ = claimed.complete(None).await;
+///     let _ = claimed.complete(None).await; // used up by the first
+/// }
+/// ```
+///
 /// Dropped without a word it is handed back as by [`release`](Self::release), by the task of its
 /// registration. Its worker may lose it meanwhile: [`stopped`](Self::stopped) says so. Past the end
 /// of the lease by its own clock it refuses everything here already; the database decides in any

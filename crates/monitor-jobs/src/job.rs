@@ -202,7 +202,8 @@ impl Default for Ordering {
     }
 }
 
-/// Whom a new job waits for.
+/// Whom a new job waits for: INV-JOBS-7, what is in or what stands before it in the same call, so a
+/// parent is less than its child and nothing waits in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Parent {
     /// A job that is in.

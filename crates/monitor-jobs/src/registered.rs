@@ -23,6 +23,12 @@ const UNKNOWN_RETRIES: u32 = 2;
 /// is its method. So nothing is claimed before a registration has been committed, and nothing by
 /// an id that was only guessed.
 ///
+/// ```compile_fail,E0599
+/// fn copied(registered: &monitor_jobs::Registered) -> monitor_jobs::Registered {
+///     registered.clone() // there is one of it
+/// }
+/// ```
+///
 /// It beats as long as it, or any [`Claimed`] of its, lives, and deregisters after the last of
 /// them. When its worker was given up it is poisoned: everything claimed through it is told to
 /// stop, and it claims no more. Register anew then.

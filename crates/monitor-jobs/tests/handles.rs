@@ -7,12 +7,39 @@ use std::time::Duration;
 
 use common::{Call, Trouble, flaky, job, worker};
 use monitor_jobs::{
-    Backend, ClaimError, JobState, Jobs, Register, RegisterError, SettleError, Stop, StoreErrorKind,
+    Backend, ClaimError, ClaimRequest, JobState, Jobs, Register, RegisterError, SettleError, Stop,
+    StoreErrorKind, WorkerId,
 };
 use tokio::time::{Instant, sleep};
 
 const NOW: Duration = Duration::ZERO;
 const SECOND: Duration = Duration::from_secs(1);
+
+/// JOB-13, JOB-41, INV-JOBS-2: an id gives no right. Whoever knows one, of the past, the present or
+/// the future, cannot claim by it through the handles, and the database refuses those that are no
+/// registration. Examples of `Claimed` and `Registered` show that neither can be copied.
+#[tokio::test(start_paused = true)]
+async fn inv_jobs_2_an_id_that_was_guessed_claims_nothing() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let id = database.put(job("work")).await;
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let known = registered.id();
+    registered.close().await;
+    for guess in [known, WorkerId(known.0 + 1), WorkerId(-1)] {
+        let request = ClaimRequest {
+            worker: guess,
+            limit: 1,
+            history: true,
+        };
+        let refused = database.claim(&request).await;
+        assert!(
+            matches!(refused, Err(ClaimError::UnknownWorker(worker)) if worker == guess),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(database.state(id).await, JobState::Ready);
+}
 
 /// JOB-36, F5: the answer to a completion is lost, it is sent again, and done once.
 #[tokio::test(start_paused = true)]

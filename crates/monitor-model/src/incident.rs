@@ -11,7 +11,8 @@ use crate::{Lifecycle, MonitorId, Outcome, Record, Status};
 ///
 /// Opened by the verdict that makes the monitor down, closed by the first that says up or degraded.
 /// What is no verdict about the target - unknown, missed, suppressed, cancelled - neither opens nor
-/// closes one: nobody has seen the target recover. A monitor has one open incident at most.
+/// closes one: nobody has seen the target recover. INV-STORE-5: a monitor has one open incident at
+/// most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
     /// The sequence of the record that opened it. Rises, and is unique in a store.
