@@ -15,3 +15,19 @@ mod view;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/failing-well.md")]
 struct FailingWell;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/priority-inheritance.md")]
+struct PriorityInheritance;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/testing-with-jobs.md")]
+struct TestingWithJobs;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/jobs-troubleshooting.md")]
+struct JobsTroubleshooting;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/jobs-runbook.md")]
+struct JobsRunbook;
