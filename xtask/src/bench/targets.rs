@@ -86,7 +86,19 @@ const WATCHED: &str = "1000000 keys of 10 s, for 90 s";
 const INSERT: &str = "insert 1000000 keys";
 const STATUS: &str = "100000 keys of 10 s, status() in a loop";
 
-const TARGETS: [Target; 46] = [
+const JOBS_OFF: &str = "monitor-jobs, history off";
+const JOBS_KEPT: &str = "monitor-jobs, history kept";
+const JOBS_PG: &str = "monitor-jobs, PostgreSQL";
+const JOBS_LITE: &str = "monitor-jobs, SQLite";
+const DRAIN: &str = "drain of no-op jobs";
+const FIFTY: &str = "complete a parent, release 50 children";
+const MANY_CHILDREN: &str = "complete a parent, release 50000 children";
+const CROWD_16: Bound = Bound::Itself("claim and complete, 16 workers");
+const CROWD_512: &str = "claim and complete, 512 workers";
+const GRAPHILE: Bound = Bound::Best(&["graphile-worker 0.17, batched"]);
+const APALIS: Bound = Bound::Best(&["apalis-postgres 1.0"]);
+
+const TARGETS: [Target; 55] = [
     cpu("pool", ONE, POOL, 0.25, DEADPOOL),
     cpu(
         "pool",
@@ -234,6 +246,17 @@ const TARGETS: [Target; 46] = [
         Metric::Extra("megabytes"),
         300.0,
     )),
+    // 1.2 times, 0.7 times and five times as fast.
+    wall(DRAIN, JOBS_OFF, 0.83, GRAPHILE),
+    wall(DRAIN, JOBS_KEPT, 1.43, GRAPHILE),
+    wall(DRAIN, JOBS_OFF, 0.2, APALIS),
+    wall(FIFTY, JOBS_PG, 5e6, Bound::Absolute),
+    wall(FIFTY, JOBS_LITE, 5e6, Bound::Absolute),
+    wall(MANY_CHILDREN, JOBS_PG, 1.5e9, Bound::Absolute),
+    wall(MANY_CHILDREN, JOBS_LITE, 1.5e9, Bound::Absolute),
+    // 0.8 times as fast.
+    wall(CROWD_512, JOBS_PG, 1.25, CROWD_16),
+    wall(CROWD_512, JOBS_LITE, 1.25, CROWD_16),
 ];
 
 const fn long(target: Target) -> Target {
@@ -243,6 +266,18 @@ const fn long(target: Target) -> Target {
     }
 }
 
+/// Of jobs: most of the time is the server's, so the clock on the wall counts.
+const fn wall(workload: &'static str, subject: &'static str, at_most: f64, bound: Bound) -> Target {
+    Target {
+        group: "jobs",
+        workload,
+        subject,
+        metric: Metric::Extra("ns_each"),
+        at_most,
+        bound,
+        is_long: true,
+    }
+}
 const fn cpu(
     group: &'static str,
     workload: &'static str,
@@ -391,6 +426,7 @@ impl Target {
             Metric::Extra("page_max_us") => "us of CPU for 1024 keys under the lock",
             Metric::Extra("us_per_result") => "us of wall time for a result",
             Metric::Extra("megabytes") => "MB on disk",
+            Metric::Extra("ns_each") => "ns of wall time for one",
             Metric::Extra("bytes_per_key") => "bytes for each key",
             Metric::Extra(name) => name,
         };
@@ -506,6 +542,26 @@ mod tests {
         assert!(!short.is_empty() && !short.iter().any(is_watched));
         let words = format!("{WATCHED}: {WHEEL}: us late, p99, at most 2000");
         assert!(judged(&late(WATCHED), &words).is_met());
+    }
+
+    /// JOB-12, JOB-47: what a queue must reach is judged in the run in which its peers ran.
+    #[test]
+    fn jobs_are_judged_beside_their_peers() {
+        let drained = |subject: &str, ns_each: &str| {
+            row(DRAIN, subject, "[]")
+                .replace("\"pool\"", "\"jobs\"")
+                .replace("fairness\":1.04", &format!("ns_each\":{ns_each}"))
+        };
+        let peer = drained("graphile-worker 0.17, batched", "50000.0");
+        let words = format!(
+            "{DRAIN}: {JOBS_OFF}: ns of wall time for one at most 0.83 x graphile-worker 0.17, batched"
+        );
+        assert!(judged(&(drained(JOBS_OFF, "40000.0") + &peer), &words).is_met());
+        assert!(!judged(&(drained(JOBS_OFF, "45000.0") + &peer), &words).is_met());
+        assert!(
+            !judged(&drained(JOBS_OFF, "1.0"), &words).is_met(),
+            "no peer ran"
+        );
     }
 
     #[test]
