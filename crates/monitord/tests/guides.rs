@@ -109,7 +109,7 @@ fn job_55_the_commands_that_the_guides_name_exist() {
     assert!(named > 0);
 }
 
-/// JOB-42, JOB-43, JOB-44, JOB-55: each metric that a guide names is one that the crate documents,
+/// JOB-55: each metric that a guide names is one that the crate documents,
 /// or one that an example of the same guide writes.
 #[test]
 fn job_55_the_metrics_that_the_guides_name_exist() {
