@@ -18,8 +18,6 @@ mod cron;
 mod desk;
 mod error;
 mod failure;
-#[doc = include_str!("../GUIDE.md")]
-pub mod guide {}
 mod id;
 mod job;
 mod jobs;
