@@ -214,6 +214,10 @@ async fn a_state_that_cannot_be_read_stops_its_own_monitor_only() {
 async fn an_epoch_or_a_number_beyond_a_row_is_an_error_not_a_panic() {
     let place = Place::new();
     let mut options = place.options();
+    // All of it, so that none of the two is too old for the other.
+    options.retain_history = Duration::MAX;
+    options.retain_minutes = Duration::MAX;
+    options.retain_hours = Duration::MAX;
     options.retain_days = Duration::MAX;
     let store = SqliteStore::open(options).unwrap();
     let error = store

@@ -18,6 +18,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
+use monitor_store::SqliteStore;
 use monitor_testkit::targets::{Refusing, Target};
 use process::{HANG, Running, command, config};
 use rusqlite::Connection;
@@ -230,7 +231,7 @@ fn check(database: &Path, shown: &HashSet<Shown>) {
         "states without their line of history"
     );
     let verdicts = "SELECT count(*) FROM status WHERE outcome IS NOT (
-        SELECT outcome FROM history WHERE monitor = status.monitor
+        SELECT outcome FROM line WHERE monitor = status.monitor
             AND outcome IN ('up', 'degraded', 'down', 'unknown')
         ORDER BY sequence DESC LIMIT 1)";
     assert_eq!(
@@ -238,18 +239,12 @@ fn check(database: &Path, shown: &HashSet<Shown>) {
         0,
         "states that are not the last verdict"
     );
-    let counts = "SELECT count(*) FROM monitor WHERE
-        (SELECT total(due) FROM tally WHERE monitor = number) <>
-        (SELECT total(slots) FROM history WHERE monitor = number)";
-    assert_eq!(
-        one::<i64>(&sql, counts),
-        0,
-        "counts that disagree with the history"
-    );
+    let defects = SqliteStore::examine(database).unwrap();
+    assert!(defects.is_empty(), "{defects:?}");
     let mut find = sql
         .prepare(
-            "SELECT count(*) FROM history JOIN monitor ON number = monitor
-             WHERE id = ?1 AND due_unix_ms = ?2 AND history.epoch = ?3 AND slots = ?4
+            "SELECT count(*) FROM line JOIN monitor ON number = monitor
+             WHERE id = ?1 AND due_unix_ms = ?2 AND line.epoch = ?3 AND slots = ?4
                  AND outcome = ?5 AND operation IS ?6",
         )
         .unwrap();

@@ -62,7 +62,7 @@ async fn what_the_api_defined_comes_back() {
     assert_eq!(stored(folder.path()), both);
     let store = Connection::open(folder.path().join("monitord.db")).unwrap();
     let rows = || -> i64 {
-        let count = "SELECT count(*) FROM history JOIN monitor ON monitor.number = history.monitor
+        let count = "SELECT count(*) FROM line JOIN monitor ON monitor.number = line.monitor
                      WHERE monitor.id = 'of-api' AND outcome = 'down'";
         store.query_row(count, [], |row| row.get(0)).unwrap()
     };

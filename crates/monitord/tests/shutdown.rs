@@ -57,7 +57,7 @@ fn history(folder: &Path) -> Vec<(String, Option<String>, i64)> {
         .unwrap();
     assert_eq!(check, "ok");
     let mut rows = store
-        .prepare("SELECT outcome, reason, slots FROM history ORDER BY due_unix_ms")
+        .prepare("SELECT outcome, reason, slots FROM line ORDER BY due_unix_ms")
         .unwrap();
     rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .unwrap()
