@@ -1,6 +1,7 @@
 //! The right to one job: unforgeable, used up by saying how the attempt ended.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::kernel::roster::Key;
 use crate::session::{End, Handle, release};
 use crate::signal::{Signal, Stop};
-use crate::{ClaimedJob, JobTransaction, Outcome, Payload, Settle, SettleError, Settled};
+use crate::{Backend, ClaimedJob, JobTransaction, Outcome, Payload, Settle, SettleError, Settled};
 
 /// A job in the hands of whoever claimed it.
 ///
@@ -113,10 +114,8 @@ impl Claimed {
     /// # Errors
     /// When the job is another's by now, or the database failed: nothing was changed.
     pub async fn progress(&self, percent: u8, text: &str) -> Result<(), SettleError> {
-        self.may_act()?;
         let (job, epoch) = self.key();
-        let backend = &self.handle.session.backend;
-        match backend.progress(job, epoch, percent, text).await {
+        match self.may_tell()?.progress(job, epoch, percent, text).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(SettleError::Stale { job, epoch }),
             Err(error) => Err(SettleError::Store(error.into())),
@@ -180,6 +179,12 @@ impl Claimed {
     /// The time of the database, unix milliseconds, if it answers.
     pub(crate) async fn database_now(&self) -> Option<i64> {
         self.handle.session.backend.now_unix_ms().await.ok()
+    }
+
+    /// Whom to tell how far it has come.
+    pub(crate) fn may_tell(&self) -> Result<Arc<dyn Backend>, SettleError> {
+        self.may_act()?;
+        Ok(Arc::clone(&self.handle.session.backend))
     }
 
     fn key(&self) -> Key {

@@ -75,17 +75,15 @@ impl Context {
     /// # Errors
     /// When the job is another's by now, or the database failed: nothing was changed.
     pub async fn progress(&self, percent: u8, text: &str) -> Result<(), SettleError> {
-        let Some(claimed) = self.take() else {
-            return Err(self.stale());
+        // The right stays where it is: the attempt may end while this is on its way.
+        let backend = match lock(&self.right).as_ref() {
+            Some(claimed) => claimed.may_tell()?,
+            None => return Err(self.stale()),
         };
-        // It is put back even if this future is dropped.
-        let borrowed = Borrowed {
-            right: &self.right,
-            claimed: Some(claimed),
-        };
-        match &borrowed.claimed {
-            Some(claimed) => claimed.progress(percent, text).await,
-            None => Err(self.stale()),
+        let ClaimedJob { id, epoch, .. } = self.job;
+        match backend.progress(id, epoch, percent, text).await? {
+            true => Ok(()),
+            false => Err(self.stale()),
         }
     }
 
@@ -114,16 +112,5 @@ impl Context {
             job: self.job.id,
             epoch: self.job.epoch,
         }
-    }
-}
-
-struct Borrowed<'a> {
-    right: &'a Right,
-    claimed: Option<Claimed>,
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        *lock(self.right) = self.claimed.take();
     }
 }

@@ -108,6 +108,13 @@ struct Shared<M: PgManager> {
     calls: AtomicU64,
 }
 
+impl<M: PgManager> Drop for Shared<M> {
+    fn drop(&mut self) {
+        // Nobody is left to be woken: the connection that listens goes too.
+        self.wake.close();
+    }
+}
+
 impl<M: PgManager> Clone for PgJobs<M> {
     fn clone(&self) -> Self {
         Self {

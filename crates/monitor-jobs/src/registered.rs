@@ -128,13 +128,13 @@ impl Registered {
     /// Loses nothing: what an abandoned call still brings is handed back.
     pub async fn claim(&self, limit: u32, wait: Duration) -> Result<Vec<Claimed>, ClaimError> {
         let session = &self.handle.session;
-        let until = Instant::now() + wait;
+        let asked = Instant::now();
         let policy = Policy::jobs_claim();
         let mut failures: u32 = 0;
         let mut unknown: u32 = 0;
         let mut hints: u32 = 0;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = wait.saturating_sub(asked.elapsed());
             let poll = left.min(self.handle.poll);
             let mut hint = pin!(session.backend.wait(&session.register.queues, poll));
             // Its interest counts from here: nothing that comes after the claim is missed.

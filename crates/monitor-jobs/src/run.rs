@@ -26,8 +26,9 @@ const CLAIM_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a worker that waits looks at its own health.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
-/// A worker that was asked to drain through the database finishes what it holds.
-const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
+/// A worker that was asked to drain through the database finishes what it holds. Nobody waits
+/// longer.
+pub(crate) const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
 /// A worker at work.
 pub(crate) struct Run {

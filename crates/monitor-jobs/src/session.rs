@@ -13,7 +13,10 @@ use crate::kernel::lease::Lease;
 use crate::kernel::roster::Key;
 use crate::signal::{Signal, Stop};
 use crate::stats::Counters;
-use crate::{Backend, Beat, Outcome, Register, Settle, SettleError, Settled, StoreError, WorkerId};
+use crate::{
+    Backend, Beat, Outcome, Register, Settle, SettleError, Settled, StoreError, StoreErrorKind,
+    WorkerId,
+};
 
 /// Ends of attempts in one transaction.
 const BATCH: usize = 512;
@@ -118,7 +121,10 @@ impl Session {
                     .iter()
                     .for_each(|holder| holder.fire(Stop::LeaseExpired));
             }
-            self.audit().await;
+            // Beats wait for no lock that stands in the way of a hand-back.
+            if timeout(every, self.audit()).await.is_err() {
+                self.desk.ask_for_audit();
+            }
         }
     }
 
@@ -222,6 +228,21 @@ impl Session {
         }
     }
 
+    /// Whoever answers nothing for the rest of the lease is not waited for: the end may be said.
+    async fn settle_once(&self, ends: &[Settle]) -> Result<Vec<Settled>, StoreError> {
+        let patience = self
+            .lease_left()
+            .max(Lease::beat_every(self.register.lease));
+        let answer = timeout(patience, self.backend.settle(self.worker, ends)).await;
+        answer.unwrap_or_else(|elapsed| {
+            Err(StoreError {
+                action: "settle jobs",
+                kind: StoreErrorKind::Ambiguous,
+                source: elapsed.into(),
+            })
+        })
+    }
+
     /// Repeats what is worth repeating, as long as the lease lasts: an end may be said twice.
     async fn settle_until_answered(
         &self,
@@ -230,7 +251,7 @@ impl Session {
         let policy = Policy::jobs_claim();
         let mut failures = 0;
         loop {
-            let error = match self.backend.settle(self.worker, ends).await {
+            let error = match self.settle_once(ends).await {
                 Ok(answers) => return Ok(answers),
                 Err(error) => error,
             };

@@ -134,6 +134,10 @@ impl House {
                     }
                     break;
                 }
+                if rescued.requeued + rescued.buried == 0 {
+                    // Others have locked what is left: until the next look.
+                    break;
+                }
             }
         }
         Ok(())

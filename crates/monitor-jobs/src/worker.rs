@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::attempt::{Handler, Kind};
 use crate::kernel::retrying::RetryPolicy;
-use crate::run::Run;
+use crate::run::{NO_DEADLINE, Run};
 use crate::upkeep::{self, Upkeep};
 use crate::{Context, Failure, Jobs, Payload, Register, RegisterError};
 
@@ -180,7 +180,8 @@ impl RunningWorker {
     /// Claims nothing more, waits up to `wait` for what is running, hands the rest back, and
     /// deregisters.
     pub async fn drain(mut self, wait: Duration) -> Drained {
-        self.end.send_replace(Some(Instant::now() + wait));
+        let deadline = Instant::now() + wait.min(NO_DEADLINE);
+        self.end.send_replace(Some(deadline));
         match self.task.take() {
             Some(task) => task.await.unwrap_or_default(),
             None => Drained::default(),

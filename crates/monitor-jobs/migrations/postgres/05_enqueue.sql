@@ -72,6 +72,11 @@ BEGIN
             SELECT j.job_id FROM job j WHERE j.job_id = ANY (p_parents)
                 ORDER BY j.job_id FOR NO KEY UPDATE
         ) p;
+        IF cardinality(seen) < cardinality(p_parents) THEN
+            -- Those that have ended, too: not while one is being retried or pruned.
+            PERFORM FROM job_ended j WHERE j.job_id = ANY (p_parents)
+                ORDER BY j.job_id FOR NO KEY UPDATE;
+        END IF;
         SELECT array_agg(p.job_id), array_agg(p.state), array_agg(p.base),
             array_agg(p.effective), array_agg(p.sort_key)
             INTO known, states, bases, effectives, sort_keys

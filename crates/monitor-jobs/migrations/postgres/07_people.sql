@@ -67,7 +67,9 @@ BEGIN
     PERFORM FROM job j WHERE j.job_id = ANY (above) ORDER BY j.job_id FOR NO KEY UPDATE;
     SELECT * INTO was FROM job_ended j WHERE j.job_id = p_job AND j.state IN (6, 7) FOR UPDATE;
     IF NOT FOUND THEN
-        -- Somebody else retried it in between; the key, if any, was theirs by then.
+        -- It ended otherwise or was pruned in between. Had it not ended its key were taken, so the
+        -- key, if any, is ours, and nobody's from now on.
+        DELETE FROM job_unique u WHERE u.key = wanted_key AND u.job_id = p_job;
         RETURN 0;
     END IF;
     -- Whatever its end still had to do comes first.

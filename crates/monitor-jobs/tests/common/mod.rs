@@ -21,6 +21,10 @@ pub(crate) enum Trouble {
     Refused(StoreErrorKind),
     /// It is carried out, and the answer gets lost.
     ReplyLost,
+    /// It is never answered.
+    Hangs,
+    /// A rescue finds every job locked by somebody else.
+    Busy,
 }
 
 /// Calls that can be troubled.
@@ -30,7 +34,9 @@ pub(crate) enum Call {
     Beat,
     Claim,
     Settle,
+    Progress,
     Pulses,
+    Rescue,
 }
 
 /// A database in memory that goes by tokio's clock.
@@ -114,6 +120,7 @@ impl Flaky {
                 drop(answer.await);
                 StoreErrorKind::Ambiguous
             }
+            Some(Trouble::Hangs | Trouble::Busy) => std::future::pending().await,
         };
         Err(E::from(StoreError {
             action: "get through",
@@ -158,7 +165,8 @@ impl Backend for Flaky {
         percent: u8,
         text: &str,
     ) -> Result<bool, StoreError> {
-        self.memory.progress(job, epoch, percent, text).await
+        let noted = self.memory.progress(job, epoch, percent, text);
+        self.through(Call::Progress, noted).await
     }
     async fn cancel(&self, job: JobId) -> Result<Option<bool>, StoreError> {
         self.memory.cancel(job).await
@@ -176,7 +184,10 @@ impl Backend for Flaky {
         self.through(Call::Pulses, self.memory.pulses()).await
     }
     async fn rescue(&self, pulse: &WorkerPulse, limit: u32) -> Result<Rescued, StoreError> {
-        self.memory.rescue(pulse, limit).await
+        match self.next(Call::Rescue) {
+            Some(_) => Ok(Rescued::default()),
+            None => self.memory.rescue(pulse, limit).await,
+        }
     }
     async fn release(&self, limit: u32) -> Result<u32, StoreError> {
         self.memory.release(limit).await

@@ -271,7 +271,10 @@ async fn t10_beats_are_hot_updates() {
         .unwrap();
     let sql = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables
         WHERE relid = 'job_worker'::regclass AND n_tup_upd = 2000";
-    assert_eq!(db.number(sql).await, 0);
+    // While another test's snapshot keeps dead rows, a page of some 60 fills up and the row moves
+    // to the next one. An index in the way would make all of them cold.
+    let cold = db.number(sql).await;
+    assert!(cold < 100, "{cold} of 2000 beats");
 }
 
 /// T11, W2: the belt: a worker that holds something cannot be removed, whoever tries.
@@ -495,6 +498,43 @@ async fn a_parent_retried_half_way_through_its_release() {
         .unwrap();
     while db.jobs.release(1000).await.unwrap() > 0 {}
     db.healthy().await;
+}
+
+/// A child of a dead parent that is being retried waits for it: it is not held by an end that is
+/// taken back.
+#[tokio::test]
+async fn a_child_of_a_parent_that_is_being_retried_waits() {
+    let db = open(quiet()).await;
+    let worker = db.worker(5).await;
+    let parent = db.put(new()).await;
+    assert_eq!(db.jobs.cancel(parent).await.unwrap(), Some(true));
+    db.hold(&format!("SELECT jobs_retry({parent})")).await;
+    let child = db.spawn(move |db| async move { db.put(new().after(parent)).await });
+    db.until_blocked(1).await;
+    db.commit().await;
+    let child = child.await.unwrap();
+    assert_eq!(db.state(child).await, JobState::Blocked);
+    let held = db.claim_as(worker, 5).await.unwrap().jobs;
+    assert_eq!(held.len(), 1);
+    assert_eq!(db.complete(worker, &held[0]).await, Settled::Done);
+    assert_eq!(db.state(child).await, JobState::Ready);
+    db.healthy().await;
+}
+
+/// A retry that meets a prune leaves the key to others.
+#[tokio::test]
+async fn a_retry_of_a_pruned_job_keeps_no_key() {
+    let db = open(quiet()).await;
+    let job = db.put(new().unique_key("k")).await;
+    assert_eq!(db.jobs.cancel(job).await.unwrap(), Some(true));
+    db.hold("INSERT INTO job_unique VALUES ('k', 0)").await;
+    let retried = db.spawn(move |db| async move { db.jobs.retry(job).await.unwrap() });
+    db.until_blocked(1).await;
+    assert_eq!(db.jobs.prune(Duration::ZERO, 10).await.unwrap(), 1);
+    db.sql.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(retried.await.unwrap(), Some(false));
+    db.healthy().await;
+    assert_ne!(db.put(new().unique_key("k")).await, job);
 }
 
 impl Database {

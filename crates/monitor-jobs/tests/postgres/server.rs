@@ -246,6 +246,25 @@ async fn another_process_is_woken() {
     other.close().await.unwrap();
 }
 
+/// Jobs that nobody has any more listen no more, also when they were not closed.
+#[tokio::test]
+async fn a_listener_ends_with_its_jobs() {
+    let db = open(quiet()).await;
+    let mut options = quiet();
+    options.listen = true;
+    let jobs = PgJobs::connect(db.config.clone(), options).await.unwrap();
+    let listening = "SELECT count(*) FROM pg_stat_activity
+        WHERE query = 'LISTEN monitor_jobs' AND application_name = current_schema()";
+    while db.number(listening).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    drop(jobs);
+    // What it says last is said by its session, which is gone then.
+    while db.number(listening).await > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// JOB-31: a graph of one call, deep and wide, is put in by as many calls as one job with a parent.
 #[tokio::test]
 async fn a_graph_is_put_in_at_once() {
