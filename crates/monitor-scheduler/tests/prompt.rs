@@ -17,7 +17,7 @@ use common::{
     secs,
 };
 use monitor_operation::Cause;
-use monitor_scheduler::{Claim, Ended, KeyState, Run, Scheduler, Verdict};
+use monitor_scheduler::{Claim, Ended, KeyState, Run, Scheduler, Trigger, Verdict};
 
 const SUCCESS: Ended = Ended::Returned(Verdict::Success);
 
@@ -310,4 +310,68 @@ fn with_the_runtime_handlers_end() {
     scheduler.trigger(&1);
     assert_eq!(ended.recv().unwrap(), (1, Ended::Overdue));
     assert_eq!(calls.load(Ordering::SeqCst), before);
+}
+
+/// PRB-8: of three that are to run in one turn the second one blocks, or the last. The ends of those
+/// before it are told and the third is run all the same, while nothing else is due that would call a
+/// driver.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_blocks_holds_up_nobody_of_its_turn() {
+    for blocker in [2, 3] {
+        blocks_in_a_turn(blocker).await;
+    }
+}
+
+async fn blocks_in_a_turn(blocker: u32) {
+    let (scheduler, mut ended) = patient(8, secs(3600));
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = Mutex::new(blocked);
+    let released = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&released);
+    let blocks = when_here(move |run: Run<u32>| {
+        if noted.lock().unwrap().is_none() && run.trigger == Trigger::Manual {
+            *noted.lock().unwrap() = Some(false);
+            // For ever, but that the test is to fail then.
+            let is_released = blocked.lock().unwrap().recv_timeout(secs(20)).is_ok();
+            *noted.lock().unwrap() = Some(is_released);
+        }
+        async { Verdict::Success }
+    });
+    let well = |_run: Run<u32>| std::future::ready(Verdict::Success);
+    let forever = || at_once(3_000_000);
+    scheduler.schedule(blocker, forever(), blocks).unwrap();
+    for other in (1..=3).filter(|key| *key != blocker) {
+        scheduler.schedule(other, forever(), well).unwrap();
+    }
+    // While it is run by the driver, nobody else starts what it triggers: that is one batch.
+    let (others, conducted) = (scheduler.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&conducted);
+    let conducts = when_here(move |_run| {
+        for key in 1..=3 {
+            others.trigger(&key);
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Verdict::Success }
+    });
+    scheduler.schedule(9, forever(), conducts).unwrap();
+    for _ in 0..4 {
+        ended = next(ended).await.0;
+    }
+    let is_blocked = || released.lock().unwrap().is_some();
+    while !is_blocked() {
+        scheduler.trigger(&9);
+        let mut left = vec![9, 1, 2, 3];
+        while !(left.is_empty() || is_blocked() && left == [blocker]) {
+            let (rest, (key, how)) = next(ended).await;
+            ended = rest;
+            assert_eq!(how, SUCCESS);
+            left.retain(|other| *other != key);
+            if key == 9 && conducted.swap(0, Ordering::SeqCst) == 0 {
+                break;
+            }
+        }
+    }
+    let _ = release.send(());
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
+    assert_eq!(*released.lock().unwrap(), Some(true));
 }

@@ -154,9 +154,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             match rest {
                 None => self.carry_out(),
                 Some(Err(())) => return Rest::Over,
-                Some(Ok(next)) => {
+                Some(Ok(next)) if self.queue.is_empty() => {
                     return Rest::Sleep(next.map(|tick| self.shared.instant(tick)));
                 }
+                // Who had the lead before was lost among them.
+                Some(Ok(_)) => {}
             }
             if !self.queue.is_empty() {
                 return Rest::Prompt;

@@ -110,6 +110,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Shelf<K> {
             prompt.has_follower = false;
         }
         driver.is_back(false);
+        // Those that ended before in the same turn.
+        driver.reports.tell();
         driver.drive_on_thread();
     }
 }
