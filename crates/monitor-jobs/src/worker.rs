@@ -156,6 +156,7 @@ impl Worker {
         Ok(RunningWorker {
             end,
             task: Some(task),
+            report: Drained::default(),
         })
     }
 }
@@ -164,7 +165,9 @@ impl Worker {
 #[derive(Debug)]
 pub struct RunningWorker {
     end: watch::Sender<Option<Instant>>,
+    /// None: it has ended.
     task: Option<JoinHandle<Drained>>,
+    report: Drained,
 }
 
 /// What a worker did until its end.
@@ -182,21 +185,20 @@ impl RunningWorker {
     pub async fn drain(mut self, wait: Duration) -> Drained {
         let deadline = Instant::now() + wait.min(NO_DEADLINE);
         self.end.send_replace(Some(deadline));
-        match self.task.take() {
-            Some(task) => task.await.unwrap_or_default(),
-            None => Drained::default(),
-        }
+        self.ended().await
     }
 
-    /// Waits until somebody asked it, through the database, to drain, and it has.
+    /// Waits until somebody asked it, through the database, to drain, and it has. It may be asked
+    /// again.
     ///
     /// # Cancel safety
     /// Loses nothing.
     pub async fn ended(&mut self) -> Drained {
-        match &mut self.task {
-            Some(task) => task.await.unwrap_or_default(),
-            None => Drained::default(),
+        if let Some(task) = &mut self.task {
+            self.report = task.await.unwrap_or_default();
+            self.task = None;
         }
+        self.report
     }
 }
 

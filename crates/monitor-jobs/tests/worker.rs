@@ -479,3 +479,24 @@ async fn a_busy_worker_claims_and_settles_in_batches() {
     );
     worker.drain(SECOND).await;
 }
+
+/// Whoever waits for a worker that has ended hears the same as whoever waited first.
+#[tokio::test(start_paused = true)]
+async fn an_ended_worker_can_be_asked_again() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let mut running = builder(&jobs)
+        .handler("work", |_| async { Ok(None) })
+        .start()
+        .await
+        .unwrap();
+    let id = database.put(job("work")).await;
+    until(&database, id, JobState::Completed).await;
+    for worker in database.workers().await.unwrap() {
+        assert!(database.drain(worker.id).await.unwrap());
+    }
+    let first = running.ended().await;
+    assert_eq!(first.finished, 1);
+    assert_eq!(running.ended().await, first);
+    assert_eq!(running.drain(SECOND).await, first);
+}
