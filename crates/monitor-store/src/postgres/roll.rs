@@ -31,6 +31,8 @@ pub(super) struct Retention {
     /// What `newest` was when the last round began.
     began: Option<i64>,
     next: Option<Step>,
+    /// Another round is to follow the present one.
+    again: bool,
 }
 
 /// The steps of a round, in their order. Each is repeated until it finds nothing to do.
@@ -56,6 +58,7 @@ impl Retention {
             newest: None,
             began: None,
             next: Some(Step::Ended),
+            again: false,
         }
     }
 
@@ -74,7 +77,11 @@ impl Retention {
 
     /// Begins a round as soon as the present one is over.
     pub(super) fn request(&mut self) {
-        self.next = Some(Step::Roll);
+        if self.next.is_none() {
+            self.next = Some(Step::Roll);
+        } else {
+            self.again = true;
+        }
     }
 
     pub(super) const fn is_pending(&self) -> bool {
@@ -84,6 +91,17 @@ impl Retention {
     /// Gives up the present round: the next one finds what is left.
     pub(super) fn abandon(&mut self) {
         self.next = None;
+        self.again = false;
+    }
+
+    /// Goes on to the next step of a round, or to the next round.
+    fn step_on(&mut self, done: Step) {
+        self.next = match done {
+            Step::Roll => Some(Step::Lines),
+            Step::Lines => Some(Step::Buckets),
+            Step::Buckets => Some(Step::Ended),
+            Step::Ended => std::mem::take(&mut self.again).then_some(Step::Roll),
+        };
     }
 
     /// Does one slice. Returns the number of lines of history that were removed.
@@ -120,12 +138,7 @@ impl Retention {
         transaction.commit().await.map_err(End::failure)?;
         self.horizons = horizons;
         if !is_more {
-            self.next = match step {
-                Step::Roll => Some(Step::Lines),
-                Step::Lines => Some(Step::Buckets),
-                Step::Buckets => Some(Step::Ended),
-                Step::Ended => None,
-            };
+            self.step_on(step);
         }
         Ok(removed)
     }
@@ -322,4 +335,37 @@ async fn ended(transaction: &Transaction) -> Result<(u64, bool), Failure> {
 /// How long a duration is in milliseconds since 1970: what the kernel calls now.
 pub(super) fn unix_ms(since_1970: Duration) -> i64 {
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of very different due times ask for a round each: the present one ends all the same,
+    /// and is followed by another.
+    #[test]
+    fn a_round_ends_however_often_one_is_asked_for() {
+        let options = PostgresOptions::new("postgres://u@localhost/d").unwrap();
+        let mut retention = Retention::new(&options, Horizons::NONE);
+        let mut steps = Vec::new();
+        for due in [0, 10 * ROUND_MS, 0, 10 * ROUND_MS, 0] {
+            retention.record(due);
+            let step = retention.next.unwrap();
+            retention.step_on(step);
+            steps.push(step);
+        }
+        let round = [
+            Step::Ended,
+            Step::Roll,
+            Step::Lines,
+            Step::Buckets,
+            Step::Ended,
+        ];
+        assert_eq!(steps, round);
+        for step in round.into_iter().skip(1) {
+            assert_eq!(retention.next, Some(step));
+            retention.step_on(step);
+        }
+        assert!(!retention.is_pending());
+    }
 }
