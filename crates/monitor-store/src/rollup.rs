@@ -10,14 +10,6 @@
 //!
 //! Nothing here reads a clock or a database.
 
-#![cfg_attr(
-    not(feature = "sqlite"),
-    allow(
-        dead_code,
-        reason = "PostgreSQL counts in its own words, and does not grow by bytes"
-    )
-)]
-
 use std::time::Duration;
 
 use monitor_model::{Bucket, Latency, Outcome, Resolution, Tally};

@@ -39,7 +39,11 @@ pub(crate) struct Database {
 
 /// Opens jobs whose clock goes by itself.
 pub(crate) async fn open(options: PgOptions) -> Database {
-    let server = server();
+    open_on(server(), options).await
+}
+
+/// The same, on that server.
+pub(crate) async fn open_on(server: Arc<Postgres>, options: PgOptions) -> Database {
     let schema = format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
     let sql = connect(&server.url().parse().unwrap()).await;
     let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}");
