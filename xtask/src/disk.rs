@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 const GIB: u64 = 1 << 30;
 
 /// What everything that `ci` builds takes when the target folder is empty, and some more.
-const NEEDED: u64 = 12 * GIB;
+const NEEDED: u64 = 9 * GIB;
 
 /// What it takes besides when everything was built once.
 const NEEDED_AGAIN: u64 = 3 * GIB;
