@@ -37,6 +37,7 @@ mod postgres;
 mod priority;
 mod registered;
 mod run;
+mod schema;
 mod session;
 mod signal;
 #[cfg(feature = "sqlite")]
@@ -73,6 +74,7 @@ pub use priority::{Band, InvalidPriority, Priority};
 pub use registered::Registered;
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
+pub use schema::Schema;
 pub use signal::Stop;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{

@@ -13,6 +13,7 @@ mod migrate;
 mod plan;
 mod reason;
 mod rows;
+mod schema;
 mod session;
 mod settle;
 mod transaction;

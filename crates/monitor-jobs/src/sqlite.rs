@@ -34,6 +34,7 @@ mod operate;
 mod options;
 mod reader;
 mod row;
+mod schema;
 mod session;
 mod settle;
 mod transaction;

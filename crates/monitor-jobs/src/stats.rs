@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sync::{Mutex, lock};
-use crate::{Outcome, Rescued, Settled, StoreErrorKind};
+use crate::{Baseline, Outcome, Rescued, Settled, StoreErrorKind};
 
 /// Upper bounds of the buckets, in seconds; a last one has no bound.
 pub const BUCKETS: [f64; 12] = [
@@ -21,6 +21,8 @@ pub struct Histogram {
     pub count: u64,
     /// All of them together.
     pub sum: Duration,
+    /// The same, as far as a comparison with other times needs it.
+    pub samples: Baseline,
 }
 
 impl Histogram {
@@ -30,6 +32,7 @@ impl Histogram {
         self.buckets[bucket.unwrap_or(BUCKETS.len())] += 1;
         self.count += 1;
         self.sum += took;
+        self.samples.add(seconds);
     }
 }
 

@@ -40,6 +40,31 @@ impl Baseline {
         self.mean
     }
 
+    /// How many samples there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The samples that came after `earlier`, which is what this one was before them.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let count = self.count.saturating_sub(earlier.count);
+        if count == 0 {
+            return Self::new();
+        }
+        let (all, before, after) = (self.count as f64, earlier.count as f64, count as f64);
+        let mean = (all * self.mean - before * earlier.mean) / after;
+        let apart = mean - earlier.mean;
+        let between = apart * apart * before * after / all;
+        Self {
+            count,
+            mean,
+            // What rounding leaves is not less than nothing.
+            squares: (self.squares - earlier.squares - between).max(0.0),
+        }
+    }
+
     /// By what share `now` is slower than this baseline, if that is more than `tolerance` (0.1 is
     /// 10 %) and more than chance explains; `None`: it is not, or there are too few samples.
     #[must_use]
@@ -93,5 +118,25 @@ mod tests {
         let stored: Baseline = serde_json::from_str(&stored).unwrap();
         assert!((stored.mean() - before.mean()).abs() < 1e-12, "{stored:?}");
         assert_eq!(stored.count, before.count);
+    }
+
+    /// What came after a moment is what would have been counted from there on.
+    #[test]
+    fn later_samples_are_told_from_earlier_ones() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let (mut all, mut later) = (Baseline::new(), Baseline::new());
+        (0..300).for_each(|_| all.add(rng.random_range(0.001..0.002)));
+        let earlier = all;
+        for _ in 0..200 {
+            let sample = rng.random_range(0.010..0.030);
+            all.add(sample);
+            later.add(sample);
+        }
+        let since = all.since(&earlier);
+        assert_eq!(since.count(), 200);
+        assert!((since.mean() - later.mean()).abs() < 1e-12);
+        assert!((since.squares / later.squares - 1.0).abs() < 1e-9);
+        assert_eq!(earlier.since(&all), Baseline::new(), "none came after");
+        assert_eq!(all.since(&all), Baseline::new());
     }
 }

@@ -76,7 +76,7 @@ async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<i64>, Failur
 }
 
 /// 0 where there is none yet.
-async fn version(client: &Client) -> Result<i64, Failure> {
+pub(super) async fn version(client: &Client) -> Result<i64, Failure> {
     // By way of a table: otherwise a session that looked before goes on believing what it saw then.
     let known = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('schema_version'))";
     let row = client.query_one(known, &[]).await.map_err(Failure::read)?;
