@@ -120,7 +120,7 @@ impl<K> Key<K> {
         reason = "the fence stands whether looked at or not"
     )]
     pub fn fence(&self, cause: Cause) -> Option<Fence> {
-        self.0.line.fence(cause, Epoch::default())
+        self.0.line.fence(cause)
     }
 
     /// Returns the current epoch, or none if the key is forgotten.
@@ -132,7 +132,7 @@ impl<K> Key<K> {
     /// Returns how many operations of the key are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.0.line.open()
+        self.0.line.open_count()
     }
 }
 

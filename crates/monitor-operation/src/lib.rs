@@ -13,6 +13,7 @@ mod line;
 mod operation;
 mod operations;
 mod sync;
+mod table;
 #[cfg(test)]
 mod tests;
 mod word;

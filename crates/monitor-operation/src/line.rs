@@ -32,8 +32,10 @@ pub(crate) struct Line {
 
 struct Past {
     /// INV-OPERATION-3: the epoch of a key never goes down and is never used twice, so it stays
-    /// here when the key is forgotten.
+    /// here when the key is forgotten, for as long as the line is there.
     epoch: Epoch,
+    /// Whether the key is to stay known though nobody has it.
+    is_registered: bool,
     /// The last name that was given.
     tag: Tag,
     /// Those that were fenced, as long as one of their operations is open.
@@ -68,6 +70,7 @@ impl Line {
             epoch: AtomicU64::new(epoch.get()),
             past: Mutex::new(Past {
                 epoch,
+                is_registered: false,
                 tag: Tag::FIRST,
                 generations: Vec::new(),
                 listening: Vec::new(),
@@ -161,47 +164,75 @@ impl Line {
         self.end(tag)
     }
 
-    /// Moves on to the next epoch, or to `at_least` if that is further, and returns the fence;
-    /// none if the key is forgotten.
-    pub(crate) fn fence(&self, cause: Cause, at_least: Epoch) -> Option<Fence> {
+    /// Moves on to the next epoch and returns the fence; none if the key is forgotten.
+    pub(crate) fn fence(&self, cause: Cause) -> Option<Fence> {
         self.retire(cause, |past| {
-            past.epoch = past.epoch.next().max(at_least);
-            past.tag = past.tag.after(|tag| past.find(tag).is_some());
-            self.epoch.store(past.epoch.get(), Ordering::Release);
-            self.word.store(Word::new(past.tag).0, Ordering::Release);
+            past.epoch = past.epoch.next();
+            self.open(past);
         })
     }
 
     /// Like [`fence`](Self::fence), and lets nothing begin until the key is
     /// [registered](Self::register) again.
     pub(crate) fn forget(&self) -> Option<Fence> {
-        self.retire(Cause::Deleted, |past| past.epoch = past.epoch.next())
+        self.retire(Cause::Deleted, |past| {
+            past.epoch = past.epoch.next();
+            past.is_registered = false;
+        })
     }
 
-    /// Makes the epoch at least `epoch`, and lets operations begin.
+    /// The epoch in which the key comes back if it is given up now, one that nothing began in;
+    /// none if it is registered.
+    pub(crate) fn left_at(&self) -> Option<Epoch> {
+        let past = lock(&self.past);
+        let unused = if self.load().is_closed() {
+            past.epoch
+        } else {
+            past.epoch.next()
+        };
+        (!past.is_registered).then_some(unused)
+    }
+
+    /// Lets operations begin if none could.
+    pub(crate) fn open_again(&self) {
+        let _open = self.reopen(Epoch::default(), false);
+    }
+
+    /// Makes the epoch at least `epoch`, and lets operations begin until the key is forgotten.
     pub(crate) fn register(&self, epoch: Epoch) -> Epoch {
         loop {
-            if let Some(current) = self.reopen(epoch) {
+            if let Some(current) = self.reopen(epoch, true) {
                 return current;
             }
             // Another thread may fence in between: then once more, and no harm. It may forget the
             // key: then the epoch is not there yet, and what was promised would be forgotten too.
-            if let Some(fence) = self.fence(Cause::Superseded, epoch) {
+            let raised = self.retire(Cause::Superseded, |past| {
+                past.epoch = past.epoch.next().max(epoch);
+                past.is_registered = true;
+                self.open(past);
+            });
+            if let Some(fence) = raised {
                 return fence.epoch();
             }
         }
     }
 
     /// Lets operations begin if none could; none if the key is open under an epoch below `epoch`.
-    fn reopen(&self, epoch: Epoch) -> Option<Epoch> {
+    fn reopen(&self, epoch: Epoch, registered: bool) -> Option<Epoch> {
         let mut past = lock(&self.past);
         if self.load().is_closed() {
             past.epoch = past.epoch.max(epoch);
-            past.tag = past.tag.after(|tag| past.find(tag).is_some());
-            self.epoch.store(past.epoch.get(), Ordering::Release);
-            self.word.store(Word::new(past.tag).0, Ordering::Release);
+            self.open(&mut past);
         }
+        past.is_registered |= registered;
         (past.epoch >= epoch).then_some(past.epoch)
+    }
+
+    /// Opens a generation of the epoch that was set. The word comes last: see `begin`.
+    fn open(&self, past: &mut Past) {
+        past.tag = past.tag.after(|tag| past.find(tag).is_some());
+        self.epoch.store(past.epoch.get(), Ordering::Release);
+        self.word.store(Word::new(past.tag).0, Ordering::Release);
     }
 
     /// Ends the current generation, lets `next` make another one, and tells those who listen.
@@ -274,7 +305,7 @@ impl Line {
     }
 
     /// How many operations are open, of any generation.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         let past = lock(&self.past);
         let before: usize = past.generations.iter().map(|g| g.open as usize).sum();
         before + self.load().open() as usize

@@ -1,18 +1,14 @@
 //! The handle: keys, their epochs, and the operations begun under them.
 
-use std::{
-    collections::{HashMap, hash_map::RandomState},
-    fmt,
-    hash::{BuildHasher, Hash},
-    sync::Arc,
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::{
     BeginError, Cause, Epoch, Fence, Key, Operation, OperationId, RegisterError,
     id::IdMaker,
     index::{self, Generator, Index},
     key::Known,
-    sync::{AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicU64, Ordering},
+    table::Table,
     word::Word,
 };
 
@@ -32,21 +28,13 @@ pub struct Operations<K> {
     shared: Arc<Shared<K>>,
 }
 
-type Table<K> = HashMap<Arc<K>, Arc<Known<K>>>;
-
 struct Shared<K> {
-    /// By the hash of the key, so that threads with different keys rarely meet.
-    shards: [Mutex<Table<K>>; SHARDS],
-    hasher: RandomState,
-    keys: AtomicU64,
+    table: Table<K>,
+    /// How many keys have entered the table.
+    numbers: AtomicU64,
     ids: IdMaker,
     index: Option<Arc<Index<K>>>,
 }
-
-#[cfg(not(monitor_loom))]
-const SHARDS: usize = 16;
-#[cfg(monitor_loom)]
-const SHARDS: usize = 1;
 
 /// What is known of an open operation: a copy, through which nothing can be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,9 +96,8 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     fn with(ids: IdMaker, index: Option<Arc<Index<K>>>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
-                hasher: RandomState::new(),
-                keys: AtomicU64::new(0),
+                table: Table::new(),
+                numbers: AtomicU64::new(0),
                 ids,
                 index,
             }),
@@ -130,42 +117,49 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         if epoch > Epoch::MAX_REGISTERED {
             return Err(RegisterError::EpochTooLarge { epoch });
         }
-        let known = self.known(&key).unwrap_or_else(|| self.add(key, epoch));
-        Ok(known.line.register(epoch))
+        Ok(self.enter(key, epoch).line.register(epoch))
     }
 
-    /// Returns a key at hand, or none if it was never registered.
+    /// Makes a key known for as long as somebody has it at hand or an operation of it is open, and
+    /// returns it. One that is registered as well stays known until it is
+    /// [forgotten](Self::forget).
+    ///
+    /// For keys that come and go with something else, a connection or a schedule: nobody has to
+    /// remember to forget them. A key that nobody has any more is found out when room for others is
+    /// needed, and until then is known as before.
+    ///
+    /// ```
+    /// use monitor_operation::Operations;
+    ///
+    /// let operations = Operations::new();
+    /// for key in 0..100_000 {
+    ///     let key = operations.hold(key);
+    ///     key.begin()?.commit(|| ())?;
+    /// }
+    /// assert!(operations.kept() < 1_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "the key is known for as long as somebody has it"]
+    pub fn hold(&self, key: K) -> Key<K> {
+        let known = self.enter(key, Epoch::default());
+        known.line.open_again();
+        Key(known)
+    }
+
+    /// Returns a key at hand, or none if it was never registered, or forgotten since.
     #[must_use]
     pub fn key(&self, key: &K) -> Option<Key<K>> {
-        self.known(key).map(Key)
+        self.shared.table.find(key).map(Key)
     }
 
-    fn known(&self, key: &K) -> Option<Arc<Known<K>>> {
-        lock(self.shard(key)).get(key).cloned()
-    }
-
-    fn add(&self, key: K, epoch: Epoch) -> Arc<Known<K>> {
+    /// Finds a key, or enters it in epoch `at_least`.
+    fn enter(&self, key: K, at_least: Epoch) -> Arc<Known<K>> {
         let shared = &*self.shared;
-        let (shard, key) = (self.shard(&key), Arc::new(key));
-        let number = shared.keys.fetch_add(1, Ordering::Relaxed);
-        let made = Known::new(
-            Arc::clone(&key),
-            epoch,
-            number,
-            shared.ids,
-            shared.index.clone(),
-        );
-        let made = Arc::new(made);
-        let mut keys = lock(shard);
-        // Somebody may have been faster; what was made in vain is dropped after the lock.
-        let known = Arc::clone(keys.entry(key).or_insert_with(|| Arc::clone(&made)));
-        drop(keys);
-        known
-    }
-
-    fn shard(&self, key: &K) -> &Mutex<Table<K>> {
-        let hash = self.shared.hasher.hash_one(key) as usize;
-        &self.shared.shards[hash % SHARDS]
+        shared.table.find_or_enter(key, |key, floor| {
+            let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+            let (epoch, index) = (floor.max(at_least), shared.index.clone());
+            Known::new(key, epoch, number, shared.ids, index)
+        })
     }
 
     /// Begins an operation for a key under its current epoch.
@@ -202,28 +196,32 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         reason = "the fences stand whether looked at or not"
     )]
     pub fn fence_all(&self, cause: Cause) -> Vec<(K, Fence)> {
-        self.all()
-            .filter_map(|known| {
-                let fence = known.line.fence(cause, Epoch::default())?;
-                Some((K::clone(&known.key), fence))
-            })
-            .collect()
+        let all = self.shared.table.all();
+        all.filter_map(|known| {
+            let fence = known.line.fence(cause)?;
+            Some((K::clone(&known.key), fence))
+        })
+        .collect()
     }
 
     /// Fences a key as [`Deleted`](Cause::Deleted) and forgets it, or returns none if it is not
     /// known.
     ///
-    /// No operation can begin for it until it is registered again. Its epoch is kept, a few
-    /// words per key, and goes on from there: a result from before the deletion can never be
-    /// taken for one of the key's next life.
+    /// No operation can begin for it until it is registered again. A result from before the
+    /// deletion can never be taken for one of the key's next life, which begins in a later epoch:
+    /// above all that keys were in when they were forgotten. That number is all that is kept, once
+    /// nobody has the key at hand and its operations have ended.
     pub fn forget(&self, key: &K) -> Option<Fence> {
-        self.known(key)?.line.forget()
+        let known = self.shared.table.find(key)?;
+        let fence = known.line.forget();
+        self.shared.table.give_back(known);
+        fence
     }
 
     /// Returns the current epoch of a key, or none if it is not known.
     #[must_use]
     pub fn epoch(&self, key: &K) -> Option<Epoch> {
-        self.known(key)?.line.epoch()
+        self.shared.table.find(key)?.line.epoch()
     }
 
     /// Returns a copy of what is known of an open operation, or none if no such one is open.
@@ -251,15 +249,18 @@ impl<K> Operations<K> {
     /// looked at.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.all().map(|known| known.line.open()).sum()
+        self.shared
+            .table
+            .all()
+            .map(|known| known.line.open_count())
+            .sum()
     }
 
-    /// All keys that there were when their shard was looked at. No lock is held between two.
-    fn all(&self) -> impl Iterator<Item = Arc<Known<K>>> {
-        self.shared.shards.iter().flat_map(|shard| {
-            let keys = lock(shard);
-            keys.values().cloned().collect::<Vec<_>>()
-        })
+    /// Returns for how many keys memory is kept: those that are registered, those that somebody has
+    /// at hand or an operation of, and for a while some of those that somebody had.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.shared.table.len()
     }
 }
 
@@ -280,7 +281,7 @@ impl<K: Clone + Eq + Hash> Default for Operations<K> {
 impl<K> fmt::Debug for Operations<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operations")
-            .field("keys", &self.shared.keys.load(Ordering::Relaxed))
+            .field("keys", &self.kept())
             .field("open", &self.open())
             .finish()
     }

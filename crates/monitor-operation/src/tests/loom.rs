@@ -164,7 +164,7 @@ fn loom_inv_operation_1_2_finish_beside_a_fence() {
 /// OPS-31, OPS-45, S2: a key that is forgotten and registered again while an operation of it
 /// commits: the old one cannot be taken for one of the new life.
 ///
-/// Breaks when a forgotten key starts anew: in `Line::register`, make the closed branch set
+/// Breaks when a forgotten key starts anew: in `Line::reopen`, make the closed branch set
 /// `past.epoch = epoch`.
 #[test]
 fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
@@ -191,8 +191,7 @@ fn loom_inv_operation_3_a_new_life_has_a_new_epoch() {
 /// A key that is forgotten while its epoch is raised keeps the epoch that was promised.
 ///
 /// Breaks when a raise that found the key forgotten is not made again: in `Line::register`, make
-/// the last statement of the loop
-/// `return self.fence(Cause::Superseded, epoch).map_or(epoch, |fence| fence.epoch());`.
+/// the last statement of the loop `return raised.map_or(epoch, |fence| fence.epoch());`.
 #[test]
 fn loom_inv_operation_3_a_raised_epoch_is_not_forgotten() {
     loom::model(|| {
@@ -210,13 +209,42 @@ fn loom_inv_operation_3_a_raised_epoch_is_not_forgotten() {
     });
 }
 
+/// OPS-31, OPS-45, S2: a key that leaves the table while somebody comes to have it is one key all
+/// the same: whoever has it now fences what began before, and no epoch comes twice.
+///
+/// Breaks when a key leaves that somebody has: in `Table::let_go`, make the first statement
+/// `let alone = &**known;`. Breaks as well when a key that enters begins anew: in
+/// `Table::find_or_enter`, make the floor `Epoch::default()`.
+#[test]
+fn loom_inv_operation_8_a_key_that_leaves_beside_one_who_comes() {
+    loom::model(|| {
+        let operations = Operations::with_seed(1);
+        operations.register(0, Epoch::default()).unwrap();
+        let comes = {
+            let operations = operations.clone();
+            thread::spawn(move || operations.hold(0).begin().ok())
+        };
+        let left = operations.forget(&0).unwrap();
+        let key = operations.hold(0);
+        let epoch = key.epoch();
+        assert!(epoch >= Some(left.epoch()), "INV-OPERATION-8: {epoch:?}");
+        let fence = key.fence(Cause::Paused).unwrap();
+        if let Some(operation) = comes.join().unwrap() {
+            let is_new = operation.epoch() == fence.epoch();
+            assert_eq!(operation.commit(|| ()).is_ok(), is_new, "INV-OPERATION-8");
+        }
+        drop(key);
+        assert_eq!(operations.open(), 0);
+    });
+}
+
 /// OPS-45, S2: an operation that begins while its key is fenced is of the epoch before and commits
 /// nothing after, or of the new one and commits.
 ///
 /// Breaks when `begin` does not look again: in `Line::begin`, return `Ok((tag, epoch))` right after
 /// the epoch was read. Breaks as well when a fence does not close the word first: in
 /// `Line::retire`, load the word in place of the swap. Breaks as well when the word is opened before
-/// the epoch is written: in `Line::fence`, swap the two stores.
+/// the epoch is written: in `Line::open`, swap the two stores.
 #[test]
 fn loom_inv_operation_1_3_begin_beside_a_fence() {
     loom::model(|| {
@@ -335,7 +363,7 @@ fn loom_inv_operation_7_who_listens_is_listed_once() {
         listens.join().unwrap();
         line.unlisten(tag, &token);
         assert_eq!(line.end(tag), None);
-        drop(line.fence(Cause::Paused, Epoch::default()));
+        drop(line.fence(Cause::Paused));
         assert_eq!(token.cause(), None, "INV-OPERATION-7: listed twice");
     });
 }
