@@ -41,6 +41,8 @@ async fn inv_core_3_what_is_missed_at_shutdown_is_counted() {
     core.define(definition("a", &first)).await.unwrap();
     first.begun.notified().await;
     core.define(definition("b", &second)).await.unwrap();
+    // From now on it is due.
+    assert!(core.trigger(&id("b")).will_run());
     store.refuses.store(true, SeqCst);
     let report = core.shutdown(Duration::from_secs(2)).await;
     assert_eq!(second.looks(), 0);

@@ -113,6 +113,8 @@ async fn a_queue_that_does_not_move_presses_the_process() {
     core.define(definition("second", &Puppet::new(Act::Up)))
         .await
         .unwrap();
+    // From now on it is due.
+    assert!(core.trigger(&id("second")).will_run());
     let level = || {
         let sources = core.pressure().unwrap().sources.into_iter();
         let mut queue = sources.filter(|seen| seen.source.as_str() == "queue_age");

@@ -83,6 +83,9 @@ async fn memory_is_accounted_per_probe() {
         Outcome::Down,
         "nobody released it: it was cut off"
     );
+    for name in ["large", "small"] {
+        core.pause(&id(name)).await.unwrap();
+    }
     tokio::time::sleep(Duration::from_millis(100)).await;
     for name in ["large", "small"] {
         assert_eq!(held(&core, name), 0, "{name}");

@@ -64,7 +64,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
 
     /// Adds a key, or gives one that is there a new spec and handler.
     ///
-    /// A new key is registered for operations if it is not yet, at the epoch it last had or zero.
+    /// A new key becomes known to the registry of operations if it is not yet, in an epoch that it
+    /// was never in, and stays known for as long as it is scheduled: afterwards only if somebody
+    /// else has [registered](Operations::register) it.
     /// For a key that is there, its operations are fenced as [`Edited`](Cause::Edited) and the
     /// next run is under the new epoch; a run that is going on is told to stop and keeps the key
     /// until it has. A paused key stays paused. A key in backoff keeps its due time.
@@ -75,9 +77,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     ///
     /// # Errors
     ///
-    /// Nothing was changed, because of
-    /// - [`ShutDown`](ScheduleError::ShutDown): the scheduler takes no more keys;
-    /// - [`Register`](ScheduleError::Register): the key could not be registered.
+    /// [`ShutDown`](ScheduleError::ShutDown): the scheduler takes no more keys; nothing was changed.
     pub fn schedule<H, F>(&self, key: K, spec: Spec, handler: H) -> Result<Scheduled, ScheduleError>
     where
         H: Fn(Run<K>) -> F + Send + Sync + 'static,
@@ -120,9 +120,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         F: Future<Output: Into<Completion>> + Send + 'static,
     {
         let shared = self.shared();
-        let epoch = shared.operations.register(key.clone(), Epoch::default())?;
-        #[expect(clippy::expect_used, reason = "a registry never loses a key")]
-        let at_hand = shared.operations.key(&key).expect("registered just now");
+        // Known for as long as the schedule has it, for it goes with the handler.
+        let at_hand = shared.operations.hold(key.clone());
+        // None only if somebody forgets it at this moment: then it begins nothing.
+        let epoch = at_hand.epoch().unwrap_or_default();
         let handler: Handler<K> = Arc::new(Calls::new(at_hand, handler));
         let key = Arc::new(key);
         let placed =
@@ -163,10 +164,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
 
     /// Cancels a key. Returns the fence, and the run that may still be going on.
     fn take_out(&self, key: &K) -> Option<(Fence, Option<RunId>)> {
+        // Before its handler goes, and with that perhaps the last who had it at hand.
+        let at_hand = self.shared().operations.key(key)?;
         let run = self
             .shared()
             .change(|core, now| core.remove(key, now).then(|| core.run_of(key)))?;
-        Some((self.fence(key, Cause::Stopped)?, run))
+        let fence = at_hand.fence(Cause::Stopped)?;
+        let epoch = fence.epoch();
+        self.shared().core(|core, _| core.note_epoch(key, epoch));
+        Some((fence, run))
     }
 
     /// Takes a key out of the schedule, and waits until its run has ended and its commits are

@@ -141,8 +141,11 @@ impl SpecBuilder {
         self
     }
 
-    /// Sets whether a key that is new runs at once, and from then on in its slots. If a run from
-    /// before it was cancelled is still going on, at once means after that.
+    /// Sets whether a key that is new runs at once, and from then on in its slots.
+    ///
+    /// At once means as soon as there is a permit for which nobody is in the queue, in the order in
+    /// which keys came, and in its first slot at the latest: thousands of new keys neither fill the
+    /// queue nor are missed. If a run from before it was cancelled is still going on, after that.
     pub fn immediate(mut self, immediate: bool) -> Self {
         self.immediate = immediate;
         self

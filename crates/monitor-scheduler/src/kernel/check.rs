@@ -2,12 +2,14 @@
 
 use std::hash::Hash;
 
+#[cfg(test)]
+use super::newcomers::is_newcomer;
 use super::{
     Core,
     entry::{Doing, Life, Stage},
 };
 #[cfg(test)]
-use crate::Class;
+use crate::{Class, Pace};
 
 impl<K: Eq + Hash, H> Core<K, H> {
     /// Checks one key after a step that changed it.
@@ -87,6 +89,18 @@ impl<K: Eq + Hash, H> Core<K, H> {
             assert!(
                 !idle,
                 "INV-SCHEDULER-5: nobody waits while a permit is free"
+            );
+            let comes = |index: &u32| {
+                let newcomer = self.entries.get(*index).filter(|entry| is_newcomer(entry));
+                matches!(newcomer?.doing, Doing::Timer(armed) if armed.due > self.now).then_some(())
+            };
+            let line = &self.newcomers[class.index()];
+            let waits = line.iter().any(|index| comes(index).is_some());
+            let free = self.permits.has_free(class) && !self.closed;
+            let may_start = free && self.paces[class.index()] != Pace::Suspended;
+            assert!(
+                !(may_start && waits),
+                "INV-SCHEDULER-5: no newcomer waits for its slot while a permit is free"
             );
         }
     }

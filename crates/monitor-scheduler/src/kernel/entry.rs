@@ -125,6 +125,8 @@ pub(super) const AGAIN: u8 = 1;
 pub(super) const AT_ONCE: u8 = 2;
 /// A manual trigger ends its backoff.
 pub(super) const TRIGGER_RESETS: u8 = 4;
+/// New and not run yet: stands in the line of the newcomers.
+pub(super) const NEW: u8 = 8;
 
 /// What is kept for the status alone.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use monitor_operation::Epoch;
 
 use super::{
     Core, Effect, RunId,
-    entry::{AGAIN, AT_ONCE, Doing, Entry, Life, Marks, Past, Stage, TRIGGER_RESETS},
+    entry::{AGAIN, AT_ONCE, Doing, Entry, Life, Marks, NEW, Past, Stage, TRIGGER_RESETS},
     grid::Grid,
     tick::{Tick, millis},
 };
@@ -108,7 +108,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         self.note(index, super::tests::Note::Born);
         match (paused, spec.immediate()) {
             (true, _) => {}
-            (false, true) => self.arm_beside_grid(index, self.now),
+            (false, true) => self.welcome(index),
             (false, false) => self.arm_slot(index),
         }
         index
@@ -360,8 +360,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if self.entries[index].is_active() && self.entries[index].run().is_some() {
             self.miss_during_run(index);
         }
-        self.entries[index].marks.put(AGAIN, false);
-        self.entries[index].marks.put(AT_ONCE, false);
+        for mark in [AGAIN, AT_ONCE, NEW] {
+            self.entries[index].marks.put(mark, false);
+        }
         self.disown(index);
     }
 }

@@ -4,7 +4,7 @@
 //! to be done goes out as [`Effect`]s, which the shell carries out under no lock.
 //!
 //! Contents: `keys` adds, changes and removes keys; `arm` sets due times and reports missed ones;
-//! `start` takes keys to their runs, `runs` brings runs to their end; `permits` and `queue` are the
+//! `start` takes keys to their runs, `newcomers` those that are new, `runs` brings runs to their end; `permits` and `queue` are the
 //! tree that bounds them; `pace` slows classes down; `snapshot` and `explain` look; `check` holds
 //! the invariants.
 
@@ -15,6 +15,7 @@ mod explain;
 mod grid;
 mod keys;
 mod names;
+mod newcomers;
 mod pace;
 mod permits;
 mod policies;
@@ -28,7 +29,7 @@ mod tick;
 #[cfg(test)]
 mod tests;
 
-use std::{hash::Hash, hint::black_box, sync::Arc};
+use std::{collections::VecDeque, hash::Hash, hint::black_box, sync::Arc};
 
 use monitor_operation::Epoch;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -38,6 +39,7 @@ use crate::{Config, Due, Missed, Pace, Saturation, Trigger, observer::MissedCoun
 use self::{
     entry::{Entry, Running},
     names::Names,
+    newcomers::Newcomers,
     permits::Permits,
     policies::Policies,
     queue::Queue,
@@ -58,6 +60,7 @@ pub(crate) struct Core<K, H> {
     /// One timer for each key: its start, or the next thing to happen to its run.
     wheel: Wheel,
     queue: Queue,
+    newcomers: Newcomers,
     /// INV-SCHEDULER-4: no run starts without a permit, and each permit is in one run.
     permits: Permits,
     paces: [Pace; 3],
@@ -149,6 +152,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             policies: Policies::default(),
             wheel: Wheel::new(),
             queue: Queue::new(&config.classes),
+            newcomers: [const { VecDeque::new() }; 3],
             permits: Permits::new(config.max_concurrent.get(), &config.classes),
             paces: [Pace::Full; 3],
             serial: 0,

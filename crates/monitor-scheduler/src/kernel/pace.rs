@@ -17,6 +17,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
                 self.leave_queue(index, MissedReason::Suspended);
             }
         }
+        self.dispatch();
     }
 
     pub(crate) fn pace(&self, class: Class) -> Pace {

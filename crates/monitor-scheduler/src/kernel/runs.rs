@@ -247,7 +247,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
                 if again && self.run_again(index) {
                     // Asked for by hand, which will do for a key that is new as well.
                 } else if at_once {
-                    self.arm_beside_grid(index, self.now);
+                    self.welcome(index);
                 } else {
                     self.arm_after(index, &run);
                 }

@@ -50,6 +50,11 @@ impl<T> Slab<T> {
         self.entries.len() as u32
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.vacant.len()
+    }
+
     /// The numbers in use.
     pub(crate) fn indices(&self) -> Vec<u32> {
         (0..self.end())

@@ -6,7 +6,7 @@ use monitor_operation::Epoch;
 
 use super::{
     Core, Effect, RunId, Start,
-    entry::{Armed, Doing, Queued, Running, Stage},
+    entry::{Armed, Doing, NEW, Queued, Running, Stage},
     queue::Place,
     tick::Tick,
 };
@@ -24,6 +24,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn come_due(&mut self, index: u32, armed: Armed) {
         let entry = &mut self.entries[index];
         entry.doing = Doing::Nothing;
+        entry.marks.put(NEW, false);
         let Armed { due, on_grid } = armed;
         let (class, grid) = (entry.class, entry.grid);
         // Whole intervals late: the slots have passed, and all keys would rush in at once.
@@ -138,6 +139,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let failing = entry.failures() > 0;
         let queued = matches!(entry.doing, Doing::Queue(_));
         entry.losses = 0;
+        entry.marks.put(NEW, false);
         let run = Running {
             serial,
             due,
@@ -184,6 +186,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             self.start(index, due, trigger, on_grid);
             self.check(index);
         }
+        self.admit();
     }
 
     /// Begins a run whose operation has begun, if it is still wanted: see `begin`.

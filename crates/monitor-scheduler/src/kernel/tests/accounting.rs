@@ -26,6 +26,7 @@ enum Op {
         ratio: f64,
         paused: bool,
         class: Class,
+        immediate: bool,
     },
     Cancel(u8),
     Pause(u8),
@@ -75,9 +76,10 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0_u64..3000).prop_map(Op::Pass),
         1 => (0_u64..20_000).prop_map(Op::Stall),
         3 => (key(), prop_oneof![Just(100_u64), Just(250), Just(1000), 100_u64..5000],
-              prop_oneof![Just(0.0), Just(0.2), Just(1.0)], prop::bool::weighted(0.2), class())
-            .prop_map(|(key, interval_ms, ratio, paused, class)| {
-                Op::Schedule { key, interval_ms, ratio, paused, class }
+              prop_oneof![Just(0.0), Just(0.2), Just(1.0)], prop::bool::weighted(0.2), class(),
+              any::<bool>())
+            .prop_map(|(key, interval_ms, ratio, paused, class, immediate)| {
+                Op::Schedule { key, interval_ms, ratio, paused, class, immediate }
             }),
         1 => key().prop_map(Op::Cancel),
         1 => key().prop_map(Op::Pause),
@@ -100,10 +102,10 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 impl Spec {
-    fn in_class(self, class: Class) -> Self {
+    fn in_class(self, class: Class, immediate: bool) -> Self {
         let spec = Spec::builder(self.interval()).timeout(self.timeout());
         let spec = spec.backoff(*self.backoff()).phase(self.phase());
-        spec.class(class).build().unwrap()
+        spec.class(class).immediate(immediate).build().unwrap()
     }
 }
 
@@ -121,9 +123,10 @@ impl World {
                 ratio,
                 paused,
                 class,
+                immediate,
             } => {
                 let spec = build(interval_ms, ratio, Duration::from_millis(interval_ms));
-                let spec = spec.in_class(class);
+                let spec = spec.in_class(class, immediate);
                 let _ =
                     self.core
                         .schedule(&Arc::new(key), spec, key, Epoch::default(), paused, now);

@@ -11,6 +11,8 @@ mod grid;
 #[cfg(monitor_loom)]
 mod loom;
 #[cfg(not(monitor_loom))]
+mod newcomers;
+#[cfg(not(monitor_loom))]
 mod pace;
 #[cfg(not(monitor_loom))]
 mod presets;

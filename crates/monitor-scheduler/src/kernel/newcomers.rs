@@ -1,0 +1,77 @@
+//! New keys that are to run at once: as soon as there is a permit that nobody waits for.
+//!
+//! Thousands of keys may be new in the same moment. All of them at once would fill the queue and
+//! be reported as missed, and hold up the keys that were there before. So a newcomer is armed for
+//! its first slot, as any key is, and stands in a line besides, from which the free permits are
+//! given out. However long the line, nobody in it waits beyond its slot.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::Hash,
+};
+
+use super::{
+    Core,
+    entry::{Doing, Entry, NEW},
+};
+use crate::{Class, MissedReason, Pace, Trigger};
+
+/// The line of each class, with numbers in it that are no newcomers any more.
+pub(super) type Newcomers = [VecDeque<u32>; 3];
+
+/// Lines are not looked through for such numbers while they are shorter than this.
+const SHORT: usize = 64;
+
+impl<K: Eq + Hash, H: Clone> Core<K, H> {
+    /// Has a new key run at once, if a permit is free, or as soon as one is.
+    pub(super) fn welcome(&mut self, index: u32) {
+        self.arm_slot(index);
+        let entry = &mut self.entries[index];
+        entry.marks.put(NEW, true);
+        let line = &mut self.newcomers[entry.class.index()];
+        line.push_back(index);
+        // Keys that come and go leave their numbers behind, also to keys that come after them.
+        if line.len() > SHORT.max(2 * self.entries.len()) {
+            let mut met = HashSet::new();
+            let is_newcomer = |index| self.entries.get(index).is_some_and(is_newcomer);
+            line.retain(|index| is_newcomer(*index) && met.insert(*index));
+        }
+        self.dispatch();
+    }
+
+    /// Gives free permits for which nobody is in the queue to newcomers.
+    pub(super) fn admit(&mut self) {
+        for class in Class::ALL.into_iter().rev() {
+            while self.has_room(class)
+                && self.paces[class.index()] != Pace::Suspended
+                && let Some(index) = self.newcomers[class.index()].pop_front()
+            {
+                if self.entries.get(index).is_some_and(is_newcomer) {
+                    self.take_newcomer(index);
+                }
+            }
+        }
+    }
+
+    fn take_newcomer(&mut self, index: u32) {
+        let entry = &self.entries[index];
+        let Doing::Timer(armed) = entry.doing else {
+            return;
+        };
+        // Its slot has come: the timer is about to say so.
+        if armed.due <= self.now {
+            return;
+        }
+        let due = entry.due_at(self.now);
+        self.take_back(index, armed, MissedReason::Withdrawn);
+        #[cfg(test)]
+        self.note(index, super::tests::Note::Armed(due));
+        self.start(index, due, Trigger::Timer, false);
+        self.check(index);
+    }
+}
+
+/// Whether a key still waits for its first run.
+pub(super) fn is_newcomer<K, H>(entry: &Entry<K, H>) -> bool {
+    entry.is_active() && entry.marks.has(NEW) && matches!(entry.doing, Doing::Timer(_))
+}
