@@ -7,9 +7,11 @@
 
 mod claims;
 mod ends;
+mod faults;
 mod graph;
 mod invariants;
 mod pair;
+mod scale;
 mod schedules;
 mod shell;
 mod workers;
@@ -26,7 +28,9 @@ use crate::{
 
 pub use self::claims::*;
 pub use self::ends::*;
+pub use self::faults::*;
 pub use self::graph::*;
+pub use self::scale::*;
 pub use self::schedules::schedules;
 pub use self::shell::*;
 pub use self::workers::*;
@@ -49,6 +53,23 @@ pub trait Base: Send + Sync {
 
     /// Sets its clock.
     async fn set_clock(&self, unix_ms: i64);
+
+    /// The same database as another process opens it later, with this clock.
+    async fn reopen(&self) -> Arc<dyn Base>;
+
+    /// Whether it has rows and statements that can fail.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    /// From now on notes which tables are changed, and how.
+    async fn trace(&self);
+
+    /// What was noted, such as `UPDATE ON job`; notes no more.
+    async fn traced(&self) -> Vec<String>;
+
+    /// From now on whatever makes that change to a row fails by `broken`; `None`: nothing does.
+    async fn fail(&self, change: Option<&str>);
 
     /// Begins a transaction, completes `claimed` in it, puts `jobs` in in it, and commits it, or
     /// drops it without.
@@ -84,12 +105,21 @@ macro_rules! conformance_tests {
             r3_a_beat_tells_of_cancellations;
             /// JOB-3, JOB-17: refused jobs leave nothing.
             job_3_all_or_none;
+            /// JOB-3, JOB-6, JOB-11, JOB-22, JOB-25, JOB-36, F6: whichever statement of a call
+            /// fails, nothing of the call is there, and it can be made again.
+            job_3_a_failure_in_any_statement_leaves_nothing;
+            /// JOB-13, JOB-41, W1: a thousand registrations, each can claim at once.
+            job_13_a_thousand_registrations;
             /// JOB-17: at most one job with a key that has not ended.
             job_17_unique_keys;
-            /// JOB-15, JOB-30, JOB-33, S6, C1: many workers, each job once.
+            /// JOB-15, JOB-33, S6, C1: thousands of jobs, each claimed once.
             job_15_every_job_is_claimed_once;
+            /// JOB-30, JOB-33, S6, C1: hundreds of workers, each job once.
+            job_30_many_workers;
             /// JOB-20, JOB-21, C2: the more urgent first, then the older.
             job_20_the_urgent_first_then_the_old;
+            /// JOB-20: high, medium, low.
+            job_20_bands;
             /// JOB-38, L7, P4: under a constant load of urgent jobs a low one is served in time.
             job_38_a_low_job_is_served_under_load;
             /// JOB-49: the selectable orderings.
@@ -100,6 +130,8 @@ macro_rules! conformance_tests {
             job_39_never_more_than_capacity;
             /// JOB-37: what is due later is claimed later, by the clock of the database.
             job_37_scheduled_jobs_wait_for_the_database_clock;
+            /// JOB-37, R2: what is to be tried again is not forgotten with its process.
+            job_37_a_retry_outlives_its_process;
             /// JOB-34, S6, F1, F2, F3: after a takeover the old holder changes nothing.
             job_34_a_stale_holder_changes_nothing;
             /// JOB-36, F5: an end that is repeated is answered as such.
@@ -138,8 +170,10 @@ macro_rules! conformance_tests {
             job_29_fan_out_of_thousands;
             /// JOB-29, D1: a child of thousands.
             job_29_fan_in_of_thousands;
-            /// JOB-31: a chain of a thousand, and a chain of a thousand that fails.
-            job_31_long_chains;
+            /// JOB-22, JOB-31, S7: chains of ten and of a thousand, run to their ends.
+            job_31_a_long_chain_runs;
+            /// JOB-18, JOB-31, P1, D3: a chain of five thousand, which is urgent, and fails.
+            job_31_a_chain_of_thousands;
             /// R5: one job for each tick, however many nodes.
             r5_one_job_for_each_tick;
             /// JOB-9, R4: a claim that waits returns when something comes.

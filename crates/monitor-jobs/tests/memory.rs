@@ -10,6 +10,7 @@ use monitor_jobs::{Backend, Claimed, Jobs, Memory, NewJob, SettleError};
 
 struct InMemory;
 
+#[derive(Clone)]
 struct Database {
     memory: Memory,
     clock: Arc<AtomicI64>,
@@ -36,6 +37,23 @@ impl Base for Database {
     async fn set_clock(&self, unix_ms: i64) {
         self.clock.store(unix_ms, Ordering::SeqCst);
     }
+
+    /// It lives as long as somebody has it.
+    async fn reopen(&self) -> Arc<dyn Base> {
+        Arc::new(self.clone())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn trace(&self) {}
+
+    async fn traced(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn fail(&self, _: Option<&str>) {}
 
     async fn in_transaction(
         &self,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use monitor_jobs::conformance::{Base, Rig, START_MS};
+use monitor_jobs::rusqlite::Connection;
 use monitor_jobs::{
     Backend, Claimed, Clock, Durability, Jobs, NewJob, SettleError, SqliteJobs, SqliteOptions,
 };
@@ -16,14 +17,11 @@ struct InFile;
 struct Database {
     jobs: SqliteJobs,
     clock: Arc<AtomicI64>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
-#[async_trait]
-impl Rig for InFile {
-    async fn fresh(&self) -> Arc<dyn Base> {
-        let clock = Arc::new(AtomicI64::new(START_MS));
-        let folder = tempfile::tempdir().unwrap();
+impl Database {
+    fn open(folder: Arc<TempDir>, clock: Arc<AtomicI64>) -> Self {
         let options = SqliteOptions {
             // Nobody cuts the power of a test.
             durability: Durability::Process,
@@ -33,11 +31,39 @@ impl Rig for InFile {
             }),
             ..SqliteOptions::new(folder.path().join("jobs.sqlite"))
         };
-        Arc::new(Database {
+        Self {
             jobs: SqliteJobs::open(&options).unwrap(),
             clock,
-            _folder: folder,
-        })
+            folder,
+        }
+    }
+
+    /// As another program sees the file.
+    fn sql(&self) -> Connection {
+        Connection::open(self.folder.path().join("jobs.sqlite")).unwrap()
+    }
+
+    /// For each table and each change to it, the statement that `write` makes of both.
+    fn each_change(&self, write: impl Fn(&str, &str) -> String) -> String {
+        let sql = self.sql();
+        let named = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'job%'";
+        let mut named = sql.prepare(named).unwrap();
+        let tables = named.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let tables: Vec<String> = tables.map(Result::unwrap).collect();
+        let changes = ["INSERT", "UPDATE", "DELETE"];
+        let each = tables
+            .iter()
+            .flat_map(|table| changes.map(|change| write(change, table)));
+        each.collect()
+    }
+}
+
+#[async_trait]
+impl Rig for InFile {
+    async fn fresh(&self) -> Arc<dyn Base> {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(AtomicI64::new(START_MS));
+        Arc::new(Database::open(folder, clock))
     }
 }
 
@@ -49,6 +75,44 @@ impl Base for Database {
 
     async fn set_clock(&self, unix_ms: i64) {
         self.clock.store(unix_ms, Ordering::SeqCst);
+    }
+
+    async fn reopen(&self) -> Arc<dyn Base> {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        self.jobs.close().await.unwrap();
+        Arc::new(Self::open(folder, clock))
+    }
+
+    async fn trace(&self) {
+        let notes = "CREATE TABLE test_note (change TEXT);".to_owned();
+        let triggers = self.each_change(|change, table| {
+            format!(
+                "CREATE TRIGGER test_{change}_{table} AFTER {change} ON {table} BEGIN
+                    INSERT INTO test_note VALUES ('{change} ON {table}'); END;"
+            )
+        });
+        self.sql().execute_batch(&(notes + &triggers)).unwrap();
+    }
+
+    async fn traced(&self) -> Vec<String> {
+        let sql = self.sql();
+        let noted = "SELECT DISTINCT change FROM test_note ORDER BY change";
+        let mut noted = sql.prepare(noted).unwrap();
+        let noted = noted.query_map([], |row| row.get(0)).unwrap();
+        let noted = noted.map(Result::unwrap).collect();
+        let end = self.each_change(|change, table| format!("DROP TRIGGER test_{change}_{table};"));
+        sql.execute_batch(&(end + "DROP TABLE test_note")).unwrap();
+        noted
+    }
+
+    async fn fail(&self, change: Option<&str>) {
+        let trigger = match change {
+            Some(change) => format!(
+                "CREATE TRIGGER test BEFORE {change} BEGIN SELECT raise(ABORT, 'broken'); END"
+            ),
+            None => "DROP TRIGGER test".to_owned(),
+        };
+        self.sql().execute_batch(&trigger).unwrap();
     }
 
     async fn in_transaction(

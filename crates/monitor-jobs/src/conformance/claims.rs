@@ -1,10 +1,9 @@
 //! Putting in, order, claiming.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bench, Rig, START_MS, complete, job, priority, settle, worker};
+use super::{Bench, Rig, START_MS, complete, job, priority, worker};
 use crate::{
     ClaimRequest, EnqueueError, Enqueued, JobFilter, JobId, JobState, Ordering, Parent, Register,
     When,
@@ -71,47 +70,6 @@ pub async fn job_17_unique_keys(rig: &dyn Rig) {
     assert_eq!(third, Enqueued::Existing(id), "it bears its key again");
 }
 
-/// Twenty-four workers drain four hundred jobs in batches.
-pub async fn job_15_every_job_is_claimed_once(rig: &dyn Rig) {
-    let bench = Bench::new(rig).await;
-    let ids = bench.put_all(&vec![job("work"); 400]).await;
-    let mut tasks = Vec::new();
-    for _ in 0..24 {
-        let backend = Arc::clone(&bench.backend);
-        tasks.push(tokio::spawn(async move {
-            let id = backend.register(&worker("drain")).await.unwrap();
-            let mut mine = Vec::new();
-            loop {
-                let request = ClaimRequest {
-                    worker: id,
-                    limit: 7,
-                    history: false,
-                };
-                let claimed = backend.claim(&request).await.unwrap().jobs;
-                assert!(claimed.len() <= 7, "C1");
-                if claimed.is_empty() {
-                    return mine;
-                }
-                let ends: Vec<_> = claimed.iter().map(|job| settle(job, complete())).collect();
-                let answers = backend.settle(id, &ends).await.unwrap();
-                assert!(answers.iter().all(|answer| *answer == crate::Settled::Done));
-                mine.extend(claimed.iter().map(|job| job.id));
-            }
-        }));
-    }
-    let mut claimed = Vec::new();
-    for task in tasks {
-        claimed.extend(task.await.unwrap());
-    }
-    assert_eq!(claimed.len(), 400, "S6: one was claimed twice, or never");
-    assert_eq!(
-        claimed.into_iter().collect::<BTreeSet<_>>(),
-        ids.into_iter().collect()
-    );
-    let counts = bench.backend.queues().await.unwrap()[0].counts;
-    assert_eq!(counts[JobState::Completed as usize], 400);
-}
-
 /// By priority, then by age, over all queues of the worker.
 pub async fn job_20_the_urgent_first_then_the_old(rig: &dyn Rig) {
     let bench = Bench::new(rig).await;
@@ -133,14 +91,31 @@ pub async fn job_20_the_urgent_first_then_the_old(rig: &dyn Rig) {
     let claimed = bench.claim_as(both, 9).await.jobs;
     let order: Vec<_> = claimed.iter().map(|job| job.id).collect();
     assert_eq!(order, [1, 6, 4, 2, 5, 3, 0, 7].map(|place| ids[place]));
-    let bands = bench.backend.queues().await.unwrap();
+}
+
+/// Four and five are high, two and three medium, the rest low.
+pub async fn job_20_bands(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let levels = [0, 1, 1, 2, 3, 3, 3, 4, 5, 5];
+    let jobs = levels.map(|level| job("work").priority(priority(level)));
+    bench.put_all(&jobs).await;
+    bench.put(job("work").queue("other")).await;
+    let queues = bench.backend.queues().await.unwrap();
+    let seen: Vec<_> = queues
+        .iter()
+        .map(|queue| (queue.name.as_str(), queue.ready_by_band))
+        .collect();
+    assert_eq!(seen, [("default", [3, 4, 3]), ("other", [0, 1, 0])]);
+    let names = levels.map(|level| priority(level).band().as_str());
+    assert_eq!(names[..4], ["low", "low", "low", "medium"]);
     assert_eq!(
-        bands
-            .iter()
-            .map(|queue| queue.name.as_str())
-            .collect::<Vec<_>>(),
-        ["default", "other"]
+        names[4..],
+        ["medium", "medium", "medium", "high", "high", "high"]
     );
+    let claimed = bench.claim(4).await;
+    assert_eq!(claimed.len(), 4);
+    let queues = bench.backend.queues().await.unwrap();
+    assert_eq!(queues[0].ready_by_band, [0, 3, 3], "the high ones first");
 }
 
 /// One urgent job a second comes in and one is served; the low one waits for 150 of them at most.
@@ -264,4 +239,51 @@ pub async fn job_37_scheduled_jobs_wait_for_the_database_clock(rig: &dyn Rig) {
     assert_eq!(bench.claim_ids(9).await, [at]);
     bench.base.set_clock(START_MS + 10_000).await;
     assert_eq!(bench.claim_ids(9).await, [later]);
+}
+
+/// What is to come is in the database and not in a timer of the process that asked for it: another
+/// process claims it when it is due, and finds what is dead with its history.
+pub async fn job_37_a_retry_outlives_its_process(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let ids = bench.put_all(&[job("again"), job("dead")]).await;
+    let held = bench.claim(2).await;
+    let wait = Duration::from_secs(4);
+    bench.end(&held[0], super::fail(Some(wait))).await;
+    bench.end(&held[1], super::fail(None)).await;
+    bench.backend.deregister(bench.worker).await.unwrap();
+    let other = bench.base.reopen().await;
+    drop(bench);
+    let heir = other.backend().register(&worker("heir")).await.unwrap();
+    let request = ClaimRequest {
+        worker: heir,
+        limit: 9,
+        history: true,
+    };
+    let early = other.backend().claim(&request).await.unwrap();
+    assert!(
+        early.jobs.is_empty() && early.next_due == Some(wait),
+        "{early:?}"
+    );
+    other.set_clock(START_MS + 3_999).await;
+    assert!(
+        other
+            .backend()
+            .claim(&request)
+            .await
+            .unwrap()
+            .jobs
+            .is_empty()
+    );
+    other.set_clock(START_MS + 4_000).await;
+    let due = other.backend().claim(&request).await.unwrap().jobs;
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].id, due[0].attempt), (ids[0], 2));
+    let dead = other.backend().job(ids[1]).await.unwrap().unwrap();
+    assert_eq!(dead.state, JobState::Dead);
+    assert_eq!(dead.last_error.as_deref(), Some("it went wrong"));
+    let history = other.backend().executions(ids[1]).await.unwrap();
+    assert_eq!(history[0].outcome, Some("failed"));
+    assert_eq!(other.backend().retry(ids[1]).await.unwrap(), Some(true));
+    let again = other.backend().claim(&request).await.unwrap().jobs;
+    assert_eq!((again[0].id, again[0].attempt), (ids[1], 2));
 }

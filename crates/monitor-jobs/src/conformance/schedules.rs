@@ -171,6 +171,7 @@ impl Schedule {
         new.max_attempts = self.rng.random_range(1..4);
         new.max_crashes = self.rng.random_range(1..3);
         new.tenant = self.one_in(2).then(|| "tenant".to_owned());
+        new.timeout = self.one_in(3).then(|| Duration::from_millis(1_500));
         new.ordering = match self.rng.random_range(0..8) {
             0 => Ordering::Fifo,
             1 => Ordering::Strict,

@@ -7,18 +7,23 @@ use rand::{RngExt, SeedableRng};
 
 use super::{Bench, Rig, START_MS, job, priority, worker};
 use crate::{
-    ClaimError, Context, Failure, JobFilter, JobState, NewJob, Parent, Payload, Registered,
-    SettleError, Stop, Worker,
+    ClaimError, Context, Failure, JobFilter, JobState, NewJob, Parent, Payload, Register,
+    Registered, SettleError, Stop, Worker,
 };
 
 /// Long enough never to be waited for in full.
 const LONG: Duration = Duration::from_secs(600);
 
 async fn registered(bench: &Bench) -> Registered {
-    bench.jobs().register(worker("shell")).await.unwrap()
+    let queues = ["default", "other"].map(str::to_owned);
+    let register = Register {
+        queues: queues.into(),
+        ..worker("shell")
+    };
+    bench.jobs().register(register).await.unwrap()
 }
 
-/// Put in, released by a parent, handed back.
+/// Put in, also into another of its queues, released by a parent, handed back.
 pub async fn job_9_a_waiting_claim_returns_when_work_appears(rig: &dyn Rig) {
     let bench = Bench::new(rig).await;
     let registered = registered(&bench).await;
@@ -29,6 +34,11 @@ pub async fn job_9_a_waiting_claim_returns_when_work_appears(rig: &dyn Rig) {
             .unwrap()
             .is_empty()
     );
+    let other = bench.put(job("work").queue("other"));
+    let (claimed, id) = tokio::join!(registered.claim(5, LONG), other);
+    let claimed = claimed.unwrap().remove(0);
+    assert_eq!(claimed.job().id, id, "one wait for all its queues");
+    claimed.complete(None).await.unwrap();
     let (claimed, id) = tokio::join!(registered.claim(5, LONG), bench.put(job("work")));
     let claimed = claimed.unwrap().remove(0);
     assert_eq!(claimed.job().id, id);
@@ -44,7 +54,7 @@ pub async fn job_9_a_waiting_claim_returns_when_work_appears(rig: &dyn Rig) {
     again.fail("no", None).await.unwrap();
     registered.close().await;
     let dead = bench.backend.list(&JobFilter::default()).await.unwrap();
-    assert_eq!(dead[1].state, JobState::Dead);
+    assert_eq!((dead[2].id, dead[2].state), (child, JobState::Dead));
 }
 
 /// Committed, dropped, and fenced by a rescue.
@@ -167,7 +177,8 @@ pub async fn w3_a_lost_registration_is_poisoned(rig: &dyn Rig) {
 }
 
 /// Three hundred jobs of three kinds by a seed: some fail once, some for good, some panic; a third
-/// wait for others. Four workers run them; nothing is left, lost or run twice.
+/// wait for others, and each takes its own time. Four workers run them; nothing is left, lost or run
+/// twice.
 pub async fn job_32_workers_run_a_mixed_load(rig: &dyn Rig) {
     let bench = Bench::new(rig).await;
     bench.backend.deregister(bench.worker).await.unwrap();
@@ -187,6 +198,7 @@ pub async fn job_32_workers_run_a_mixed_load(rig: &dyn Rig) {
     let mut workers = Vec::new();
     for name in ["one", "two", "three", "four"] {
         let handler = |context: Context| async move {
+            tokio::time::sleep(Duration::from_millis(context.payload().read::<u64>()? % 4)).await;
             match (context.job().kind.as_str(), context.job().attempt) {
                 ("fine", _) | ("once", 2..) => Ok(Some(context.payload().clone())),
                 ("once", 1) => Err(Failure::new("once")),

@@ -110,6 +110,49 @@ impl Base for Database {
         self.sql.batch_execute(&set).await.unwrap();
     }
 
+    async fn reopen(&self) -> Arc<dyn Base> {
+        self.jobs.close().await.unwrap();
+        Arc::new(Self {
+            jobs: PgJobs::connect(self.config.clone(), quiet()).await.unwrap(),
+            config: self.config.clone(),
+            sql: self.session().await,
+            _server: Arc::clone(&self._server),
+        })
+    }
+
+    async fn trace(&self) {
+        let notes = "CREATE TABLE test_note (change text);
+            CREATE FUNCTION test_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO test_note VALUES (TG_OP || ' ON ' || TG_TABLE_NAME);
+                RETURN NULL;
+            END $$;";
+        let triggers = self.note_each_change().await;
+        let batch = notes.to_owned() + &triggers;
+        self.sql.batch_execute(&batch).await.unwrap();
+    }
+
+    async fn traced(&self) -> Vec<String> {
+        let noted = "SELECT DISTINCT change FROM test_note ORDER BY change";
+        let noted = self.sql.query(noted, &[]).await.unwrap();
+        let end = "DROP FUNCTION test_note CASCADE; DROP TABLE test_note";
+        self.sql.batch_execute(end).await.unwrap();
+        noted.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn fail(&self, change: Option<&str>) {
+        let trigger = match change {
+            Some(change) => format!(
+                "CREATE FUNCTION test_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    RAISE EXCEPTION 'broken';
+                END $$;
+                CREATE TRIGGER test_fail BEFORE {change}
+                    FOR EACH ROW EXECUTE FUNCTION test_fail()"
+            ),
+            None => "DROP FUNCTION test_fail CASCADE".to_owned(),
+        };
+        self.sql.batch_execute(&trigger).await.unwrap();
+    }
+
     async fn in_transaction(
         &self,
         claimed: Claimed,
@@ -134,6 +177,23 @@ pub(crate) fn new() -> NewJob {
 }
 
 impl Database {
+    /// A trigger for each table of the jobs and each change to it.
+    async fn note_each_change(&self) -> String {
+        let tables = "SELECT tablename FROM pg_tables
+            WHERE schemaname = current_schema() AND tablename LIKE 'job%'";
+        let tables = self.sql.query(tables, &[]).await.unwrap();
+        let each = tables.iter().flat_map(|row| {
+            let table: String = row.get(0);
+            ["INSERT", "UPDATE", "DELETE"].map(|change| {
+                format!(
+                    "CREATE TRIGGER test_{change} AFTER {change} ON {table}
+                        FOR EACH ROW EXECUTE FUNCTION test_note();"
+                )
+            })
+        });
+        each.collect()
+    }
+
     pub(crate) async fn session(&self) -> Client {
         connect(&self.config).await
     }
