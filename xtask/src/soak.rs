@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 
 /// The daemon `rounds` times killed under load, restarted and compared; then 64 callers of a pool
 /// against servers behind a bad network, and eight worker processes on one database, for `seconds`
-/// each.
+/// each; at last the suite of the jobs with twenty times as many of everything.
 pub(crate) fn steps(workspace: &Workspace, rounds: NonZeroU32, seconds: u64) -> Vec<Step<'_>> {
     let mut crashes = tests(workspace, "monitord", &["crash"]);
     crashes.env("MONITOR_KILL_ROUNDS", rounds.to_string());
@@ -20,10 +20,13 @@ pub(crate) fn steps(workspace: &Workspace, rounds: NonZeroU32, seconds: u64) -> 
         .env("MONITOR_LINE_FRAMES", "10000");
     let mut workers = tests(workspace, "monitor-jobs", &["chaos"]);
     workers.env("MONITOR_CHAOS_SECONDS", seconds.to_string());
+    let mut suite = tests(workspace, "monitor-jobs", &["sqlite", "postgres"]);
+    suite.env("JOBS_SCALE", "20").env("JOBS_SCHEDULES", "240");
     vec![
         Step::command(format!("crash test, {rounds} rounds"), crashes),
         Step::command(format!("pool under chaos, 64 x {seconds} s"), chaos),
         Step::command(format!("jobs under chaos, 8 x {seconds} s"), workers),
+        Step::command("jobs by the hundred thousand", suite),
     ]
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Ids and titles are written by hand in that file; its last column is generated. A test proves
 //! what the comment directly above it names: `PRB-9`, `OPS-1, OPS-2` or `PRB-1..5`, and the
-//! properties `S1` to `S8` and `L1` to `L8` at the beginning of a comment line.
+//! properties `S1` to `S8` and `L1` to `L8` at the beginning of a comment line. A promise of a suite
+//! is listed with whoever runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Finding;
-use super::sources::Sources;
+use super::sources::{SourceFile, Sources, Test};
 
 /// The document.
 pub(super) const FILE: &str = "docs/REQUIREMENTS.md";
@@ -19,7 +20,7 @@ pub(super) const FILE: &str = "docs/REQUIREMENTS.md";
 /// In place of tests, while there are none.
 const NOT_BUILT: &str = "not built yet";
 
-/// For each id the tests that name it: crate and function.
+/// For each id the tests that name it: crate, and function as it is shown.
 type Proofs = BTreeMap<String, BTreeSet<(String, String)>>;
 
 /// Checks that every id in a test is listed, and that the generated column is up to date.
@@ -99,11 +100,20 @@ fn proofs(sources: &Sources, listed: &[String]) -> Proofs {
             .iter()
             .flat_map(|(_, comment)| ids(comment, &prefixes))
         {
-            let proof = (file.package().to_owned(), test.name.clone());
+            let proof = (file.package().to_owned(), with_callers(sources, file, test));
             proofs.entry(id).or_default().insert(proof);
         }
     }
     proofs
+}
+
+/// A test by name; a promise with the programs of tests that run it.
+fn with_callers(sources: &Sources, file: &SourceFile, test: &Test) -> String {
+    if !test.promise {
+        return format!("`{}`", test.name);
+    }
+    let callers = sources.callers(file.package());
+    format!("`{}` ({})", test.name, callers.join(", "))
 }
 
 /// The text with the last column written anew.
@@ -126,10 +136,7 @@ fn generate(text: &str, proofs: &Proofs) -> String {
 fn shown(tests: &BTreeSet<(String, String)>) -> String {
     let mut by_package: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (package, name) in tests {
-        by_package
-            .entry(package)
-            .or_default()
-            .push(format!("`{name}`"));
+        by_package.entry(package).or_default().push(name.clone());
     }
     let parts = by_package
         .iter()
@@ -210,7 +217,6 @@ fn properties(comment: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::SourceFile;
     use super::*;
 
     const TABLE: &str = "\

@@ -25,6 +25,9 @@ const FORBIDDEN: [(&str, &str); 7] = [
     ("dbg!(", "use tracing, or delete it"),
 ];
 
+/// How the name of a macro ends that makes one test of each promise in its list.
+const SUITE: &str = "conformance_tests";
+
 /// All Rust files of the workspace, those of the benchmarks included.
 #[derive(Debug)]
 pub(super) struct Sources {
@@ -50,6 +53,8 @@ pub(super) struct Test {
     pub(super) line: usize,
     /// The comment lines directly above it, with their numbers.
     pub(super) comments: Vec<(usize, String)>,
+    /// Whether it is a promise of a suite: a test in each file that calls the suite.
+    pub(super) promise: bool,
 }
 
 impl Sources {
@@ -70,6 +75,16 @@ impl Sources {
         }
     }
 
+    /// The test files of a package that call a suite of promises, by name.
+    pub(super) fn callers(&self, package: &str) -> Vec<&str> {
+        let own = self.files.iter().filter(|file| file.package() == package);
+        let calling = own.filter(|file| {
+            let mut code = file.lines.iter().map(|line| line.code.as_str());
+            code.any(|code| code.contains(SUITE) && code.contains("!("))
+        });
+        calling.filter_map(SourceFile::test_target).collect()
+    }
+
     /// All tests, with the files they are in.
     pub(super) fn tests(&self) -> impl Iterator<Item = (&SourceFile, &Test)> {
         self.files
@@ -82,7 +97,8 @@ impl SourceFile {
     pub(super) fn new(path: impl Into<String>, text: &str) -> Self {
         let path = path.into();
         let lines = lexer::lines(text);
-        let tests = tests(&lines);
+        let mut tests = tests(&lines);
+        tests.extend(promises(&lines));
         let all_tests = ["/tests/", "/benches/", "/tests.rs", "/loom.rs"];
         let tests_from = if all_tests.iter().any(|part| path.contains(part)) {
             1
@@ -101,6 +117,14 @@ impl SourceFile {
     pub(super) fn package(&self) -> &str {
         let path = self.path.strip_prefix("crates/").unwrap_or(&self.path);
         path.split('/').next().unwrap_or(path)
+    }
+
+    /// The name of the program of tests that this file is the root of.
+    fn test_target(&self) -> Option<&str> {
+        let (_, file) = self.path.split_once("/tests/")?;
+        let root = file.strip_suffix("/main.rs");
+        let root = root.or_else(|| file.strip_suffix(".rs"))?;
+        (!root.contains('/')).then_some(root)
     }
 
     fn check(&self, findings: &mut Vec<Finding>) {
@@ -159,7 +183,34 @@ fn tests(lines: &[Line]) -> Vec<Test> {
                 name: name.to_owned(),
                 line: index + 1,
                 comments,
+                promise: false,
             });
+        }
+    }
+    found
+}
+
+/// The promises of a suite: the names in the list that its macro hands to itself.
+fn promises(lines: &[Line]) -> Vec<Test> {
+    let begins = |line: &Line| line.code.contains(SUITE) && line.code.contains("@each");
+    let Some(first) = lines.iter().position(begins) else {
+        return Vec::new();
+    };
+    let list = lines[first..].iter().enumerate().skip(1);
+    let list = list.take_while(|(_, line)| line.code.trim() != "}");
+    let mut comments = Vec::new();
+    let mut found = Vec::new();
+    for (offset, line) in list {
+        let number = first + offset + 1;
+        if let Some(name) = line.code.trim().strip_suffix(';') {
+            found.push(Test {
+                name: name.to_owned(),
+                line: number,
+                comments: std::mem::take(&mut comments),
+                promise: true,
+            });
+        } else if !line.comment.is_empty() {
+            comments.push((number, line.comment.clone()));
         }
     }
     found
@@ -280,6 +331,34 @@ fn helper() {}
         assert_eq!(file.tests[0].name, "holds");
         assert_eq!(file.tests[0].comments, [(2, "P.".to_owned())]);
         assert_eq!(file.tests_from, 1);
+    }
+
+    #[test]
+    fn promises_are_tests_of_whoever_calls_the_suite() {
+        let list = "macro_rules! conformance_tests {\n    ($r:expr) => {\n        \
+            $crate::conformance_tests! { @each $r;\n            /// P-1: a\n            \
+            /// and b.\n            one;\n            /// P-2.\n            two;\n        }\n    \
+            };\n}\nfn f() {\n    g;\n}\n";
+        let call = "x::conformance_tests!(Rig);\n";
+        let files = [
+            ("crates/x/src/conformance.rs", list),
+            ("crates/x/tests/file.rs", call),
+            ("crates/x/tests/server/main.rs", call),
+            ("crates/x/tests/server/other.rs", call),
+            ("crates/y/tests/file.rs", call),
+        ];
+        let files = files.map(|(path, text)| SourceFile::new(path, text));
+        let sources = Sources {
+            files: files.into_iter().collect(),
+        };
+        let found: Vec<_> = sources.tests().map(|(_, test)| test.clone()).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        let comments = [(4, "P-1: a".to_owned()), (5, "and b.".to_owned())];
+        assert_eq!((&*found[0].name, found[0].line), ("one", 6));
+        assert_eq!(found[0].comments, comments);
+        assert_eq!(found[1].comments, [(7, "P-2.".to_owned())]);
+        assert!(found.iter().all(|test| test.promise));
+        assert_eq!(sources.callers("x"), ["file", "server"]);
     }
 
     #[test]
