@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use monitor_model::Store;
+use monitor_model::{MonitorId, Store};
 use monitor_operation::Operations;
 use monitor_scheduler::{Config, Saturation, Scheduler};
 
@@ -147,17 +147,19 @@ impl Builder {
     pub async fn start(mut self) -> Result<Core, CoreError> {
         let loaded = self.store.load().await?;
         let operations = Operations::with_seed(self.config.seed);
-        let living = loaded
-            .monitors
-            .iter()
-            .map(|m| (&m.monitor.id, m.status.epoch));
-        let graves = loaded.graves.iter().map(|(id, epoch)| (id, *epoch));
-        for (id, epoch) in living.chain(graves) {
+        let register = |id: &MonitorId, epoch| {
             let registered = operations.register(id.clone(), epoch);
             registered.map_err(|source| CoreError::Epoch {
                 monitor: id.clone(),
                 source,
-            })?;
+            })
+        };
+        for (id, epoch) in &loaded.graves {
+            register(id, *epoch)?;
+            operations.forget(id); // its epoch counts on in the registry, without its name
+        }
+        for stored in &loaded.monitors {
+            register(&stored.monitor.id, stored.status.epoch)?;
         }
         // Wall time is read once; from here on due times follow the monotonic clock.
         self.config.origin_unix = SystemTime::now()

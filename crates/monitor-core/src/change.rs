@@ -65,8 +65,10 @@ pub(crate) async fn define(
     let status = match write_definition(shared, former.as_deref(), monitor, epoch).await {
         Ok(status) => status,
         Err(error) => {
-            if let Some(former) = former {
-                install(shared, &former, First::Slot)?;
+            match former {
+                Some(former) => install(shared, &former, First::Slot)?,
+                None if is_new => forget(shared, &id),
+                None => {}
             }
             return Err(error.into());
         }
@@ -125,6 +127,7 @@ pub(crate) async fn delete(shared: &Arc<Shared>, id: &MonitorId) -> Result<bool,
             shared.entries().remove(id);
             shared.loaded().remove(id);
             entry.iter().for_each(|entry| entry.leave_pool());
+            forget(shared, id);
             shared.hub.publish(EventKind::Deleted {
                 monitor: id.clone(),
             });
@@ -205,6 +208,12 @@ fn fence(shared: &Shared, id: &MonitorId, cause: Cause) -> Epoch {
     shared.operations.epoch(id).unwrap_or_default()
 }
 
+/// Keeps nothing of a monitor that is in no store. If there is one of its name again, it begins in
+/// a later epoch all the same.
+fn forget(shared: &Shared, id: &MonitorId) {
+    shared.operations.forget(id);
+}
+
 /// When a monitor that is scheduled anew is first checked.
 enum First {
     /// At once, for somebody waits to see it.
@@ -245,5 +254,84 @@ fn install(shared: &Arc<Shared>, entry: &Arc<Entry>, first: First) -> Result<(),
             monitor: id,
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use async_trait::async_trait;
+    use monitor_model::{MemoryStore, Observation, Probe, ProbeContext, Source, Store as _};
+
+    use super::*;
+    use crate::{Core, Settings};
+
+    struct Up;
+
+    #[async_trait]
+    impl Probe for Up {
+        fn kind(&self) -> &'static str {
+            "up"
+        }
+
+        fn target(&self) -> String {
+            "nothing".into()
+        }
+
+        async fn check(&self, _: &ProbeContext) -> Observation {
+            Observation::up()
+        }
+    }
+
+    fn id(number: usize) -> MonitorId {
+        #[expect(clippy::unwrap_used, reason = "a test")]
+        format!("m{number}").parse().unwrap()
+    }
+
+    fn definition(number: usize) -> Definition {
+        Definition {
+            monitor: Monitor {
+                id: id(number),
+                name: String::new(),
+                source: Source::Api,
+                spec: String::new(),
+            },
+            probe: Arc::new(Up),
+            pool: None,
+            settings: Settings::default(),
+        }
+    }
+
+    /// OPS-29, OPS-48, S2: monitors that come once and go, each of another name, leave no name
+    /// behind in memory, nor do those that the store did not take; after a restart the deleted ones
+    /// are a number as well; and one that comes back is above where it was.
+    #[tokio::test(start_paused = true)]
+    async fn names_that_are_gone_take_no_memory() -> Result<(), Box<dyn std::error::Error>> {
+        let store = Arc::new(MemoryStore::new());
+        let core = Core::builder(Arc::clone(&store) as _).start().await?;
+        core.define(definition(0)).await?;
+        for number in 1..=5000 {
+            core.define(definition(number)).await?;
+            if number % 2 == 0 {
+                core.pause(&id(number)).await?;
+            } else {
+                let _ = core.trigger(&id(number));
+                tokio::task::yield_now().await;
+            }
+            assert!(core.delete(&id(number)).await?);
+        }
+        let kept = core.shared.operations.kept();
+        assert!(kept <= 16 * 64, "{kept} names are kept of one monitor");
+        drop(core);
+
+        let graves = store.load().await?.graves;
+        let grave = graves.iter().find(|(id, _)| id.as_str() == "m7");
+        let (_, buried) = grave.ok_or("not buried")?;
+        let core = Core::builder(Arc::clone(&store) as _).start().await?;
+        assert_eq!(core.shared.operations.kept(), 1);
+        core.define(definition(0)).await?;
+        core.define(definition(7)).await?;
+        let view = core.view(&id(7)).ok_or("defined just now")?;
+        assert!(view.status.epoch > *buried);
+        Ok(())
     }
 }

@@ -22,7 +22,7 @@ use crate::shutdown::{self, ShutdownReport};
 /// Clones are handles to the same core. It works until [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Core {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl From<Arc<Shared>> for Core {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_operation::{Cause, Epoch, Fence, Operations};
+use monitor_operation::{Cause, Fence, Operations};
 
 use crate::{
     Class, Completion, Config, Explanation, Observer, Pace, Page, ProbeStatus, Run, ScheduleError,
