@@ -283,7 +283,6 @@ mod unit {
     }
 
     fn id(number: usize) -> MonitorId {
-        #[expect(clippy::unwrap_used, reason = "a test")]
         format!("m{number}").parse().unwrap()
     }
 
