@@ -178,6 +178,8 @@ macro_rules! conformance_tests {
             r5_one_job_for_each_tick;
             /// JOB-9, R4: a claim that waits returns when something comes.
             job_9_a_waiting_claim_returns_when_work_appears;
+            /// JOB-10, L3: calls that are refused, fail or are given up keep no connection.
+            job_10_no_fault_keeps_a_connection;
             /// JOB-36, F4: effects and completion together, or neither.
             f4_complete_in_a_transaction;
             /// JOB-35, F3: a handle that was dropped hands its job back.

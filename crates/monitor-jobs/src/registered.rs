@@ -169,12 +169,16 @@ impl Registered {
                     (error, failures)
                 }
                 Err(error) => {
-                    self.recovered(failures, unknown, false);
+                    let last = u32::from(matches!(error, ClaimError::UnknownWorker(_)));
+                    let failures = failures + u32::from(is_passing(&error));
+                    self.recovered(failures, unknown + last, false);
                     return Err(self.lost(error));
                 }
             };
             tracing::debug!(worker = %session.worker, %error, failed, "a claim is repeated");
-            tokio::time::sleep(policy.nominal(failed, Duration::ZERO)).await;
+            let wait = policy.nominal(failed, Duration::ZERO);
+            session.counters.repeated(wait);
+            tokio::time::sleep(wait).await;
         }
     }
 

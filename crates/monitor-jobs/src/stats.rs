@@ -75,6 +75,8 @@ pub struct Stats {
     pub registrations_lost: u64,
     /// How long claims took in the database (`jobs_claim_seconds`).
     pub claim_seconds: Histogram,
+    /// How long claims waited before they were repeated (`jobs_claim_repeat_seconds`).
+    pub repeat_seconds: Histogram,
     /// How long ends took, with the release of what waited for them (`jobs_cascade_seconds`).
     pub cascade_seconds: Histogram,
 }
@@ -109,6 +111,10 @@ impl Counters {
             .conflicts
             .entry((kind, recovered))
             .or_default() += times;
+    }
+
+    pub(crate) fn repeated(&self, after: Duration) {
+        lock(&self.0).repeat_seconds.add(after);
     }
 
     pub(crate) fn settled(&self, outcome: &Outcome, settled: Settled) {

@@ -107,9 +107,70 @@ async fn a_claim_recovers_from_passing_failures() {
     assert_eq!(conflicts.get(&("store", true)), Some(&4));
     assert_eq!(
         conflicts.get(&("unknown_worker", false)),
-        Some(&2),
+        Some(&3),
         "{conflicts:?}"
     );
+}
+
+/// JOB-44: five conflicts, of which four recover: each is counted, whatever came of it.
+#[tokio::test(start_paused = true)]
+async fn five_conflicts_four_recoveries() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let registered = jobs.register(worker("w")).await.unwrap();
+    database.put(job("work")).await;
+    database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 4);
+    assert_eq!(registered.claim(1, 5 * SECOND).await.unwrap().len(), 1);
+    database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 1);
+    assert!(registered.claim(1, NOW).await.is_err());
+    let conflicts = jobs.stats().conflicts;
+    let of = |recovered| conflicts.get(&("store", recovered)).copied();
+    assert_eq!((of(true), of(false)), (Some(4), Some(1)), "{conflicts:?}");
+}
+
+/// JOB-12: a worker claims at once after its registration, by one call; what repetitions cost is
+/// counted.
+#[tokio::test(start_paused = true)]
+async fn a_claim_right_after_the_registration_waits_for_nothing() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let ids = database.enqueue(&[job("first"), job("second")]).await;
+    let begun = Instant::now();
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let first = registered.claim(1, 5 * SECOND).await.unwrap();
+    assert_eq!(first[0].job().id, ids.unwrap()[0].id());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(database.count(Call::Claim), 1);
+    assert_eq!(jobs.stats().repeat_seconds.count, 0);
+    database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 2);
+    let begun = Instant::now();
+    assert_eq!(registered.claim(1, 5 * SECOND).await.unwrap().len(), 1);
+    let repeats = jobs.stats().repeat_seconds;
+    assert_eq!((repeats.count, repeats.sum), (2, begun.elapsed()));
+    assert_eq!(repeats.sum, Duration::from_millis(300), "100 and 200 ms");
+}
+
+/// JOB-42: a cascade takes as long as the database needs for it, by the clock.
+#[tokio::test(start_paused = true)]
+async fn a_cascade_takes_what_it_takes() {
+    let database = flaky();
+    let jobs = Jobs::new(database.clone());
+    let registered = jobs.register(worker("w")).await.unwrap();
+    let parent = database.put(job("parent")).await;
+    database
+        .enqueue(&vec![job("child").after(parent); 50])
+        .await
+        .unwrap();
+    let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
+    let slow = Duration::from_millis(40);
+    database.trouble(Call::Settle, Trouble::Slow(slow), 1);
+    claimed.complete(None).await.unwrap();
+    let cascade = jobs.stats().cascade_seconds;
+    assert_eq!((cascade.count, cascade.sum), (1, slow));
+    let bucket = monitor_jobs::BUCKETS
+        .iter()
+        .position(|bound| *bound == 0.05);
+    assert_eq!(cascade.buckets[bucket.unwrap()], 1, "{cascade:?}");
 }
 
 /// Asked three times, after 100 and 200 ms, then poisoned.
@@ -196,11 +257,15 @@ async fn registrations_are_counted_by_result_and_reason() {
     );
     assert!(jobs.register(worker("w")).await.is_err());
     assert!(jobs.register(worker("w")).await.is_err());
+    let none = Register {
+        capacity: 0,
+        ..worker("w")
+    };
+    assert!(jobs.register(none).await.is_err());
+    let stats = jobs.stats();
+    let failed: u64 = stats.not_registered.values().sum();
+    assert_eq!((stats.registered, failed), (7, 3), "0.7 of them");
     for bad in [
-        Register {
-            capacity: 0,
-            ..worker("w")
-        },
         Register {
             queues: Vec::new(),
             ..worker("w")

@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::{Bench, Rig, START_MS, job, priority, worker};
 use crate::{
-    ClaimError, Context, Failure, JobFilter, JobState, NewJob, Parent, Payload, Register,
-    Registered, SettleError, Stop, Worker,
+    ClaimError, Context, Failure, JobFilter, JobId, JobState, NewJob, Parent, Payload, Register,
+    Registered, SettleError, Stop, Worker, WorkerId,
 };
 
 /// Long enough never to be waited for in full.
@@ -116,6 +116,50 @@ async fn rescue(bench: &Bench, registered: &Registered) {
         let Some(pulse) = pulse else { return };
         bench.backend.rescue(pulse, 9).await.unwrap();
     }
+}
+
+/// A dozen times whatever can go wrong with a call: more often than there are connections.
+pub async fn job_10_no_fault_keeps_a_connection(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let registered = registered(&bench).await;
+    bench.put(job("work")).await;
+    let refused = [job("refused").after(JobId(1_000_000))];
+    let abandoned = [job("abandoned").queue("nobody's")];
+    for _ in 0..12 {
+        assert!(bench.backend.enqueue(&refused).await.is_err());
+        let unknown = bench.backend.beat(WorkerId(1_000_000)).await;
+        assert_eq!(unknown.unwrap(), None);
+        if bench.base.is_durable() {
+            bench.base.fail(Some("INSERT ON job")).await;
+            assert!(bench.backend.enqueue(&abandoned).await.is_err());
+            bench.base.fail(None).await;
+        }
+        tokio::select! {
+            biased;
+            () = tokio::task::yield_now() => {}
+            put_in = bench.backend.enqueue(&abandoned) => drop(put_in),
+        }
+        tokio::select! {
+            biased;
+            () = tokio::task::yield_now() => {}
+            seen = bench.backend.queues() => drop(seen),
+        }
+        let claimed = registered.claim(1, LONG).await.unwrap().remove(0);
+        let dropped = bench.base.in_transaction(claimed, Vec::new(), false);
+        dropped.await.unwrap();
+    }
+    let calls: Vec<_> = (0..32)
+        .map(|_| {
+            let backend = std::sync::Arc::clone(&bench.backend);
+            tokio::spawn(async move { backend.enqueue(&[job("fine")]).await.map(drop) })
+        })
+        .collect();
+    for call in calls {
+        call.await
+            .unwrap()
+            .expect("JOB-10: a connection for everybody");
+    }
+    bench.healthy().await;
 }
 
 /// One that was claimed, and a call that was abandoned.

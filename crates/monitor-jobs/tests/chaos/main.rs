@@ -13,14 +13,15 @@
 mod child;
 mod fleet;
 mod report;
+mod zombie;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
 use monitor_jobs::{
-    Backend, JobFilter, JobId, JobState, JobView, NewJob, Parent, Payload, PgJobs, PgOptions,
-    StoreError,
+    Backend, Execution, JobFilter, JobId, JobState, JobView, NewJob, Parent, Payload, PgJobs,
+    PgOptions, StoreError,
 };
 use monitor_pool::managers::postgres::tokio_postgres::{self, NoTls};
 use monitor_testkit::proxy::{Direction, Effect, Fault, Proxy};
@@ -70,13 +71,21 @@ async fn chaos() {
     make_effects(&url).await;
 
     let mut fleet = Fleet::start(&server.url_at(proxy.addr()), PROCESSES);
-    let mut report = Report::default();
+    let mut report = Report {
+        seed,
+        seconds,
+        ..Report::default()
+    };
     let mut log = String::new();
     let mut put = Vec::new();
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         if let Ok(ids) = enqueue(&jobs, &put).await {
             put.extend(ids);
+        }
+        if random.random_range(0..4) == 0 {
+            let fenced = zombie::is_fenced(&jobs, job("work")).await;
+            report.fenced += usize::from(fenced.unwrap_or(false));
         }
         sleep(Duration::from_millis(random.random_range(50..250))).await;
         match random.random_range(0..12) {
@@ -112,16 +121,25 @@ async fn chaos() {
     }
     proxy.heal();
     fleet.wake_all();
+    // At least once: the server may be on its way up.
+    while !zombie::is_fenced(&jobs, job("work")).await.unwrap_or(false) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    report.fenced += 1;
     all_ended(&jobs, &mut fleet).await;
     fleet.end();
     log.push_str(&server.log());
 
-    report.fenced = fleet.fenced();
+    report.fenced += fleet.fenced();
     report.deaths = fleet.deaths();
-    audit(&jobs, &url, &put, &mut report).await;
-    assert!(!log.contains("violates foreign key"), "W1: {log}");
-    assert!(!log.contains("deadlock detected"), "D9: {log}");
+    report.foreign_keys = log.matches("violates foreign key").count();
+    report.deadlocks = log.matches("deadlock detected").count();
+    let wrong = audit(&jobs, &url, &put, &mut report).await;
     report.write();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!((report.lost, report.doubled), (0, 0));
+    assert_eq!(report.foreign_keys, 0, "W1: {log}");
+    assert_eq!(report.deadlocks, 0, "D9: {log}");
     assert!(report.kills > 0 && report.jobs > 0, "nothing happened");
 }
 
@@ -133,20 +151,20 @@ async fn make_effects(url: &str) {
     client.batch_execute(table).await.unwrap();
 }
 
+/// Whoever shares a worker with a poisonous job, or is killed by us, is not to blame.
+fn job(kind: &str) -> NewJob {
+    NewJob {
+        max_crashes: 1000,
+        ..NewJob::new(kind, Payload::default()).max_attempts(1000)
+    }
+}
+
 /// Some more jobs: alone, after others, failing at first, and now and then a poisonous one. An
 /// ambiguous answer is told as an error; what came in all the same is found at the end.
 async fn enqueue(
     jobs: &PgJobs,
     before: &[JobId],
 ) -> Result<Vec<JobId>, monitor_jobs::EnqueueError> {
-    let job = |kind: &str| {
-        let job = NewJob::new(kind, Payload::default());
-        NewJob {
-            // Whoever shares a worker with a poisonous job, or is killed by us, is not to blame.
-            max_crashes: 1000,
-            ..job.max_attempts(1000)
-        }
-    };
     let mut call = Vec::new();
     if before.len() % 200 < 25 {
         call.push(NewJob {
@@ -185,63 +203,67 @@ async fn all_ended(jobs: &PgJobs, fleet: &mut Fleet) {
     }
 }
 
-/// Compares what the jobs say with what the handlers did.
-async fn audit(jobs: &PgJobs, url: &str, put: &[JobId], report: &mut Report) {
+/// Compares what the jobs say with what the handlers did, counts, and says what is wrong.
+async fn audit(jobs: &PgJobs, url: &str, put: &[JobId], report: &mut Report) -> Vec<String> {
     let all = everything(jobs).await.unwrap();
     let effects = effects(url).await;
     report.jobs = all.len();
     let known: BTreeMap<JobId, &JobView> = all.iter().map(|job| (job.id, job)).collect();
-    for id in put {
-        assert!(
-            known.contains_key(id),
-            "R7: job {id} was acknowledged and is gone"
-        );
+    let mut wrong = Vec::new();
+    for id in put.iter().filter(|id| !known.contains_key(id)) {
+        report.lost += 1;
+        wrong.push(format!("R7: job {id} was acknowledged and is gone"));
     }
-    for (id, job) in &known {
-        let attempts = jobs.executions(*id).await.unwrap();
-        report.rescues += attempts
-            .iter()
-            .filter(|one| one.outcome == Some("lost"))
-            .count();
+    for job in &all {
+        let attempts = jobs.executions(job.id).await.unwrap();
+        let effect = effects.get(&job.id.0).map_or(&[][..], Vec::as_slice);
         report.attempts += attempts.len();
-        let epochs: Vec<_> = attempts.iter().map(|one| one.epoch).collect();
-        assert!(
-            epochs.is_sorted_by(|a, b| a < b),
-            "F2: job {id}: {epochs:?}"
+        let lost = |one: &&Execution| one.outcome == Some("lost");
+        report.rescues += attempts.iter().filter(lost).count();
+        judge(job, &attempts, effect, report, &mut wrong);
+    }
+    let strange = effects
+        .keys()
+        .filter(|job| !known.contains_key(&JobId(**job)));
+    wrong.extend(strange.map(|job| format!("an effect of no job: {job}")));
+    let findings = jobs.doctor().await.unwrap();
+    let broken = findings.iter().filter(|finding| finding.broken);
+    wrong.extend(broken.map(|finding| finding.what.clone()));
+    wrong
+}
+
+/// One job: in one final state, by rising epochs, with the effect of its completion and no other.
+fn judge(
+    job: &JobView,
+    attempts: &[Execution],
+    effect: &[i64],
+    report: &mut Report,
+    wrong: &mut Vec<String>,
+) {
+    let rise = attempts.is_sorted_by(|a, b| a.epoch < b.epoch);
+    if !rise || attempts.iter().any(|one| one.outcome.is_none()) {
+        wrong.push(format!("F2: job {}: {attempts:?}", job.id));
+    }
+    let done = attempts
+        .iter()
+        .filter(|one| one.outcome == Some("completed"));
+    let done: Vec<i64> = done.map(|one| one.epoch.0).collect();
+    if done != effect || done.len() > 1 {
+        report.doubled += 1;
+        let what = format!(
+            "F1, F4: job {}: completed {done:?}, effects {effect:?}",
+            job.id
         );
-        assert!(
-            attempts.iter().all(|one| one.outcome.is_some()),
-            "job {id} runs: {attempts:?}"
-        );
-        let done: Vec<_> = attempts
-            .iter()
-            .filter(|one| one.outcome == Some("completed"))
-            .map(|one| one.epoch.0)
-            .collect();
-        let effect = effects.get(&id.0).map_or(&[][..], Vec::as_slice);
-        assert_eq!(done, effect, "F1, F4: job {id}: completions and effects");
-        match job.kind.as_str() {
-            "poison" => {
-                assert_eq!(job.state, JobState::Dead, "job {id}");
-                assert_eq!(job.crashes, POISON, "job {id}");
-                report.buried += 1;
-            }
-            _ => {
-                assert_eq!(job.state, JobState::Completed, "job {id}: {job:?}");
-                assert_eq!(done.len(), 1, "job {id}: {attempts:?}");
-                report.completed += 1;
-            }
+        wrong.push(what);
+    }
+    match (job.kind.as_str(), job.state) {
+        ("poison", JobState::Dead) if job.crashes == POISON => report.buried += 1,
+        ("work" | "flaky", JobState::Completed) if done.len() == 1 => report.completed += 1,
+        _ => {
+            report.lost += 1;
+            wrong.push(format!("job {}: {job:?}: {attempts:?}", job.id));
         }
     }
-    for job in effects.keys() {
-        assert!(
-            known.contains_key(&JobId(*job)),
-            "an effect of no job: {job}"
-        );
-    }
-    let findings = jobs.doctor().await.unwrap();
-    let broken: Vec<_> = findings.iter().filter(|finding| finding.broken).collect();
-    assert!(broken.is_empty(), "{broken:?}");
 }
 
 async fn everything(jobs: &PgJobs) -> Result<Vec<JobView>, StoreError> {

@@ -8,6 +8,10 @@ use serde::Serialize;
 /// What happened.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
+    /// What repeats the choice of whom and when.
+    pub(crate) seed: u64,
+    /// How long it went on.
+    pub(crate) seconds: u64,
     /// Jobs that were put in.
     pub(crate) jobs: usize,
     /// Those that completed: each once, with its effect.
@@ -30,6 +34,14 @@ pub(crate) struct Report {
     pub(crate) restarts: usize,
     /// Connections cut.
     pub(crate) cuts: usize,
+    /// Jobs that were acknowledged and are gone, or are in no final state.
+    pub(crate) lost: usize,
+    /// Jobs with more than one effect, or with an effect and no completion.
+    pub(crate) doubled: usize,
+    /// Foreign keys that the server found violated.
+    pub(crate) foreign_keys: usize,
+    /// Deadlocks that the server had to end.
+    pub(crate) deadlocks: usize,
 }
 
 impl Report {

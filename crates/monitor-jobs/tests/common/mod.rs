@@ -21,6 +21,8 @@ pub(crate) enum Trouble {
     Refused(StoreErrorKind),
     /// It is carried out, and the answer gets lost.
     ReplyLost,
+    /// It is carried out that much later.
+    Slow(Duration),
     /// It is never answered.
     Hangs,
     /// A rescue finds every job locked by somebody else.
@@ -115,6 +117,10 @@ impl Flaky {
     ) -> Result<T, E> {
         let kind = match self.next(call) {
             None => return answer.await,
+            Some(Trouble::Slow(by)) => {
+                tokio::time::sleep(by).await;
+                return answer.await;
+            }
             Some(Trouble::Refused(kind)) => kind,
             Some(Trouble::ReplyLost) => {
                 drop(answer.await);

@@ -37,7 +37,7 @@ async fn a_first_start_of_many_at_once() {
     assert_eq!(db.number("SELECT count(*) FROM empty.job").await, 8);
 }
 
-/// A schema of a newer program is refused by name, and left as it is.
+/// JOB-53: a schema of a newer program is refused by name, and left as it is.
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let db = open(quiet()).await;
@@ -282,6 +282,23 @@ async fn a_graph_is_put_in_at_once() {
         db.number("SELECT count(*) FROM job WHERE state = 0").await,
         1999
     );
+    db.healthy().await;
+}
+
+/// JOB-27, INV-JOBS-7, D6: whoever writes it, with whatever program.
+#[tokio::test]
+async fn inv_jobs_7_no_cycle_can_be_written_down() {
+    let db = open(quiet()).await;
+    let parent = db.put(new()).await;
+    let child = db.put(new().after(parent)).await;
+    for (parent, child) in [(child, parent), (parent, parent)] {
+        let edge = format!("INSERT INTO job_edge VALUES ({parent}, {child}, 0, 0)");
+        let refused = db.sql.batch_execute(&edge).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "23514", "{edge}");
+    }
+    let turned = "UPDATE job_edge SET parent_id = child_id, child_id = parent_id";
+    let refused = db.sql.batch_execute(turned).await.unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "23514");
     db.healthy().await;
 }
 
