@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::rollup::Horizons;
 use failure::Failure;
 use roll::Retention;
 use session::{Database, End, Sessions};
@@ -71,7 +70,6 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub struct PostgresStore {
     database: Arc<Database>,
     writer: mpsc::Sender<Message>,
-    horizons: Arc<Mutex<Horizons>>,
     counters: Arc<Counters>,
     presence: Presence,
 }
@@ -179,6 +177,7 @@ impl PostgresStore {
         let sessions = connect(&options)?;
         let (owner, session) = owner::take(&sessions, &options).await?;
         let horizons = roll::horizons(&session).await.map_err(at)?;
+        let retention = Retention::new(&options, horizons);
         let presence = owner::stay(sessions.clone(), Arc::clone(&place), session);
         let presence = Presence(tokio::spawn(presence));
         let database = Arc::new(Database {
@@ -190,25 +189,22 @@ impl PostgresStore {
             silence: options.silence(),
         });
         tracing::info!(%place, epoch = owner, "owns the store");
-        Ok(Self::over(database, horizons, presence, &options))
+        Ok(Self::over(database, retention, presence, &options))
     }
 
     fn over(
         database: Arc<Database>,
-        horizons: Horizons,
+        retention: Retention,
         presence: Presence,
         options: &PostgresOptions,
     ) -> Self {
         let (writer, queue) = mpsc::channel(options.queue.get());
         let counters = Arc::new(Counters::default());
-        let retention = Retention::new(options, horizons);
-        let horizons = Arc::new(Mutex::new(horizons));
         let work = Writer {
             database: Arc::clone(&database),
             queue,
             max_batch: options.max_batch.get(),
             retention,
-            horizons: Arc::clone(&horizons),
             counters: Arc::clone(&counters),
             waiting: VecDeque::new(),
             doubts: batch::Doubts::new(),
@@ -219,7 +215,6 @@ impl PostgresStore {
         Self {
             database,
             writer,
-            horizons,
             counters,
             presence,
         }
@@ -259,10 +254,6 @@ impl PostgresStore {
             failed_transactions: self.counters.failed_transactions.load(Ordering::Relaxed),
             removed_rows: self.counters.removed_rows.load(Ordering::Relaxed),
         }
-    }
-
-    fn horizons(&self) -> Horizons {
-        *self.horizons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -307,8 +298,8 @@ impl Store for PostgresStore {
     async fn delete(&self, id: &MonitorId, epoch: Epoch) -> Result<bool, StoreError> {
         let deleted = insist!(self, "delete a monitor", again =>
             change::delete(&self.database, id, epoch, again).await)?;
-        // Should the writer be busy, it finds the lines to remove in its next round.
-        let _ = self.writer.try_send(Message::Deleted);
+        // A store that is closed finds the lines to remove when it is opened again.
+        let _ = self.writer.send(Message::Deleted(id.clone())).await;
         Ok(deleted)
     }
 
@@ -337,12 +328,11 @@ impl Store for PostgresStore {
     }
 
     async fn tally(&self, id: &MonitorId, since_unix_ms: i64) -> Result<Tally, StoreError> {
-        let horizons = self.horizons();
         insist!(
             self,
             "count the history",
             session,
-            query::tally(&session, id, since_unix_ms, &horizons)
+            query::tally(&session, id, since_unix_ms)
         )
     }
 
@@ -361,12 +351,11 @@ impl Store for PostgresStore {
         resolution: Resolution,
         unix_ms: Range<i64>,
     ) -> Result<Vec<Bucket>, StoreError> {
-        let horizons = self.horizons();
         insist!(
             self,
             "read the counts",
             session,
-            query::buckets(&session, id, resolution, unix_ms.clone(), &horizons)
+            query::buckets(&session, id, resolution, unix_ms.clone())
         )
     }
 

@@ -54,6 +54,67 @@ pub(crate) struct Horizons {
     pub(crate) days: i64,
 }
 
+/// What counts as the newest due time: that from which ages are reckoned.
+///
+/// Never a due time in the future, which is a mistake of a clock. And where it leaps by more than a
+/// day it is followed by a day in the first round, by two in the next, and so on: a clock that is
+/// years ahead for a moment costs some days of what is kept and not all of it, and after a long time
+/// without records, or one that was years behind, what is too old goes within the hour.
+///
+/// Lines that are due after it are not rolled up either: a mark that was once moved ahead stays there,
+/// and until time comes to it every record would be late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newest {
+    known: Option<i64>,
+    /// How far it is followed in the next round, in milliseconds.
+    stride: i64,
+}
+
+/// What is no leap.
+const STRIDE_MS: i64 = Resolution::Day.length_ms();
+
+impl Newest {
+    /// Nothing is known yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            known: None,
+            stride: STRIDE_MS,
+        }
+    }
+
+    /// What it was in the round before, if need be that of the last process: `standing` are the
+    /// horizons as it left them. `None` where nothing was ever recorded.
+    pub(crate) fn known(&mut self, standing: &Horizons, keep: &Keep) -> Option<i64> {
+        self.known = self.known.or_else(|| {
+            let newest = |horizon: i64, age: i64| {
+                (horizon > i64::MIN && age < i64::MAX).then(|| horizon.saturating_add(age))
+            };
+            newest(standing.history, keep.history)
+                .max(newest(standing.minutes, keep.minutes))
+                .max(newest(standing.hours, keep.hours))
+                .max(newest(standing.days, keep.days))
+        });
+        self.known
+    }
+
+    /// Once in a round of which `newest_unix_ms` is the newest due time, while the clock says
+    /// `now_unix_ms`. The clock alone ages nothing: a store in which nothing is recorded loses
+    /// nothing.
+    pub(crate) fn follow(&mut self, newest_unix_ms: i64, now_unix_ms: i64) -> i64 {
+        let newest = newest_unix_ms.min(now_unix_ms);
+        let most = self
+            .known
+            .map_or(newest, |known| known.saturating_add(self.stride));
+        self.stride = match newest > most {
+            true => self.stride.saturating_mul(2),
+            false => STRIDE_MS,
+        };
+        let followed = newest.min(most);
+        self.known = self.known.max(Some(followed));
+        followed
+    }
+}
+
 /// What stays whatever the size: less would answer nothing.
 const LEAST: Keep = Keep {
     history: Resolution::Hour.length_ms(),
@@ -85,21 +146,24 @@ impl Horizons {
         }
     }
 
-    /// Where the horizons are after `newest_unix_ms`.
+    /// Where the horizons are after `newest_unix_ms`, which is what [`Newest`] says. `last_unix_ms`
+    /// is the latest that any clock or record says.
     ///
-    /// `now_unix_ms` is what the clock says. It ages nothing: a store in which nothing is recorded
-    /// loses nothing. But a due time in the future is a mistake of a clock, and must not remove what
-    /// is there; and where such a mistake has moved the horizons, they come back.
-    pub(crate) fn rise(self, newest_unix_ms: i64, now_unix_ms: i64, keep: &Keep) -> Self {
-        let by_age = Self::by_age(newest_unix_ms.min(now_unix_ms), keep);
-        if newest_unix_ms.max(now_unix_ms) < self.history {
-            return by_age;
-        }
+    /// A horizon beyond that was moved by a clock that was wrong: it comes back, each by itself. In
+    /// the hour or day in which it does, the coarser buckets answer, which have counted all of it.
+    pub(crate) fn rise(self, newest_unix_ms: i64, last_unix_ms: i64, keep: &Keep) -> Self {
+        let by_age = Self::by_age(newest_unix_ms, keep);
+        let next = |unit: Resolution| unit.start_of(last_unix_ms).saturating_add(unit.length_ms());
+        let history = match self.history > last_unix_ms {
+            true => by_age.history,
+            false => self.history.max(by_age.history),
+        };
+        let today = Resolution::Day.start_of(last_unix_ms);
         Self {
-            history: self.history.max(by_age.history),
-            minutes: self.minutes.max(by_age.minutes),
-            hours: self.hours.max(by_age.hours),
-            days: self.days.max(by_age.days),
+            history,
+            minutes: self.minutes.min(next(Resolution::Hour)).max(by_age.minutes),
+            hours: self.hours.min(next(Resolution::Day)).max(by_age.hours),
+            days: self.days.min(today).max(by_age.days),
         }
     }
 

@@ -7,7 +7,9 @@ mod common;
 use common::{Place, applied};
 use monitor_fault::{Layer, Reason};
 use monitor_model::conformance::{id, up};
-use monitor_model::{Lifecycle, Outcome, Phase, Resolution, Store, Tally, Trigger, Unobserved};
+use monitor_model::{
+    DefectKind, Lifecycle, Outcome, Phase, Resolution, Store, Tally, Trigger, Unobserved,
+};
 use monitor_operation::Epoch;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -183,6 +185,36 @@ async fn counts(store: &monitor_store::SqliteStore) {
         minutes.iter().map(|minute| minute.tally.due).sum::<u64>(),
         5
     );
+}
+
+/// OPS-18: an hour that a wrong clock had counted, years from now, does not withhold the minutes of
+/// all hours before it.
+#[tokio::test]
+async fn an_hour_of_the_far_future_withholds_no_minutes() {
+    let place = Place::new();
+    version_1(&place);
+    let far = 9_000_000;
+    let ahead = format!("INSERT INTO tally VALUES (1, {far}, 3, 0, 1, 4)");
+    place.sql().execute_batch(&ahead).unwrap();
+    let store = place.open();
+    for (resolution, from, to) in [
+        (Resolution::Minute, BASE, BASE + HOUR_MS),
+        (Resolution::Hour, far * HOUR_MS, i64::MAX),
+        (Resolution::Day, far * HOUR_MS, i64::MAX),
+    ] {
+        let buckets = store.buckets(&id("a"), resolution, from..to).await.unwrap();
+        let due: u64 = buckets.iter().map(|bucket| bucket.tally.due).sum();
+        let all = if resolution == Resolution::Minute {
+            5
+        } else {
+            4
+        };
+        assert_eq!(due, all, "{resolution}");
+    }
+    let defects = store.doctor().await.unwrap();
+    let mut damaged = defects.iter().filter(|it| it.kind == DefectKind::Damaged);
+    assert_eq!(damaged.next(), None);
+    store.close().await.unwrap();
 }
 
 /// A step that fails takes all of them back, and says which file.

@@ -112,6 +112,70 @@ async fn lines_and_minutes_go_by_age_and_the_counts_stay_true() {
     );
 }
 
+/// OPS-29: incidents that are over go when days do; one that is open stays.
+#[tokio::test]
+async fn incidents_that_are_over_go_by_age() {
+    let schema = Schema::new().await;
+    let mut options = schema.options();
+    options.retain_days = Duration::from_secs(86_400);
+    let store = PostgresStore::open(options).await.unwrap();
+    for name in ["a", "b"] {
+        store.define(monitor(name), Epoch::new(1)).await.unwrap();
+        commit(&store, down(name, 1, START)).await;
+    }
+    for half_day in 1..12 {
+        commit(&store, up("a", 1, START + half_day * 12 * HOUR)).await;
+    }
+    for _ in 0..2_000 {
+        if store.incidents(&id("a"), 9).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(store.incidents(&id("a"), 9).await.unwrap(), []);
+    assert_eq!(
+        store.incidents(&id("b"), 9).await.unwrap().len(),
+        1,
+        "it is not over"
+    );
+    assert_eq!(store.doctor().await.unwrap(), []);
+}
+
+/// OPS-29: what is kept stands in the database: a store that was taken over, or opened again, does not
+/// answer from counts of which some were removed.
+#[tokio::test]
+async fn what_is_kept_is_asked_of_the_database_each_time() {
+    let schema = Schema::new().await;
+    let former = schema.open().await;
+    former.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    for hour in 0..48 {
+        commit(&former, up("a", 1, START + hour * HOUR)).await;
+    }
+    let mut options = schema.options();
+    options.take_over = true;
+    options.retain_hours = Duration::from_secs(86_400);
+    let owner = PostgresStore::open(options.clone()).await.unwrap();
+    for hour in 48..96 {
+        commit(&owner, up("a", 1, START + hour * HOUR)).await;
+    }
+    // Three days of hours are gone but for what their days say.
+    let hours = "SELECT count(*) FROM bucket WHERE resolution = 1 AND start_unix_ms < ";
+    while schema.ask(&format!("{hours} {}", START + 2 * DAY)).await > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let name = id("a");
+    for store in [&former, &owner] {
+        assert_eq!(store.tally(&name, START).await.unwrap().due, 96);
+        let range = START..i64::MAX;
+        let hours = store.buckets(&name, Resolution::Hour, range).await.unwrap();
+        assert!(hours[0].start_unix_ms >= START + 2 * DAY);
+    }
+    let before = owner.tally(&name, START + HOUR).await.unwrap();
+    owner.close().await.unwrap();
+    let again = PostgresStore::open(options).await.unwrap();
+    assert_eq!(again.tally(&name, START + HOUR).await.unwrap(), before);
+}
+
 /// OPS-17: a deleted monitor goes with all its lines and counts; a new life of its id stays.
 #[tokio::test]
 async fn a_deleted_monitor_is_removed_in_slices_and_its_successor_is_not() {

@@ -23,6 +23,21 @@ pub(super) struct Doubt {
     answer: Applied,
 }
 
+#[cfg(test)]
+impl Doubt {
+    pub(super) fn for_test(record: &Record) -> Self {
+        let status = Status::new(record.monitor.clone(), Lifecycle::Active, record.epoch);
+        let answer = Applied {
+            sequence: 1,
+            previous: None,
+            status,
+            incident: None,
+        };
+        let record = record.clone();
+        Self { record, answer }
+    }
+}
+
 /// The last doubt of each monitor.
 pub(super) type Doubts = HashMap<MonitorId, Doubt>;
 

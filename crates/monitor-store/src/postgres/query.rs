@@ -11,10 +11,11 @@ use super::row::Fields;
 use super::session::{Parameter, Session};
 use crate::rollup::Horizons;
 
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Everything needed to start, as of one instant.
 pub(super) async fn load(session: &Session) -> Result<Loaded, Failure> {
-    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    session.batch_execute(snapshot).await?;
+    session.batch_execute(SNAPSHOT).await?;
     let monitors = "SELECT monitor.id, monitor.name, monitor.source, monitor.spec, status.*
         FROM monitor JOIN status ON status.monitor = monitor.number
         WHERE NOT monitor.ended ORDER BY monitor.id";
@@ -77,6 +78,14 @@ pub(super) async fn incidents(
     rows.iter().rev().map(read).collect()
 }
 
+/// Begins a snapshot, and says what is kept in it: what is removed meanwhile, by whatever owner, is
+/// still there, and what was removed before is not answered for.
+async fn snapshot(session: &Session) -> Result<Horizons, Failure> {
+    let begun = async { Ok(session.batch_execute(SNAPSHOT).await?) };
+    let (_, horizons) = tokio::try_join!(begun, roll::horizons(session))?;
+    Ok(horizons)
+}
+
 /// A living monitor with its mark.
 const LIVING: &str = "WITH living AS (
     SELECT number, mark_unix_ms AS mark FROM monitor
@@ -88,11 +97,9 @@ pub(super) async fn buckets(
     id: &MonitorId,
     resolution: Resolution,
     unix_ms: Range<i64>,
-    horizons: &Horizons,
 ) -> Result<Vec<Bucket>, Failure> {
-    let start = resolution
-        .start_of(unix_ms.start)
-        .max(horizons.of(resolution));
+    let kept = snapshot(session).await?.of(resolution);
+    let start = resolution.start_of(unix_ms.start).max(kept);
     let lines = format!(
         "SELECT {} FROM history JOIN living ON monitor = number
          WHERE due_unix_ms >= mark AND due_unix_ms >= $3",
@@ -116,6 +123,7 @@ pub(super) async fn buckets(
         (&unix_ms.end, Type::INT8),
     ];
     let rows = session.query_typed(&statement, &parameters).await?;
+    session.batch_execute("COMMIT").await?;
     let mut buckets: Vec<Bucket> = Vec::with_capacity(rows.len());
     for row in &rows {
         let bucket = Fields::of(row, "bucket", "start_unix_ms").bucket()?;
@@ -133,9 +141,8 @@ pub(super) async fn tally(
     session: &Session,
     id: &MonitorId,
     since_unix_ms: i64,
-    horizons: &Horizons,
 ) -> Result<Tally, Failure> {
-    let answer = horizons.answer(since_unix_ms);
+    let answer = snapshot(session).await?.answer(since_unix_ms);
     let statement = format!(
         "{LIVING}
          SELECT start_unix_ms, up, degraded, down, due, 0::int8 AS latency_count,
@@ -159,6 +166,7 @@ pub(super) async fn tally(
         (&answer.hours, Type::INT8),
     ];
     let rows = session.query_typed(&statement, &parameters).await?;
+    session.batch_execute("COMMIT").await?;
     let mut sum = Tally::ZERO;
     for row in &rows {
         sum.merge(&Fields::of(row, "bucket", "start_unix_ms").bucket()?.tally);

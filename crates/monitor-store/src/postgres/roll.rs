@@ -4,19 +4,18 @@
 //! Only the writer does this, between its batches, so that no line is written while its monitor's
 //! mark moves.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use monitor_model::Resolution;
+use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::Type;
 
 use super::failure::Failure;
 use super::options::PostgresOptions;
 use super::row::Fields;
 use super::session::{Database, End, Parameter, Session, Transaction};
-use crate::rollup::{Horizons, Keep};
+use crate::rollup::{Horizons, Keep, Newest, STEP_MS};
 
-/// A round begins when records have come this much further, in milliseconds.
-const ROUND_MS: i64 = 60_000;
 /// Monitors rolled up, and rows removed, in one slice at most.
 const SLICE_MONITORS: i64 = 200;
 const SLICE_ROWS: i64 = 2_000;
@@ -25,10 +24,15 @@ const SLICE_ROWS: i64 = 2_000;
 #[derive(Debug)]
 pub(super) struct Retention {
     keep: Keep,
+    /// As they were stored by this round or the one before. Everything that is removed is before.
     pub(super) horizons: Horizons,
-    /// The latest due time that was seen, in unix milliseconds. `None` before the first.
-    newest: Option<i64>,
-    /// What `newest` was when the last round began.
+    newest: Newest,
+    /// What is rolled up in this round, in unix milliseconds.
+    roll_to: i64,
+    /// The newest due time of the last round, and since then. `None` before the first.
+    latest: Option<i64>,
+    recent: Option<i64>,
+    /// The due time that began the last round.
     began: Option<i64>,
     next: Option<Step>,
     /// Another round is to follow the present one.
@@ -38,9 +42,11 @@ pub(super) struct Retention {
 /// The steps of a round, in their order. Each is repeated until it finds nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
+    Plan,
     Roll,
     Lines,
     Buckets,
+    Incidents,
     Ended,
 }
 
@@ -55,20 +61,21 @@ impl Retention {
                 options.retain_days,
             ]),
             horizons,
-            newest: None,
+            newest: Newest::new(),
+            roll_to: i64::MIN,
+            latest: None,
+            recent: None,
             began: None,
             next: Some(Step::Ended),
             again: false,
         }
     }
 
-    /// A record with this due time came by, written or not.
+    /// A record with this due time came by, written or not. A round begins whenever they have come
+    /// a step further.
     pub(super) fn record(&mut self, due_unix_ms: i64) {
-        self.newest = Some(
-            self.newest
-                .map_or(due_unix_ms, |newest| newest.max(due_unix_ms)),
-        );
-        let is_far = |began: i64| due_unix_ms.abs_diff(began) >= ROUND_MS.unsigned_abs();
+        self.recent = self.recent.max(Some(due_unix_ms));
+        let is_far = |began: i64| due_unix_ms.abs_diff(began) >= STEP_MS.unsigned_abs();
         if self.began.is_none_or(is_far) {
             self.began = Some(due_unix_ms);
             self.request();
@@ -78,7 +85,7 @@ impl Retention {
     /// Begins a round as soon as the present one is over.
     pub(super) fn request(&mut self) {
         if self.next.is_none() {
-            self.next = Some(Step::Roll);
+            self.next = Some(Step::Plan);
         } else {
             self.again = true;
         }
@@ -97,10 +104,12 @@ impl Retention {
     /// Goes on to the next step of a round, or to the next round.
     fn step_on(&mut self, done: Step) {
         self.next = match done {
+            Step::Plan => Some(Step::Roll),
             Step::Roll => Some(Step::Lines),
             Step::Lines => Some(Step::Buckets),
-            Step::Buckets => Some(Step::Ended),
-            Step::Ended => std::mem::take(&mut self.again).then_some(Step::Roll),
+            Step::Buckets => Some(Step::Incidents),
+            Step::Incidents => Some(Step::Ended),
+            Step::Ended => std::mem::take(&mut self.again).then_some(Step::Plan),
         };
     }
 
@@ -114,27 +123,26 @@ impl Retention {
             return Ok(0);
         };
         let transaction = database.begin().await?;
-        let horizons = match self.newest {
-            Some(newest) => self.horizons.rise(newest, now_unix_ms, &self.keep),
-            None => self.horizons,
-        };
+        let mut horizons = self.horizons;
         let mut removed = 0;
         let is_more = match step {
-            Step::Roll => roll(&transaction, &horizons).await?,
+            Step::Plan => {
+                horizons = self.plan(&transaction, now_unix_ms).await?;
+                false
+            }
+            Step::Roll => roll(&transaction, &horizons, self.roll_to).await?,
             Step::Lines => {
                 removed = lines(&transaction, &horizons).await?;
                 removed > 0
             }
             Step::Buckets => buckets(&transaction, &horizons).await? > 0,
+            Step::Incidents => incidents(&transaction, &horizons).await? > 0,
             Step::Ended => {
                 let ended = ended(&transaction).await?;
                 removed = ended.0;
                 ended.1
             }
         };
-        if horizons != self.horizons {
-            keep(&transaction, &horizons).await?;
-        }
         transaction.commit().await.map_err(End::failure)?;
         self.horizons = horizons;
         if !is_more {
@@ -142,11 +150,38 @@ impl Retention {
         }
         Ok(removed)
     }
+
+    /// Moves the horizons before anything is removed.
+    async fn plan(
+        &mut self,
+        transaction: &Transaction,
+        now_unix_ms: i64,
+    ) -> Result<Horizons, Failure> {
+        // As they are stored: whether an earlier round has moved them may be unknown.
+        let standing = read(&transaction.rows(HORIZONS, &[]).await?)?;
+        self.latest = self.recent.take().or(self.latest);
+        let known = self.newest.known(&standing, &self.keep);
+        let Some(latest) = self.latest else {
+            self.roll_to = known.unwrap_or(now_unix_ms);
+            return Ok(standing);
+        };
+        self.roll_to = self.newest.follow(latest, now_unix_ms);
+        let horizons = standing.rise(self.roll_to, latest.max(now_unix_ms), &self.keep);
+        if horizons != standing {
+            keep(transaction, &horizons).await?;
+        }
+        Ok(horizons)
+    }
 }
 
-/// The horizons as the last process left them.
+const HORIZONS: &str = "SELECT * FROM horizon";
+
+/// The horizons as they are stored.
 pub(super) async fn horizons(session: &Session) -> Result<Horizons, Failure> {
-    let rows = session.query("SELECT * FROM horizon", &[]).await?;
+    read(&session.query_typed(HORIZONS, &[]).await?)
+}
+
+fn read(rows: &[Row]) -> Result<Horizons, Failure> {
     let Some(row) = rows.first() else {
         return Ok(Horizons::NONE);
     };
@@ -226,18 +261,23 @@ pub(super) fn merge(new: &str) -> String {
     )
 }
 
-/// Rolls some monitors up. True when there are more.
-async fn roll(transaction: &Transaction, horizons: &Horizons) -> Result<bool, Failure> {
+/// Rolls some monitors up, what is due after `newest` apart. True when there are more.
+async fn roll(
+    transaction: &Transaction,
+    horizons: &Horizons,
+    newest: i64,
+) -> Result<bool, Failure> {
     let found = transaction
         .rows(
-            "SELECT monitor, mark_unix_ms, last_due_unix_ms FROM status
-             WHERE last_due_unix_ms IS NOT NULL
-                 AND greatest(last_due_unix_ms - $1, $2) > mark_unix_ms
+            "SELECT monitor, mark_unix_ms, least(last_due_unix_ms, $4) AS last_due_unix_ms
+             FROM status WHERE last_due_unix_ms IS NOT NULL
+                 AND greatest(least(last_due_unix_ms, $4)::numeric - $1, $2) > mark_unix_ms
              ORDER BY monitor LIMIT $3 FOR UPDATE",
             &[
-                (&crate::rollup::STEP_MS, Type::INT8),
+                (&STEP_MS, Type::INT8),
                 (&horizons.history, Type::INT8),
                 (&SLICE_MONITORS, Type::INT8),
+                (&newest, Type::INT8),
             ],
         )
         .await?;
@@ -286,11 +326,16 @@ async fn roll(transaction: &Transaction, horizons: &Horizons) -> Result<bool, Fa
 }
 
 /// Removes lines. Those at which the verdict changed stay as long as the hours do.
+///
+/// Of each monitor by the key of its due times, here and below: what is kept is much, and none of it
+/// is to be looked at in each round.
 async fn lines(transaction: &Transaction, horizons: &Horizons) -> Result<u64, Failure> {
     let remove = "DELETE FROM history WHERE sequence IN (
-        SELECT sequence FROM history JOIN status ON status.monitor = history.monitor
-        WHERE due_unix_ms < mark_unix_ms
-            AND (due_unix_ms < $2 OR due_unix_ms < $1 AND NOT turned)
+        SELECT old.sequence FROM status CROSS JOIN LATERAL (
+            SELECT sequence FROM history WHERE history.monitor = status.monitor
+                AND due_unix_ms < least(mark_unix_ms, greatest($1, $2))
+                AND (due_unix_ms < $2 OR NOT turned)
+            LIMIT $3) AS old
         LIMIT $3)";
     let parameters: [Parameter<'_>; 3] = [
         (&horizons.history, Type::INT8),
@@ -302,8 +347,13 @@ async fn lines(transaction: &Transaction, horizons: &Horizons) -> Result<u64, Fa
 
 async fn buckets(transaction: &Transaction, horizons: &Horizons) -> Result<u64, Failure> {
     let remove = "DELETE FROM bucket WHERE (monitor, resolution, start_unix_ms) IN (
-        SELECT monitor, resolution, start_unix_ms FROM bucket
-        WHERE start_unix_ms < CASE resolution WHEN 0 THEN $1 WHEN 1 THEN $2 ELSE $3 END
+        SELECT old.* FROM status
+        CROSS JOIN (VALUES (0::int2, $1), (1::int2, $2), (2::int2, $3)) AS kept (length, since)
+        CROSS JOIN LATERAL (
+            SELECT monitor, resolution, start_unix_ms FROM bucket
+            WHERE bucket.monitor = status.monitor AND resolution = length
+                AND start_unix_ms < since
+            LIMIT $4) AS old
         LIMIT $4)";
     let parameters: [Parameter<'_>; 4] = [
         (&horizons.minutes, Type::INT8),
@@ -314,58 +364,62 @@ async fn buckets(transaction: &Transaction, horizons: &Horizons) -> Result<u64, 
     transaction.change(remove, &parameters).await
 }
 
-/// Removes lines of deleted monitors, and the monitors that have none left. Returns how many lines,
-/// and whether there is more.
-async fn ended(transaction: &Transaction) -> Result<(u64, bool), Failure> {
-    let lines = "DELETE FROM history WHERE sequence IN (
-        SELECT sequence FROM history JOIN monitor ON monitor.number = history.monitor
-        WHERE monitor.ended LIMIT $1)";
-    let removed = transaction
-        .change(lines, &[(&SLICE_ROWS, Type::INT8)])
-        .await?;
-    if removed > 0 {
-        return Ok((removed, true));
-    }
-    transaction
-        .change("DELETE FROM monitor WHERE ended", &[])
-        .await?;
-    Ok((0, false))
+/// Removes incidents that are over, as long ago as days are kept.
+async fn incidents(transaction: &Transaction, horizons: &Horizons) -> Result<u64, Failure> {
+    let remove = "DELETE FROM incident WHERE id IN (
+        SELECT id FROM incident WHERE closed_unix_ms < $1 LIMIT $2)";
+    let parameters: [Parameter<'_>; 2] = [(&horizons.days, Type::INT8), (&SLICE_ROWS, Type::INT8)];
+    transaction.change(remove, &parameters).await
 }
 
-/// How long a duration is in milliseconds since 1970: what the kernel calls now.
-pub(super) fn unix_ms(since_1970: Duration) -> i64 {
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+/// What belongs to a monitor, by its key. Each is removed in slices, before the monitor.
+const BELONGINGS: [(&str, &str); 3] = [
+    ("history", "history.sequence"),
+    (
+        "bucket",
+        "bucket.monitor, bucket.resolution, bucket.start_unix_ms",
+    ),
+    ("incident", "incident.id"),
+];
+
+/// Removes what is left of deleted monitors, then those that have nothing left: another may have been
+/// deleted since. Returns how many lines, and whether there is more.
+async fn ended(transaction: &Transaction) -> Result<(u64, bool), Failure> {
+    for (table, key) in BELONGINGS {
+        let remove = format!(
+            "DELETE FROM {table} WHERE ({key}) IN (
+                 SELECT {key} FROM {table} JOIN monitor ON monitor.number = {table}.monitor
+                 WHERE monitor.ended LIMIT $1)"
+        );
+        let limit: [Parameter<'_>; 1] = [(&SLICE_ROWS, Type::INT8)];
+        let removed = transaction.change(&remove, &limit).await?;
+        if removed > 0 {
+            let lines = if table == "history" { removed } else { 0 };
+            return Ok((lines, true));
+        }
+    }
+    let nothing_of_it = BELONGINGS
+        .map(|(table, _)| {
+            format!("NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.monitor = number)")
+        })
+        .join(" AND ");
+    let remove = format!(
+        "DELETE FROM monitor WHERE number IN (
+             SELECT number FROM monitor WHERE ended AND {nothing_of_it} LIMIT $1)"
+    );
+    let removed = transaction
+        .change(&remove, &[(&SLICE_ROWS, Type::INT8)])
+        .await?;
+    Ok((0, removed > 0))
+}
+
+/// What the clock says, in milliseconds since 1970.
+pub(super) fn now_unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Records of very different due times ask for a round each: the present one ends all the same,
-    /// and is followed by another.
-    #[test]
-    fn a_round_ends_however_often_one_is_asked_for() {
-        let options = PostgresOptions::new("postgres://u@localhost/d").unwrap();
-        let mut retention = Retention::new(&options, Horizons::NONE);
-        let mut steps = Vec::new();
-        for due in [0, 10 * ROUND_MS, 0, 10 * ROUND_MS, 0] {
-            retention.record(due);
-            let step = retention.next.unwrap();
-            retention.step_on(step);
-            steps.push(step);
-        }
-        let round = [
-            Step::Ended,
-            Step::Roll,
-            Step::Lines,
-            Step::Buckets,
-            Step::Ended,
-        ];
-        assert_eq!(steps, round);
-        for step in round.into_iter().skip(1) {
-            assert_eq!(retention.next, Some(step));
-            retention.step_on(step);
-        }
-        assert!(!retention.is_pending());
-    }
-}
+mod tests;

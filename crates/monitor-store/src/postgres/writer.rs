@@ -2,9 +2,9 @@
 //! transaction.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use monitor_model::{Commit, MonitorId, Record};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,6 @@ use super::batch::{self, Doubts};
 use super::failure::Failure;
 use super::roll::{self, Retention};
 use super::session::Database;
-use crate::rollup::Horizons;
 
 /// Under load a slice of removal comes after this many batches; without load, at once.
 const BATCHES_PER_SLICE: u32 = 16;
@@ -24,8 +23,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// What the writer is sent.
 pub(super) enum Message {
     Commit(Box<Asked>),
-    /// A monitor was deleted: there is something to remove.
-    Deleted,
+    /// This monitor was deleted: there is something to remove, and nothing to remember.
+    Deleted(MonitorId),
     /// Answered when nothing more will be written.
     Close(oneshot::Sender<()>),
 }
@@ -56,8 +55,6 @@ pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Message>,
     pub(super) max_batch: usize,
     pub(super) retention: Retention,
-    /// For the readers.
-    pub(super) horizons: Arc<Mutex<Horizons>>,
     pub(super) counters: Arc<Counters>,
     pub(super) waiting: VecDeque<Asked>,
     pub(super) doubts: Doubts,
@@ -85,7 +82,7 @@ impl Writer {
             match message {
                 Message::Commit(asked) => drop(asked.reply.send(Err(Failure::Closed))),
                 Message::Close(reply) => self.closing.push(reply),
-                Message::Deleted => {}
+                Message::Deleted(_) => {}
             }
         }
         for reply in self.closing {
@@ -120,7 +117,10 @@ impl Writer {
                 self.retention.record(asked.record.due_unix_ms);
                 self.waiting.push_back(*asked);
             }
-            Message::Deleted => self.retention.request(),
+            Message::Deleted(monitor) => {
+                self.doubts.remove(&monitor);
+                self.retention.request();
+            }
             Message::Close(reply) => self.closing.push(reply),
         }
     }
@@ -207,19 +207,54 @@ impl Writer {
 
     async fn slice(&mut self) {
         self.batches_since_slice = 0;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, roll::unix_ms);
+        let now = roll::now_unix_ms();
         match self.retention.slice(&self.database, now).await {
-            Ok(removed) => {
-                add(&self.counters.removed_rows, removed);
-                let horizons = self.horizons.lock();
-                *horizons.unwrap_or_else(PoisonError::into_inner) = self.retention.horizons;
-            }
+            Ok(removed) => add(&self.counters.removed_rows, removed),
             Err(failure) => {
                 // Tried again with the next round.
                 tracing::warn!(%failure, "cannot remove old history");
                 self.retention.abandon();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::{Database, PostgresOptions, connect};
+    use crate::rollup::Horizons;
+
+    /// What is remembered of records in doubt is forgotten with their monitor, so that it does not
+    /// grow with those that ever were.
+    #[test]
+    fn a_deleted_monitor_leaves_no_doubt() {
+        let options = PostgresOptions::new("postgres://u@localhost/d").unwrap();
+        let database = Database {
+            sessions: connect(&options).unwrap(),
+            place: "d".into(),
+            owner: 1,
+            patience: Duration::ZERO,
+            successor: tokio::sync::watch::Sender::new(None),
+            silence: Duration::ZERO,
+        };
+        let id = monitor_model::conformance::id;
+        let record = monitor_model::conformance::up("a", 1, 1000);
+        let doubts = ["a", "b"].map(|name| (id(name), batch::Doubt::for_test(&record)));
+        let (_, queue) = mpsc::channel(1);
+        let mut writer = Writer {
+            database: Arc::new(database),
+            queue,
+            max_batch: 1,
+            retention: Retention::new(&options, Horizons::NONE),
+            counters: Arc::default(),
+            waiting: VecDeque::new(),
+            doubts: doubts.into(),
+            closing: Vec::new(),
+            batches_since_slice: 0,
+        };
+        writer.accept(Message::Deleted(id("a")));
+        assert_eq!(writer.doubts.keys().collect::<Vec<_>>(), [&id("b")]);
+        assert!(writer.retention.is_pending());
     }
 }

@@ -16,6 +16,12 @@ fn keep() -> Keep {
     Keep::new([6, 48, 90 * 24, 730 * 24].map(|hours| Duration::from_secs(hours * 3600)))
 }
 
+fn known() -> Newest {
+    let mut newest = Newest::new();
+    assert_eq!(newest.follow(NEWEST, NEWEST), NEWEST);
+    newest
+}
+
 fn standing() -> Horizons {
     Horizons::NONE.rise(NEWEST, NEWEST, &keep())
 }
@@ -40,24 +46,129 @@ fn what_is_younger_than_its_age_is_kept() {
         Horizons::NONE.rise(i64::MAX, i64::MAX, &for_ever),
         Horizons::NONE
     );
+    let first = Horizons::NONE.rise(i64::MIN, NEWEST, &keep());
+    assert_eq!(first.days, i64::MIN);
+    let last = Horizons::NONE.rise(i64::MAX, i64::MAX, &keep());
+    assert_eq!(last.rise(i64::MIN, i64::MIN, &keep()).history, i64::MIN);
+}
+
+/// A record from the future ages nothing, nor does a late one make anything younger.
+#[test]
+fn a_due_time_in_the_future_is_not_the_newest() {
+    let mut newest = Newest::new();
+    assert_eq!(newest.follow(NEWEST + 365 * DAY, NEWEST), NEWEST);
+    assert_eq!(newest.follow(NEWEST - DAY, NEWEST), NEWEST - DAY);
     assert_eq!(
-        Horizons::NONE.rise(i64::MIN, NEWEST, &keep()).days,
-        i64::MIN
+        standing().rise(NEWEST - DAY, NEWEST, &keep()),
+        standing(),
+        "horizons do not fall"
     );
 }
 
-/// A record from the future ages nothing, and a clock that was wrong for a while ages no longer
-/// than it was wrong.
+/// OPS-29: a clock that is years ahead for a moment removes some days, and not everything; when it is back, so is the age of things. One that is years behind for a while
+/// holds nothing up.
 #[test]
-fn a_clock_that_runs_ahead_comes_back() {
+fn a_clock_that_leaps_costs_some_days() {
+    for leap in [2 * DAY, 24 * 365 * DAY] {
+        let mut newest = known();
+        let mut horizons = standing();
+        for days in [1, 3, 7] {
+            let wrong = NEWEST + leap;
+            let followed = newest.follow(wrong, wrong);
+            assert_eq!(followed, (NEWEST + days * DAY).min(wrong));
+            horizons = horizons.rise(followed, wrong, &keep());
+        }
+        assert!(horizons.days <= NEWEST - 723 * DAY && horizons.hours <= NEWEST - 83 * DAY);
+        let back = NEWEST + HOUR;
+        let followed = newest.follow(back, back);
+        assert_eq!(followed, back);
+        horizons = horizons.rise(followed, back, &keep());
+        assert!(horizons.history < back, "lines are kept again");
+        let behind = newest.follow(0, 0);
+        assert_eq!(behind, 0);
+        assert_eq!(newest.follow(back, back), back, "at once");
+    }
+    // After a year without records it takes some rounds, then every day is as ever.
+    let mut newest = known();
+    let later = NEWEST + 365 * DAY;
+    let rounds = (1..).find(|_| newest.follow(later, later) == later);
+    assert_eq!(rounds, Some(9));
+    assert_eq!(newest.follow(later + 2 * DAY, later + 2 * DAY), later + DAY);
+    // So it does when the first clock of all was that of 1970.
+    let mut newest = Newest::new();
+    assert_eq!(newest.follow(0, 0), 0);
+    let rounds = (1..).find(|_| newest.follow(NEWEST, NEWEST) == NEWEST);
+    assert_eq!(rounds, Some(15));
+    let mut newest = Newest::new();
+    newest.follow(i64::MIN, NEWEST);
+    assert!((0..64).any(|_| newest.follow(i64::MAX, i64::MAX) == i64::MAX));
+}
+
+/// A new process knows from the horizons how far the last one was, to a minute by default, and to
+/// where nothing is known it believes the first record.
+#[test]
+fn how_far_the_last_process_was_is_seen_by_the_horizons() {
+    let known = |standing: &Horizons, keep: &Keep| Newest::new().known(standing, keep);
+    let newest = known(&standing(), &keep()).unwrap();
+    assert!((NEWEST - 60_000..=NEWEST).contains(&newest), "{newest}");
+    assert_eq!(known(&Horizons::NONE, &keep()), None);
+    let for_ever = Keep::new([Duration::MAX; 4]);
+    assert_eq!(known(&standing(), &for_ever), None);
+    // Lines that are to be kept for less from now on are told apart from a leap.
+    let less = Keep {
+        history: 0,
+        ..keep()
+    };
+    let newest = known(&standing(), &less).unwrap();
+    assert!((NEWEST - HOUR..=NEWEST).contains(&newest), "{newest}");
+    let mut newest = Newest::new();
+    assert_eq!(newest.follow(NEWEST, NEWEST), NEWEST);
+    assert_eq!(newest.known(&Horizons::NONE, &keep()), Some(NEWEST));
+}
+
+/// A clock that was wrong, and believed, stops nothing when it is right again: lines are kept as
+/// long as ever, minutes are counted from the next hour on, hours from the next day on, and days
+/// always, so that each due time is answered for by one of them.
+#[test]
+fn horizons_ahead_of_every_clock_come_back_each_by_itself() {
     let year = 365 * DAY;
-    assert_eq!(standing().rise(NEWEST + year, NEWEST, &keep()), standing());
-    let ahead = standing().rise(NEWEST + year, NEWEST + year, &keep());
-    assert!(ahead.history > NEWEST);
-    assert_eq!(ahead.rise(NEWEST + 1, NEWEST + 1, &keep()), standing());
-    // A record that is late is not one from before: then the clock itself is behind the horizon.
-    let late = standing().rise(NEWEST - year, NEWEST, &keep());
-    assert_eq!(late, standing());
+    for years in [1, 3, 24] {
+        let wrong = NEWEST + years * year;
+        let ahead = standing().rise(wrong, wrong, &keep());
+        assert!(ahead.history > NEWEST && ahead.minutes > NEWEST && ahead.hours > NEWEST);
+        let back = ahead.rise(NEWEST, NEWEST, &keep());
+        assert_eq!(back.history, standing().history);
+        assert_eq!(back.minutes, Resolution::Hour.start_of(NEWEST) + HOUR);
+        assert_eq!(back.hours, Resolution::Day.start_of(NEWEST) + DAY);
+        let today = Resolution::Day.start_of(NEWEST);
+        assert_eq!(back.days, ahead.days.min(today));
+        // Today is answered for by its day, the rest of what was not removed by theirs.
+        let answer = back.answer(NEWEST - year);
+        assert!(answer.days <= today && answer.hours == back.hours);
+        // It stays so until time has come to where they are, and goes on as ever.
+        let later = NEWEST + HOUR;
+        assert_eq!(back.rise(later, later, &keep()).minutes, back.minutes);
+        assert_eq!(back.rise(later, later, &keep()).hours, back.hours);
+        let much_later = NEWEST + years * year;
+        assert_eq!(
+            back.rise(much_later, much_later, &keep()),
+            Horizons::NONE.rise(much_later, much_later, &keep())
+        );
+    }
+    // Minutes alone, which a migration or longer times for lines may leave behind.
+    let minutes = Horizons {
+        minutes: NEWEST + 24 * year,
+        ..standing()
+    };
+    let back = minutes.rise(NEWEST, NEWEST, &keep());
+    assert_eq!(back.minutes, Resolution::Hour.start_of(NEWEST) + HOUR);
+    assert_eq!(
+        Horizons { minutes: 0, ..back },
+        Horizons {
+            minutes: 0,
+            ..standing()
+        }
+    );
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! What is rolled up, and what is removed, in slices short enough to hold up no commit.
 
 use std::collections::VecDeque;
-use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Options;
 use super::failure::Failure;
 use super::roll;
-use crate::rollup::{Horizons, Keep, STEP_MS};
+use crate::rollup::{Horizons, Keep, Newest, STEP_MS};
 
 /// Rows read, written or removed in one slice at most, give or take those of one monitor's pages.
 pub(crate) const SLICE_ROWS: usize = 500;
@@ -31,9 +30,10 @@ pub(crate) struct Retention {
     /// The largest size of the file in pages, if it has one. From seven eighths of it on, history
     /// goes before its age.
     max_pages: Option<u32>,
-    /// The newest due time before the present round, in unix milliseconds. `None` before the first.
-    newest: Option<i64>,
-    /// The newest due time since then.
+    newest: Newest,
+    /// The newest due time of the last round, and since then, in unix milliseconds. `None` before
+    /// the first.
+    latest: Option<i64>,
     recent: Option<i64>,
     /// The due time that began the last round.
     began: Option<i64>,
@@ -44,8 +44,12 @@ pub(crate) struct Retention {
 enum Work {
     /// List what there is to do.
     Plan,
-    /// Roll lines up and remove what is too old.
-    Age { monitor: i64, horizons: Horizons },
+    /// Roll lines up, those of the future apart, and remove what is too old.
+    Age {
+        monitor: i64,
+        horizons: Horizons,
+        newest: i64,
+    },
     /// Remove everything.
     Ended { monitor: i64 },
     /// Give free pages back.
@@ -74,7 +78,8 @@ impl Retention {
                 options.retain_days,
             ]),
             max_pages,
-            newest: None,
+            newest: Newest::new(),
+            latest: None,
             recent: None,
             began: None,
             work: VecDeque::from([Work::Plan]),
@@ -109,19 +114,23 @@ impl Retention {
     }
 
     /// Does one slice, in a transaction of its own.
-    pub(crate) fn slice(&mut self, connection: &mut Connection) -> Result<Done, Failure> {
+    pub(crate) fn slice(
+        &mut self,
+        connection: &mut Connection,
+        now_unix_ms: i64,
+    ) -> Result<Done, Failure> {
         let limit = |pages| connection.pragma_update(None, "max_page_count", pages);
         if let Some(pages) = self.max_pages {
             limit(pages.saturating_add(RESERVE_PAGES))?;
         }
-        let done = self.work(connection);
+        let done = self.work(connection, now_unix_ms);
         if let Some(pages) = self.max_pages {
             connection.pragma_update(None, "max_page_count", pages)?;
         }
         done
     }
 
-    fn work(&mut self, connection: &mut Connection) -> Result<Done, Failure> {
+    fn work(&mut self, connection: &mut Connection, now_unix_ms: i64) -> Result<Done, Failure> {
         let transaction = connection.transaction()?;
         let mut done = Done::default();
         while done.rows < SLICE_ROWS
@@ -129,9 +138,13 @@ impl Retention {
         {
             done.rows += LOOK_ROWS;
             let is_done = match work {
-                Work::Plan => self.plan(&transaction)?,
-                Work::Age { monitor, horizons } => {
-                    match age(&transaction, monitor, &horizons, &mut done) {
+                Work::Plan => self.plan(&transaction, now_unix_ms)?,
+                Work::Age {
+                    monitor,
+                    horizons,
+                    newest,
+                } => {
+                    match age(&transaction, monitor, &horizons, newest, &mut done) {
                         // It is told with its row; the others need not suffer for it.
                         Err(failure @ Failure::Unreadable { .. }) => {
                             tracing::warn!(%failure, "history that cannot be read is kept");
@@ -161,13 +174,16 @@ impl Retention {
         Ok(done)
     }
 
-    fn plan(&mut self, connection: &Connection) -> Result<bool, Failure> {
-        self.newest = self.recent.take().or(self.newest);
+    fn plan(&mut self, connection: &Connection, now_unix_ms: i64) -> Result<bool, Failure> {
+        self.latest = self.recent.take().or(self.latest);
         let standing = roll::horizons(connection)?;
         let mut horizons = standing;
+        let known = self.newest.known(&standing, &self.keep);
+        let mut newest = known.unwrap_or(now_unix_ms);
         let mut is_squeezed = false;
-        if let Some(newest) = self.newest {
-            horizons = standing.rise(newest, now_unix_ms(), &self.keep);
+        if let Some(latest) = self.latest {
+            newest = self.newest.follow(latest, now_unix_ms);
+            horizons = standing.rise(newest, latest.max(now_unix_ms), &self.keep);
             if self.is_too_large(connection)?
                 && let Some(less) = horizons.squeeze(newest, &roll::oldest(connection)?)
             {
@@ -184,7 +200,11 @@ impl Retention {
             let monitor = row.get("number")?;
             self.work.push_back(match row.get("ended")? {
                 true => Work::Ended { monitor },
-                false => Work::Age { monitor, horizons },
+                false => Work::Age {
+                    monitor,
+                    horizons,
+                    newest,
+                },
             });
         }
         self.work.push_back(Work::Vacuum);
@@ -203,13 +223,6 @@ impl Retention {
     }
 }
 
-fn now_unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
-}
-
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
@@ -219,6 +232,7 @@ fn age(
     connection: &Connection,
     monitor: i64,
     horizons: &Horizons,
+    newest: i64,
     done: &mut Done,
 ) -> Result<bool, Failure> {
     let state = connection
@@ -239,7 +253,7 @@ fn age(
     let Some((mut mark, trimmed, latest)) = state else {
         return Ok(true);
     };
-    if let Some(to) = latest.and_then(|latest| horizons.roll_to(mark, latest)) {
+    if let Some(to) = latest.and_then(|latest| horizons.roll_to(mark, latest.min(newest))) {
         let rolled = roll_up(connection, monitor, mark, to, horizons)?;
         done.rolled += rolled.lines;
         done.rows += rolled.lines;

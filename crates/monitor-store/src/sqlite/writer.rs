@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use monitor_model::StoreErrorKind;
 use rusqlite::{Connection, TransactionBehavior};
@@ -184,7 +185,7 @@ impl Writer {
     }
 
     fn slice(&mut self) {
-        match self.retention.slice(&mut self.connection) {
+        match self.retention.slice(&mut self.connection, now_unix_ms()) {
             Ok(done) => {
                 Counters::add(&self.counters.slices, 1);
                 Counters::add(&self.counters.rolled_rows, done.rolled);
@@ -219,4 +220,11 @@ impl Writer {
             let _ = reply.send(());
         }
     }
+}
+
+pub(crate) fn now_unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

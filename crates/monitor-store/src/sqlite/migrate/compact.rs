@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use crate::rollup::Horizons;
 use crate::sqlite::failure::Failure;
 use crate::sqlite::roll;
+use crate::sqlite::writer::now_unix_ms;
 
 /// By monitor and the start of the hour.
 type Hours = BTreeMap<(i64, i64), Tally>;
@@ -20,6 +21,7 @@ type Hours = BTreeMap<(i64, i64), Tally>;
 pub(super) fn run(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(include_str!("../../../migrations/0003_compact.sql"))?;
     let lines = lines(connection)?;
+    let now_unix_ms = now_unix_ms();
     let mut last_cut = None;
     for ((monitor, start), tally) in counted(connection)? {
         let left = lines.get(&(monitor, start)).copied().unwrap_or_default();
@@ -27,7 +29,12 @@ pub(super) fn run(connection: &Connection) -> Result<(), Failure> {
         if gone == Tally::ZERO {
             continue;
         }
-        last_cut = last_cut.max(Some(start));
+        // An hour that is yet to come was counted by a clock that was wrong. No minute may be
+        // withheld for it until then: all that it counts is in its first one.
+        let is_to_come = start > now_unix_ms;
+        if !is_to_come {
+            last_cut = last_cut.max(Some(start));
+        }
         let bucket = |resolution: Resolution| {
             let bucket = Bucket::new(resolution.start_of(start));
             (
@@ -38,7 +45,11 @@ pub(super) fn run(connection: &Connection) -> Result<(), Failure> {
                 },
             )
         };
-        let buckets = [Resolution::Hour, Resolution::Day].map(bucket);
+        let resolutions = match is_to_come {
+            true => &Resolution::ALL[..],
+            false => &[Resolution::Hour, Resolution::Day],
+        };
+        let buckets = resolutions.iter().copied().map(bucket);
         roll::add(connection, monitor, buckets)?;
     }
     if let Some(start) = last_cut {

@@ -106,6 +106,20 @@ impl Place {
         applied.unwrap_or(false)
     }
 
+    /// Does all that there is to do, while the clock says so.
+    fn settle(&mut self, now_unix_ms: i64) {
+        while self.retention.is_pending() {
+            let connection = self.connection.as_mut().unwrap();
+            self.retention.slice(connection, now_unix_ms).unwrap();
+        }
+    }
+
+    fn count(&mut self, what: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {what}");
+        let connection = self.connection();
+        connection.query_row(&count, [], |row| row.get(0)).unwrap()
+    }
+
     fn slice(&mut self, steps: Option<i32>) {
         self.cut(steps, |place| {
             let Self {
@@ -113,7 +127,10 @@ impl Place {
                 retention,
                 ..
             } = place;
-            if retention.slice(connection.as_mut().unwrap()).is_err() {
+            if retention
+                .slice(connection.as_mut().unwrap(), i64::MAX)
+                .is_err()
+            {
                 retention.abandon();
             }
         });
@@ -281,4 +298,60 @@ proptest! {
     ) {
         run(kept, &steps)?;
     }
+}
+
+/// OPS-29: a clock that is years ahead for some minutes, with a new start meanwhile: what was counted
+/// is there afterwards, and lines are rolled up and removed as before as soon as the clock is right.
+#[test]
+fn a_clock_that_leaps_for_a_moment_neither_empties_the_store_nor_stops_it() {
+    const HOUR: i64 = 60 * MINUTE;
+    const YEAR: i64 = 365 * 24 * HOUR;
+    // Lines for an hour, minutes for two days, hours for ninety, days for two years.
+    let mut place = Place::new([60, 2 * 1440, 90 * 1440, 730 * 1440]);
+    let hours = 60 * 24;
+    for hour in 0..hours {
+        let due = BASE + hour * HOUR;
+        assert!(place.commit(&record("a", due, 3), None));
+        place.settle(due);
+    }
+    let last = BASE + hours * HOUR;
+    for minute in 0..6 {
+        let wrong = last + 24 * YEAR + minute * 5 * MINUTE;
+        assert!(place.commit(&record("a", wrong, 3), None));
+        place.settle(wrong);
+        if minute == 3 {
+            place.reopen();
+        }
+    }
+    let id = "a".parse().unwrap();
+    let count = |place: &mut Place| {
+        let connection = place.connection();
+        let tally = query::tally(connection, &id, BASE).unwrap();
+        let days = query::buckets(connection, &id, Resolution::Day, BASE..last + YEAR).unwrap();
+        let hours = query::buckets(connection, &id, Resolution::Hour, BASE..last).unwrap();
+        (
+            tally.due,
+            days.iter().map(|day| day.tally.due).sum::<u64>(),
+            hours.len() as i64,
+        )
+    };
+    let (due, days, kept) = count(&mut place);
+    assert_eq!(
+        (due, days),
+        (hours.unsigned_abs() + 6, hours.unsigned_abs())
+    );
+    assert_eq!(kept, hours);
+    let lines = place.count("history");
+    for hour in 0..10 * 24 {
+        let due = last + hour * HOUR;
+        assert!(place.commit(&record("a", due, 3), None));
+        place.settle(due + 1000);
+    }
+    let (due, days, _) = count(&mut place);
+    let all = (hours + 10 * 24).unsigned_abs();
+    assert_eq!((due, days), (all + 6, all));
+    assert!(place.count("history") <= lines + 2, "lines go as they did");
+    let mark = "status WHERE mark_unix_ms BETWEEN 1 AND ";
+    let soon = last + 20 * 24 * HOUR;
+    assert_eq!(place.count(&format!("{mark} {soon}")), 1);
 }
