@@ -129,6 +129,13 @@ impl<K> Key<K> {
         self.0.line.epoch()
     }
 
+    /// Returns the epoch the key has come to, also if it is forgotten: then the last under which an
+    /// operation could begin. Takes no lock, so while a fence is being made it may be the one before.
+    #[must_use]
+    pub fn last_epoch(&self) -> Epoch {
+        self.0.line.last_epoch()
+    }
+
     /// Returns how many operations of the key are open.
     #[must_use]
     pub fn open(&self) -> usize {

@@ -100,7 +100,7 @@ impl Line {
                 Err(now) => word = now,
             }
         };
-        let epoch = Epoch::new(self.epoch.load(Ordering::Acquire));
+        let epoch = self.last_epoch();
         if self.load().tag() == tag {
             return Ok((tag, epoch));
         }
@@ -302,6 +302,11 @@ impl Line {
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         let past = lock(&self.past);
         (!self.load().is_closed()).then_some(past.epoch)
+    }
+
+    /// The epoch of the generation that is current, or was the last to be.
+    pub(crate) fn last_epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::Acquire))
     }
 
     /// How many operations are open, of any generation.

@@ -1,11 +1,9 @@
 //! How runs begin: the one place where the kernel and the operations have to agree.
 
-use std::hash::Hash;
-
 use monitor_operation::{BeginError, Operation};
 
 use crate::{
-    kernel::{Confirmed, Core, Start, Tick},
+    kernel::{Confirmed, Core, Keyed, Start, Tick},
     sync::{Mutex, lock},
 };
 
@@ -25,14 +23,13 @@ pub(crate) struct Begun<K, H> {
 ///
 /// INV-SCHEDULER-6: after a pause, cancel or update has returned, no run of before may commit.
 pub(crate) fn begin<K, H>(
-    core: &Mutex<Core<K, H>>,
+    core: &Mutex<Core<H>>,
     starts: Vec<Start<H>>,
     open: impl Fn(&Start<H>) -> Result<Operation<K>, BeginError>,
     now: impl Fn() -> Tick,
 ) -> impl Iterator<Item = Begun<K, H>>
 where
-    K: Eq + Hash,
-    H: Clone,
+    H: Keyed,
 {
     let starts = starts.into_iter().map(|start| (open(&start), start));
     let opened: Vec<_> = starts.collect();
@@ -40,7 +37,7 @@ where
         let mut core = lock(core);
         let now = now();
         let mut confirm = |opened: &Result<Operation<K>, _>, start: &Start<H>| match opened {
-            Ok(operation) => core.confirm(start.run, operation.epoch(), now),
+            Ok(_) => core.confirm(start.run, now),
             Err(_) => {
                 core.refuse(start.run, now);
                 None

@@ -46,6 +46,19 @@ pub struct Missed<K> {
     pub reason: MissedReason,
 }
 
+impl<K> Missed<K> {
+    pub(crate) fn map<T>(self, with: impl FnOnce(K) -> T) -> Missed<T> {
+        Missed {
+            key: with(self.key),
+            epoch: self.epoch,
+            due: self.due,
+            slots: self.slots,
+            interval: self.interval,
+            reason: self.reason,
+        }
+    }
+}
+
 /// Why nothing was run at a due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -14,7 +14,7 @@ use monitor_operation::{Cause, Fence, Operations};
 use crate::{
     Class, Completion, Config, Explanation, Observer, Pace, Page, ProbeStatus, Run, ScheduleError,
     Scheduled, ShutdownReport, Spec, Status, TriggerOutcome, driver,
-    kernel::{Core, RunId},
+    kernel::{Core, Keyed, RunId},
     shared::{Handler, Shared},
     status::Seen,
     task::Calls,
@@ -121,19 +121,17 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     {
         let shared = self.shared();
         // Known for as long as the schedule has it, for it goes with the handler.
-        let at_hand = shared.operations.hold(key.clone());
+        let at_hand = shared.operations.hold(key);
         // None only if somebody forgets it at this moment: then it begins nothing.
         let epoch = at_hand.epoch().unwrap_or_default();
-        let handler: Handler<K> = Arc::new(Calls::new(at_hand, handler));
-        let key = Arc::new(key);
-        let placed =
-            shared.change(|core, now| core.schedule(&key, spec, handler, epoch, paused, now));
+        let handler: Handler<K> = Arc::new(Calls::new(at_hand.clone(), handler));
+        let placed = shared.change(|core, now| core.schedule(&spec, handler, paused, now));
         // The handler that comes back is dropped here, under no lock.
         let created = placed.map_err(|_| ScheduleError::ShutDown)?;
         if created {
             return Ok(Scheduled::Created { epoch });
         }
-        let fence = self.fence(&key, Cause::Edited);
+        let fence = at_hand.fence(Cause::Edited);
         // Somebody who forgets a key while it is edited leaves nothing to be fenced.
         Ok(
             fence.map_or(Scheduled::Created { epoch }, |fence| Scheduled::Updated {
@@ -169,10 +167,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         let run = self
             .shared()
             .change(|core, now| core.remove(key, now).then(|| core.run_of(key)))?;
-        let fence = at_hand.fence(Cause::Stopped)?;
-        let epoch = fence.epoch();
-        self.shared().core(|core, _| core.note_epoch(key, epoch));
-        Some((fence, run))
+        Some((at_hand.fence(Cause::Stopped)?, run))
     }
 
     /// Takes a key out of the schedule, and waits until its run has ended and its commits are
@@ -218,8 +213,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// key in [`operations`](Scheduler::operations), store, then resume.
     pub fn resume(&self, key: &K) -> bool {
         let shared = self.shared();
-        let epoch = shared.operations.epoch(key).unwrap_or_default();
-        shared.change(|core, now| core.resume(key, epoch, now))
+        shared.change(|core, now| core.resume(key, now))
     }
 
     /// Runs a key now: instead of at its next due time if it waits for that, or once more after
@@ -243,8 +237,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     #[expect(clippy::must_use_candidate, reason = "clearing nothing is no mistake")]
     pub fn clear(&self) -> usize {
         let keys = self.shared().change(|core, now| core.clear(now));
-        for key in &keys {
-            drop(self.fence(key, Cause::Stopped));
+        for handler in &keys {
+            drop(handler.at_hand().fence(Cause::Stopped));
         }
         keys.len()
     }
@@ -304,9 +298,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     }
 
     fn look(&self, from: u32, most: usize, all: &mut Vec<Seen<K>>) -> Option<u32> {
-        let page = |core: &mut Core<K, _>, now| core.page(from, most, now);
+        let page = |core: &mut Core<_>, now| core.page(from, most, now);
         let (seen, next) = self.shared().look(page);
-        all.extend(seen.into_iter().map(|seen| seen.map(|key| K::clone(key))));
+        all.extend(
+            seen.into_iter()
+                .map(|seen| seen.map(|handler| handler.key().clone())),
+        );
         next
     }
 
@@ -315,7 +312,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     #[must_use]
     pub fn explain(&self, key: &K) -> Option<Explanation<K>> {
         let explanation = self.shared().core(|core, now| core.explain(key, now))?;
-        Some(explanation.map(|key| K::clone(key)))
+        Some(explanation.map(|handler| handler.key().clone()))
     }
 
     /// Returns what one key is doing, or none if there is no such key.
@@ -324,7 +321,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         let status = self
             .shared()
             .core(|core, now| core.probe_status(key, now))?;
-        Some(status.map(|key| K::clone(key)))
+        Some(status.map(|handler| handler.key().clone()))
     }
 
     /// Ends the scheduler within `grace`: starts nothing more, lets the runs that are going on
@@ -351,15 +348,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         } else {
             shared.core(|core, now| core.abandon(now))
         };
-        for key in &left {
-            drop(self.fence(key, Cause::Shutdown));
+        for handler in &left {
+            drop(handler.at_hand().fence(Cause::Shutdown));
         }
         shared.stopping.store(true, Ordering::Release);
         shared.bell.ring();
         shared.until(|| shared.is_stopped()).await;
         ShutdownReport {
             finished: running.saturating_sub(left.len()),
-            aborted: left.iter().map(|key| K::clone(key)).collect(),
+            aborted: left.iter().map(|handler| handler.key().clone()).collect(),
         }
     }
 
@@ -375,13 +372,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         self.shared().now()
     }
 
-    /// Moves a key to its next epoch and lets the kernel know. Always after the kernel has been
-    /// told to start nothing more of before: see `Core::confirm`.
+    /// Moves a key to its next epoch. Always after the kernel has been told to start nothing more of
+    /// before: see `begin`.
     fn fence(&self, key: &K, cause: Cause) -> Option<Fence> {
-        let fence = self.shared().operations.fence(key, cause)?;
-        let epoch = fence.epoch();
-        self.shared().core(|core, _| core.note_epoch(key, epoch));
-        Some(fence)
+        self.shared().operations.fence(key, cause)
     }
 
     fn shared(&self) -> &Shared<K> {

@@ -30,7 +30,7 @@ pub(crate) type Handler<K> = Arc<dyn Launch<K>>;
 /// The kernel and what is around it.
 pub(crate) struct Shared<K> {
     /// Held for moments only: never across an await, an effect or a waker.
-    core: Mutex<Core<K, Handler<K>>>,
+    core: Mutex<Core<Handler<K>>>,
     /// The driver waits for that lock.
     driver_waits: AtomicBool,
     pub(crate) operations: Operations<K>,
@@ -110,12 +110,11 @@ impl Bell {
 
 impl<K: Clone + Eq + Hash> Shared<K> {
     pub(crate) fn new(
-        mut core: Core<K, Handler<K>>,
+        core: Core<Handler<K>>,
         operations: Operations<K>,
         observer: Arc<dyn Observer<K>>,
         bell: Bell,
     ) -> Self {
-        core.warm = |handler| handler.warm();
         Self {
             core: Mutex::new(core),
             driver_waits: AtomicBool::new(false),
@@ -132,13 +131,13 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 
     /// Asks the kernel at the present time, or changes it where the driver looks anyway.
-    pub(crate) fn core<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+    pub(crate) fn core<R>(&self, step: impl FnOnce(&mut Core<Handler<K>>, Tick) -> R) -> R {
         let now = self.tick();
         step(&mut lock(&self.core), now)
     }
 
     /// The same for the driver, to whom those who only look give way.
-    pub(crate) fn drive<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+    pub(crate) fn drive<R>(&self, step: impl FnOnce(&mut Core<Handler<K>>, Tick) -> R) -> R {
         self.driver_waits.store(true, Ordering::Relaxed);
         self.core(|core, now| {
             self.driver_waits.store(false, Ordering::Relaxed);
@@ -148,7 +147,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
     /// The same for those who look again and again. Who is woken to take a lock finds it taken as
     /// long as somebody else, who is awake, takes it at once when he has let it go.
-    pub(crate) fn look<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+    pub(crate) fn look<R>(&self, step: impl FnOnce(&mut Core<Handler<K>>, Tick) -> R) -> R {
         /// Long enough for a thread to be woken. Then it is busy elsewhere.
         const YIELDS: usize = 256;
         let yields = || self.driver_waits.load(Ordering::Relaxed);
@@ -159,7 +158,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 
     /// Changes the kernel, and has the driver carry out what follows.
-    pub(crate) fn change<R>(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick) -> R) -> R {
+    pub(crate) fn change<R>(&self, step: impl FnOnce(&mut Core<Handler<K>>, Tick) -> R) -> R {
         let (result, calls) = self.core(|core, now| {
             let result = step(core, now);
             (result, core.calls_driver())
@@ -171,7 +170,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 
     /// Like [`change`](Shared::change), for the end of something that may be waited for.
-    pub(crate) fn end(&self, step: impl FnOnce(&mut Core<K, Handler<K>>, Tick)) {
+    pub(crate) fn end(&self, step: impl FnOnce(&mut Core<Handler<K>>, Tick)) {
         self.change(step);
         self.ended();
     }
@@ -190,7 +189,12 @@ impl<K: Clone + Eq + Hash> Shared<K> {
         starts: Vec<Start<Handler<K>>>,
     ) -> impl Iterator<Item = Begun<K, Handler<K>>> {
         let now = || self.tick();
-        begin(&self.core, starts, |start| start.handler.key().begin(), now)
+        begin(
+            &self.core,
+            starts,
+            |start| start.handler.at_hand().begin(),
+            now,
+        )
     }
 
     pub(crate) fn now(&self) -> Duration {

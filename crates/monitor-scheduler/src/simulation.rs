@@ -32,9 +32,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, time::Duration};
 
-use monitor_operation::{Cause, Epoch, Fence, Key, Operation, Operations};
+use monitor_operation::{Cause, Fence, Key, Operation, Operations};
 
 use crate::{
     Class, Completion, Config, Due, Explanation, Missed, MissedCounts, Pace, ScheduleError, Spec,
@@ -46,7 +46,7 @@ use crate::{
 
 /// The kernel of a scheduler. All times are since an origin of the caller's, and never run back.
 pub struct Kernel<K> {
-    core: Mutex<Core<K, Key<K>>>,
+    core: Mutex<Core<Key<K>>>,
     operations: Operations<K>,
 }
 
@@ -64,7 +64,7 @@ pub enum Effect<K> {
     /// The grace of a run is over: its task is aborted.
     Abort(RunNumber),
     /// Due times came and nothing was run.
-    Missed(Missed<Arc<K>>),
+    Missed(Missed<K>),
 }
 
 /// A run that is wanted, and has not begun.
@@ -138,10 +138,6 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     /// # Errors
     ///
     /// As there; nothing was changed.
-    ///
-    /// # Panics
-    ///
-    /// Never: a registry does not lose a key that was registered.
     pub fn schedule(&mut self, key: K, spec: Spec, now: Duration) -> Result<bool, ScheduleError> {
         self.place(key, spec, false, now)
     }
@@ -151,10 +147,6 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     /// # Errors
     ///
     /// As there; nothing was changed.
-    ///
-    /// # Panics
-    ///
-    /// Never, as above.
     pub fn schedule_paused(
         &mut self,
         key: K,
@@ -171,15 +163,12 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         paused: bool,
         now: Duration,
     ) -> Result<bool, ScheduleError> {
-        let epoch = self.operations.register(key.clone(), Epoch::default())?;
-        #[expect(clippy::expect_used, reason = "a registry never loses a key")]
-        let at_hand = self.operations.key(&key).expect("registered just now");
-        let placed = self.step(now, |core, now| {
-            core.schedule(&Arc::new(key.clone()), spec, at_hand, epoch, paused, now)
-        });
+        let at_hand = self.operations.hold(key);
+        let handler = at_hand.clone();
+        let placed = self.step(now, |core, now| core.schedule(&spec, handler, paused, now));
         let created = placed.map_err(|_| ScheduleError::ShutDown)?;
         if !created {
-            self.fence(&key, Cause::Edited);
+            drop(at_hand.fence(Cause::Edited));
         }
         Ok(created)
     }
@@ -199,8 +188,7 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     /// See [`Scheduler::resume`](crate::Scheduler::resume).
     #[must_use = "false when there is no such key"]
     pub fn resume(&mut self, key: &K, now: Duration) -> bool {
-        let epoch = self.operations.epoch(key).unwrap_or_default();
-        self.step(now, |core, now| core.resume(key, epoch, now))
+        self.step(now, |core, now| core.resume(key, now))
     }
 
     /// See [`Scheduler::trigger`](crate::Scheduler::trigger).
@@ -233,7 +221,9 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
             kernel::Effect::Start(start) => Some(Effect::Start(Start(start))),
             kernel::Effect::Cancel { run } => Some(Effect::Cancel(RunNumber(run))),
             kernel::Effect::Abort { run } => Some(Effect::Abort(RunNumber(run))),
-            kernel::Effect::Missed(missed) => Some(Effect::Missed(missed)),
+            kernel::Effect::Missed(missed) => {
+                Some(Effect::Missed(missed.map(|key| key.get().clone())))
+            }
             kernel::Effect::Finished(_)
             | kernel::Effect::Gone { .. }
             | kernel::Effect::Discard { .. } => None,
@@ -276,9 +266,9 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     pub fn abandon(&mut self, now: Duration) -> Vec<K> {
         let left = self.step(now, Core::abandon);
         for key in &left {
-            self.fence(key, Cause::Shutdown);
+            drop(key.fence(Cause::Shutdown));
         }
-        left.iter().map(|key| K::clone(key)).collect()
+        left.iter().map(|key| key.get().clone()).collect()
     }
 
     /// Returns how many runs are going on.
@@ -297,7 +287,7 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     #[must_use]
     pub fn explain(&mut self, key: &K, now: Duration) -> Option<Explanation<K>> {
         let explanation = self.step(now, |core, now| core.explain(key, now))?;
-        Some(explanation.map(|key| K::clone(key)))
+        Some(explanation.map(|key| key.get().clone()))
     }
 
     /// Returns when the timer of a key comes: its start, jitter and all, while it waits for that.
@@ -334,15 +324,13 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         lock(&self.core).lose_timer(key)
     }
 
-    fn step<R>(&self, now: Duration, step: impl FnOnce(&mut Core<K, Key<K>>, Tick) -> R) -> R {
+    fn step<R>(&self, now: Duration, step: impl FnOnce(&mut Core<Key<K>>, Tick) -> R) -> R {
         step(&mut lock(&self.core), Tick::floor(now))
     }
 
     /// After the kernel was told to start nothing more of before, as a scheduler does it.
     fn fence(&self, key: &K, cause: Cause) -> Option<Fence> {
-        let fence = self.operations.fence(key, cause)?;
-        lock(&self.core).note_epoch(key, fence.epoch());
-        Some(fence)
+        self.operations.fence(key, cause)
     }
 }
 

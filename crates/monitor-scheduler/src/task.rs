@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use monitor_operation::Key;
+use monitor_operation::{Epoch, Key};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     Claim, Completion, Run,
-    kernel::{Core, End, RunId, Tick},
+    kernel::{Core, End, Keyed, RunId, Tick},
     shared::{Handler, Shared},
 };
 
@@ -27,10 +27,7 @@ const PROMPT: Duration = Duration::from_micros(100);
 /// What runs a handler of whatever type.
 pub(crate) trait Launch<K>: Send + Sync {
     /// The key for which it runs.
-    fn key(&self) -> &Key<K>;
-
-    /// Reads what it takes to start it.
-    fn warm(&self);
+    fn at_hand(&self) -> &Key<K>;
 
     /// Whether it was done at once when it last ran.
     fn is_prompt(&self) -> bool;
@@ -46,6 +43,22 @@ pub(crate) trait Launch<K>: Send + Sync {
 
     /// Calls the handler and polls what it returns, once, here.
     fn attempt(&self, run: Run<K>) -> Attempt;
+}
+
+impl<K: Eq + Hash> Keyed for Handler<K> {
+    type Key = K;
+
+    fn key(&self) -> &K {
+        self.at_hand().get()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.at_hand().last_epoch()
+    }
+
+    fn warm(&self) {
+        self.at_hand().warm();
+    }
 }
 
 /// What came of polling a run once.
@@ -81,12 +94,8 @@ where
     H: Fn(Run<K>) -> F + Send + Sync + 'static,
     F: Future<Output: Into<Completion>> + Send + 'static,
 {
-    fn key(&self) -> &Key<K> {
+    fn at_hand(&self) -> &Key<K> {
         &self.key
-    }
-
-    fn warm(&self) {
-        self.key.warm();
     }
 
     fn is_prompt(&self) -> bool {
@@ -179,7 +188,7 @@ struct Told<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> Told<K> {
-    fn tell(&mut self, core: &mut Core<K, Handler<K>>, at: Tick) {
+    fn tell(&mut self, core: &mut Core<Handler<K>>, at: Tick) {
         let end = std::mem::replace(&mut self.end, End::Dropped);
         if self.is_last {
             core.ended(self.run, end, at);

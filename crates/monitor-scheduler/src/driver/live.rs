@@ -5,16 +5,16 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use monitor_operation::{Canceller, Cause, Epoch, OperationId};
+use monitor_operation::{Canceller, Cause, Epoch, Key, OperationId};
 use tokio::task::AbortHandle;
 
 use crate::kernel::RunId;
 
 /// Runs by their serial.
-#[derive(Default)]
-pub(super) struct LiveRuns(HashMap<u64, Live, BuildHasherDefault<SerialHasher>>);
+pub(super) struct LiveRuns<K>(HashMap<u64, Live<K>, BuildHasherDefault<SerialHasher>>);
 
-pub(super) struct Live {
+pub(super) struct Live<K> {
+    pub(super) key: Key<K>,
     pub(super) operation: OperationId,
     pub(super) epoch: Epoch,
     /// None when its handler has ended.
@@ -31,12 +31,16 @@ pub(super) enum Place {
     Aborted,
 }
 
-impl LiveRuns {
-    pub(super) fn insert(&mut self, run: RunId, live: Live) {
+impl<K> LiveRuns<K> {
+    pub(super) fn new() -> Self {
+        Self(HashMap::default())
+    }
+
+    pub(super) fn insert(&mut self, run: RunId, live: Live<K>) {
         self.0.insert(run.serial, live);
     }
 
-    pub(super) fn get(&self, run: RunId) -> Option<&Live> {
+    pub(super) fn get(&self, run: RunId) -> Option<&Live<K>> {
         self.0.get(&run.serial)
     }
 

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     Finished, Missed, Run,
     begin::Begun,
-    kernel::{Effect, Ending, RunId, Start},
+    kernel::{Effect, Ending, Keyed, RunId, Start},
     shared::{Bell, Handler, Shared},
     task::{Report, Reports},
 };
@@ -51,7 +51,7 @@ pub(crate) fn start<K: Clone + Eq + Hash + Send + Sync + 'static>(shared: Arc<Sh
         shared,
         runtime: runtime.clone(),
         effects: Vec::new(),
-        live: LiveRuns::default(),
+        live: LiveRuns::new(),
         prompt: None,
         queue: VecDeque::new(),
         here: None,
@@ -87,14 +87,14 @@ struct Driver<K: Clone + Eq + Hash> {
     /// Where handlers run.
     runtime: Handle,
     /// What is to be carried out.
-    effects: Vec<Effect<K, Handler<K>>>,
-    live: LiveRuns,
+    effects: Vec<Effect<Handler<K>>>,
+    live: LiveRuns<K>,
     /// For handlers that it runs itself, where it has a thread of its own.
     prompt: Option<Prompt<K>>,
     /// Runs of theirs that are to begin.
     queue: VecDeque<Begun<K, Handler<K>>>,
     /// The run that it is in while it is away.
-    here: Option<(RunId, Live)>,
+    here: Option<(RunId, Live<K>)>,
     reports: Reports<K>,
 }
 
@@ -193,7 +193,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
         }
     }
 
-    fn settle(&mut self, effect: Effect<K, Handler<K>>) {
+    fn settle(&mut self, effect: Effect<Handler<K>>) {
         match effect {
             // Kept apart above.
             Effect::Start(_) => {}
@@ -201,8 +201,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             Effect::Abort { run } => self.live.abort(run),
             Effect::Gone { run } => self.live.remove(run),
             Effect::Finished(ending) => self.finished(&ending),
-            Effect::Missed(missed) => self.missed(&missed),
-            Effect::Discard { key, handler } => drop((key, handler)),
+            Effect::Missed(missed) => self.missed(missed),
+            Effect::Discard { handler } => drop(handler),
         }
     }
 
@@ -216,7 +216,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     }
 
     /// Makes what a handler is given, and what the driver keeps of its run.
-    fn enter(&mut self, begun: Begun<K, Handler<K>>) -> (Handler<K>, Live, Run<K>, Report<K>) {
+    fn enter(&mut self, begun: Begun<K, Handler<K>>) -> (Handler<K>, Live<K>, Run<K>, Report<K>) {
         let Begun {
             start,
             operation,
@@ -230,6 +230,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             ..
         } = start;
         let live = Live {
+            key: handler.at_hand().clone(),
             operation: operation.id(),
             epoch: operation.epoch(),
             canceller: Some(operation.canceller()),
@@ -247,12 +248,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
         (handler, live, given, report)
     }
 
-    fn finished(&self, ending: &Ending<K>) {
+    fn finished(&self, ending: &Ending) {
         let Some(live) = self.live.get(ending.run) else {
             return;
         };
         let finished = Finished {
-            key: K::clone(&ending.key),
+            key: live.key.get().clone(),
             operation: live.operation,
             epoch: live.epoch,
             due: ending.due,
@@ -264,25 +265,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
         self.shared.observer.finished(finished);
     }
 
-    fn missed(&self, missed: &Missed<Arc<K>>) {
-        let Missed {
-            ref key,
-            epoch,
-            due,
-            slots,
-            interval,
-            reason,
-        } = *missed;
+    fn missed(&self, missed: Missed<Handler<K>>) {
+        let Missed { slots, reason, .. } = missed;
         tracing::debug!(reason = reason.as_str(), slots, "due times were missed");
-        let key = K::clone(key);
-        let missed = Missed {
-            key,
-            epoch,
-            due,
-            slots,
-            interval,
-            reason,
-        };
+        let missed = missed.map(|handler| handler.key().clone());
         self.shared.observer.missed(missed);
     }
 }

@@ -3,28 +3,28 @@
 //! Each due time that is set ends in exactly one way: a run, a report, or taken back before its
 //! time came.
 
-use std::{hash::Hash, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rand::Rng;
 
 use super::{
-    Core, Effect,
+    Core, Effect, Keyed,
     entry::{Armed, Doing, Running},
     tick::{Tick, millis},
 };
 use crate::{Due, Missed, MissedReason, Trigger};
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// Sets the next due time: after the backoff while the key is failing, else the next slot.
     pub(super) fn arm_next(&mut self, index: u32) {
-        let entry = &self.entries[index];
-        let failures = entry.failures();
+        let failures = self.failures(index);
         if failures == 0 {
             return self.arm_slot(index);
         }
-        let interval = Duration::from_millis(entry.grid.interval_ms());
-        let factor = self.paces[entry.class.index()].factor();
-        let delay = entry.policy.delay(failures, interval, &mut self.rng);
+        let kind = self.kinds.of(self.entries[index].kind);
+        let interval = Duration::from_millis(u64::from(kind.interval_ms));
+        let factor = self.paces[kind.class.index()].factor();
+        let delay = kind.policy.delay(failures, interval, &mut self.rng);
         let due = self.now.plus(Tick::ceil(delay.saturating_mul(factor)).0);
         self.arm_beside_grid(index, due);
     }
@@ -33,10 +33,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// the start of a manual run, unless that has passed, so that the timer does not follow on its
     /// heels.
     pub(super) fn arm_after(&mut self, index: u32, run: &Running) {
-        let entry = &self.entries[index];
         let manual = run.trigger == Trigger::Manual && !run.withdrawn;
-        let due = run.started.plus(entry.grid.interval_ms());
-        if manual && entry.failures() == 0 && due > self.now {
+        let due = run.started.plus(self.grid(index).interval_ms());
+        if manual && self.failures(index) == 0 && due > self.now {
             self.arm_beside_grid(index, due);
         } else {
             self.arm_next(index);
@@ -48,17 +47,17 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let entry = &self.entries[index];
         let earliest = self
             .now
-            .max(entry.not_before)
+            .max(self.not_before(index))
             .max(entry.after_last)
             .max(entry.covered);
-        let due = entry.grid.at_or_after(earliest);
+        let due = self.grid(index).at_or_after(earliest);
         let start = self.displaced(index, due);
         self.arm(index, Armed { due, on_grid: true }, start);
     }
 
     pub(super) fn arm_beside_grid(&mut self, index: u32, due: Tick) {
         let entry = &self.entries[index];
-        let due = due.max(entry.not_before).max(entry.due_at(self.now));
+        let due = due.max(self.not_before(index)).max(entry.due_at(self.now));
         let on_grid = false;
         self.arm(index, Armed { due, on_grid }, due);
     }
@@ -73,12 +72,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// A start up to half the jitter before or after the slot, so that the gap between two starts
     /// stays within the whole of it; never before now.
     fn displaced(&mut self, index: u32, due: Tick) -> Tick {
-        let entry = &self.entries[index];
-        let jitter = entry.policy.jitter();
+        let kind = self.kinds.of(self.entries[index].kind);
+        let jitter = kind.policy.jitter();
         if !jitter.normal_interval || jitter.ratio() <= 0.0 {
             return due;
         }
-        let half = (entry.grid.interval_ms() as f64 * jitter.ratio() / 2.0) as u64;
+        let half = (f64::from(kind.interval_ms) * jitter.ratio() / 2.0) as u64;
         // Cut at now, not clamped: after a stall many windows reach back, and must not pile up.
         let earliest = Tick(due.0.saturating_sub(half)).max(self.now);
         let width = u128::from(due.plus(half).since(earliest)) + 1;
@@ -96,7 +95,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
                 self.take_back(index, armed, reason);
             }
             Doing::Queue(queued) => {
-                self.queue.remove(entry.class, queued.place);
+                self.queue.remove(self.class(index), queued.place);
                 self.wheel.clear(index);
                 self.miss(index, queued.due, 1, reason);
                 self.miss_passed(index, reason);
@@ -117,29 +116,29 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// Reports the slots that passed since the key was last accounted for.
     pub(super) fn miss_passed(&mut self, index: u32, reason: MissedReason) {
-        let now = self.now;
+        let (now, grid) = (self.now, self.grid(index));
         let entry = &mut self.entries[index];
-        let first = entry.grid.at_or_after(entry.covered.max(entry.after_last));
+        let first = grid.at_or_after(entry.covered.max(entry.after_last));
         entry.covered = entry.covered.max(now);
-        let slots = entry.grid.slots(first, now);
+        let slots = grid.slots(first, now);
         if slots > 0 {
             self.miss(index, first, slots, reason);
         }
     }
 
     pub(super) fn miss(&mut self, index: u32, due: Tick, slots: u32, reason: MissedReason) {
-        let told = self.due(due);
-        let last = self.entries[index].grid.last(due, slots);
-        self.settle(index, due, last);
-        let entry = &mut self.entries[index];
-        entry.past.missed = entry.past.missed.saturating_add(slots);
+        let (told, grid) = (self.due(due), self.grid(index));
+        self.settle(index, due, grid.last(due, slots));
+        let past = self.past_mut(index);
+        past.missed = past.missed.saturating_add(slots);
+        let handler = &self.entries[index].handler;
         self.missed.add(reason, u64::from(slots));
         self.effects.push(Effect::Missed(Missed {
-            key: Arc::clone(&entry.key),
-            epoch: entry.epoch,
+            key: handler.clone(),
+            epoch: handler.epoch(),
             due: told,
             slots,
-            interval: Duration::from_millis(entry.grid.interval_ms()),
+            interval: Duration::from_millis(grid.interval_ms()),
             reason,
         }));
         #[cfg(test)]

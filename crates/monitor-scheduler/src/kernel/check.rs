@@ -1,17 +1,15 @@
 //! The invariants of the kernel, checked after each step of a build with debug assertions.
 
-use std::hash::Hash;
-
 #[cfg(test)]
 use super::newcomers::is_newcomer;
 use super::{
-    Core,
+    Core, Keyed,
     entry::{Doing, Life, Stage},
 };
 #[cfg(test)]
 use crate::{Class, Pace};
 
-impl<K: Eq + Hash, H> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// Checks one key after a step that changed it.
     pub(super) fn check(&self, index: u32) {
         if cfg!(debug_assertions)
@@ -49,7 +47,7 @@ impl<K: Eq + Hash, H> Core<K, H> {
             );
             if let Doing::Queue(queued) = &entry.doing {
                 assert_eq!(
-                    self.queue.at(entry.class, queued.place),
+                    self.queue.at(self.class(index), queued.place),
                     Some(index),
                     "INV-SCHEDULER-1: the queue place that it has"
                 );
@@ -66,14 +64,23 @@ impl<K: Eq + Hash, H> Core<K, H> {
         let mut held = [0; 3];
         let mut runs = 0;
         let mut queued = 0;
-        for entry in self.entries.iter() {
+        let mut pasts = 0;
+        for index in self.entries.indices() {
+            let entry = &self.entries[index];
+            pasts += usize::from(self.past(index).is_some());
             queued += usize::from(matches!(entry.doing, Doing::Queue(_)));
             if let Some(run) = entry.run() {
                 runs += 1;
-                held[entry.class.index()] += usize::from(run.permit.is_some());
+                held[self.class(index).index()] += usize::from(run.permit.is_some());
             }
         }
         assert_eq!(self.runs, runs, "runs that are counted go on");
+        assert_eq!(self.pasts.iter().count(), pasts, "histories are of keys");
+        assert_eq!(
+            self.kinds.keys(),
+            self.entries.iter().count(),
+            "each key is of one kind"
+        );
         assert_eq!(
             self.permits.held(),
             held.iter().sum::<usize>(),

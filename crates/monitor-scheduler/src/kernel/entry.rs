@@ -1,40 +1,38 @@
 //! All that the kernel knows of one key.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::num::{NonZeroU32, NonZeroU64};
 
-use monitor_backoff::{FailureStreak, Policy};
-use monitor_operation::Epoch;
+use monitor_backoff::FailureStreak;
 
 use super::{grid::Grid, permits::Permit, queue::Place, tick::Tick};
-use crate::{Class, Trigger};
+use crate::Trigger;
 
-/// One key: 72 bytes of schedule and 72 of history, besides the key and its handler.
-pub(super) struct Entry<K, H> {
-    pub(super) key: Arc<K>,
+/// One key: with a handler of two words 64 bytes, which is one cache line.
+#[repr(align(64))]
+pub(super) struct Entry<H> {
+    /// Which knows the key.
     pub(super) handler: H,
-    /// One for all keys that wait alike.
-    pub(super) policy: Arc<Policy>,
-    pub(super) grid: Grid,
-    /// The newest epoch the kernel has heard of: a label for reports, no right to anything.
-    pub(super) epoch: Epoch,
+    /// The number of what it has in common with others.
+    pub(super) kind: u32,
+    /// Where in the interval its slots lie.
+    pub(super) offset_ms: u32,
     pub(super) doing: Doing,
     /// INV-SCHEDULER-3: the first tick that a due time may lie at: after the last one that came to
     /// its end, as a run or as missed.
     pub(super) after_last: Tick,
     /// Slots before this are accounted for: run, reported as missed, or never promised.
     pub(super) covered: Tick,
-    /// The handler asked not to be run by the timer before this.
-    pub(super) not_before: Tick,
-    /// At most one day.
-    pub(super) timeout_ms: u32,
+    /// The number of its history, or `NO_PAST`.
+    pub(super) past: u32,
     pub(super) life: Life,
-    pub(super) class: Class,
     /// How many due times in a row came to nothing for want of a permit; it ages by as many
     /// intervals.
     pub(super) losses: u8,
     pub(super) marks: Marks,
-    pub(super) past: Past,
 }
+
+/// No key has so many others before it.
+pub(super) const NO_PAST: u32 = u32::MAX;
 
 /// Whether a key runs at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,28 +121,35 @@ pub(super) struct Marks(u8);
 pub(super) const AGAIN: u8 = 1;
 /// New, and to be run at once when the run of its former life has ended.
 pub(super) const AT_ONCE: u8 = 2;
-/// A manual trigger ends its backoff.
-pub(super) const TRIGGER_RESETS: u8 = 4;
 /// New and not run yet: stands in the line of the newcomers.
-pub(super) const NEW: u8 = 8;
+pub(super) const NEW: u8 = 4;
 
-/// What is kept for the status alone.
+/// What is known of a key that was run, or missed a due time: 64 bytes, as above.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Past {
     pub(super) streak: FailureStreak,
     pub(super) started: Stamp,
     pub(super) succeeded: Stamp,
-    pub(super) failed: Stamp,
-    pub(super) error: Option<Box<str>>,
+    pub(super) failed: Option<Box<Failed>>,
+    /// The handler asked not to be run by the timer before this.
+    pub(super) not_before: Tick,
     /// How long the last run took, in milliseconds, and one more.
     pub(super) took: Option<NonZeroU32>,
     /// Saturates.
     pub(super) missed: u32,
 }
 
-/// A tick, or never.
+/// The last failure of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    pub(super) at: Tick,
+    pub(super) error: Option<Box<str>>,
+}
+
+/// A tick, or never: milliseconds and one more, so that zero is free to say that there is no history.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp(u64);
+pub(super) struct Stamp(NonZeroU64);
 
 impl Marks {
     pub(super) fn has(self, mark: u8) -> bool {
@@ -165,21 +170,21 @@ impl Marks {
 
 impl Stamp {
     pub(super) fn put(&mut self, at: Tick) {
-        self.0 = at.0;
+        self.0 = NonZeroU64::MIN.saturating_add(at.0);
     }
 
     pub(super) fn get(self) -> Option<Tick> {
-        (self.0 != u64::MAX).then_some(Tick(self.0))
+        (self.0 != NonZeroU64::MAX).then_some(Tick(self.0.get() - 1))
     }
 }
 
 impl Default for Stamp {
     fn default() -> Self {
-        Self(u64::MAX)
+        Self(NonZeroU64::MAX)
     }
 }
 
-impl<K, H> Entry<K, H> {
+impl<H> Entry<H> {
     pub(super) fn is_active(&self) -> bool {
         self.life == Life::Active
     }
@@ -213,25 +218,13 @@ impl<K, H> Entry<K, H> {
         }
     }
 
-    pub(super) fn failures(&self) -> u32 {
-        self.past.streak.consecutive()
-    }
-
-    /// Reads a little of everywhere.
-    pub(super) fn touch(&self) -> u64 {
-        self.covered.0
-            ^ self.past.started.0
-            ^ u64::from(self.losses)
-            ^ Arc::strong_count(&self.key) as u64
-    }
-
     /// Accounts for the slots up to the start of a run at `now`. A run beside the grid also stands
     /// for a slot that is less than half an interval ahead: whoever has just been looked at is not
     /// looked at again on the heels of it, and a slot that falls into such a run is not missed.
-    pub(super) fn cover(&mut self, due: Tick, now: Tick) {
-        let beside_grid = self.grid.at_or_after(due) != due;
+    pub(super) fn cover(&mut self, grid: Grid, due: Tick, now: Tick) {
+        let beside_grid = grid.at_or_after(due) != due;
         let ahead = if beside_grid {
-            self.grid.interval_ms() / 2
+            grid.interval_ms() / 2
         } else {
             0
         };
@@ -249,11 +242,8 @@ impl<K, H> Entry<K, H> {
     }
 
     /// Since when a key that comes now counts as waiting.
-    pub(super) fn waiting_since(&self, now: Tick) -> Tick {
-        let lost = self
-            .grid
-            .interval_ms()
-            .saturating_mul(u64::from(self.losses));
+    pub(super) fn waiting_since(&self, grid: Grid, now: Tick) -> Tick {
+        let lost = grid.interval_ms().saturating_mul(u64::from(self.losses));
         Tick(now.0.saturating_sub(lost))
     }
 }

@@ -1,9 +1,9 @@
 //! Why a key is or is not being run now.
 
-use std::{hash::Hash, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
-    Core,
+    Core, Keyed,
     entry::{AGAIN, Armed, Doing, Entry, Running, Stage},
     tick::Tick,
 };
@@ -12,17 +12,18 @@ use crate::{
     explain::{Explanation, Limit, Why},
 };
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
-    pub(crate) fn explain(&mut self, key: &K, now: Tick) -> Option<Explanation<Arc<K>>> {
+impl<H: Keyed> Core<H> {
+    pub(crate) fn explain(&mut self, key: &H::Key, now: Tick) -> Option<Explanation<H>> {
         self.clock(now);
-        let entry = &self.entries[self.find(key)?];
+        let index = self.find(key)?;
+        let (entry, class) = (&self.entries[index], self.class(index));
         let (why, next) = match &entry.doing {
-            Doing::Timer(armed) => (self.why_armed(entry, *armed), Some(self.due(armed.due))),
+            Doing::Timer(armed) => (self.why_armed(index, *armed), Some(self.due(armed.due))),
             Doing::Queue(queued) => {
                 let why = Why::Queued {
                     due: self.due(queued.due),
                     since: self.ago(queued.since),
-                    before: self.queue.before(entry.class, queued.place),
+                    before: self.queue.before(class, queued.place),
                 };
                 (why, Some(self.due(queued.due)))
             }
@@ -30,20 +31,21 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             Doing::Nothing => (Why::Paused, None),
         };
         Some(Explanation {
-            key: Arc::clone(&entry.key),
+            key: entry.handler.clone(),
             now: self.now.duration(),
-            class: entry.class,
-            state: self.state(entry),
+            class,
+            state: self.state(index),
             why,
             next,
-            limits: self.limits(entry),
+            limits: self.limits(index),
         })
     }
 
-    fn why_armed(&self, entry: &Entry<K, H>, armed: Armed) -> Why {
-        let interval = Duration::from_millis(entry.grid.interval_ms());
-        let jitter = entry.policy.jitter();
-        match entry.failures() {
+    fn why_armed(&self, index: u32, armed: Armed) -> Why {
+        let kind = self.kinds.of(self.entries[index].kind);
+        let interval = Duration::from_millis(u64::from(kind.interval_ms));
+        let jitter = kind.policy.jitter();
+        match self.failures(index) {
             _ if armed.on_grid && jitter.normal_interval => Why::WaitsForSlot {
                 jitter: interval.mul_f64(jitter.ratio() / 2.0),
             },
@@ -53,12 +55,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             0 => Why::WaitsBesideSlots,
             failures => Why::WaitsForBackoff {
                 failures,
-                wait: entry.policy.nominal(failures, interval),
+                wait: kind.policy.nominal(failures, interval),
             },
         }
     }
 
-    fn why_running(&self, entry: &Entry<K, H>, run: &Running) -> Why {
+    fn why_running(&self, entry: &Entry<H>, run: &Running) -> Why {
         let since = self.ago(run.started);
         if run.stage == Stage::Stuck {
             return Why::Stuck { since };
@@ -72,8 +74,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }
     }
 
-    fn limits(&self, entry: &Entry<K, H>) -> Vec<Limit> {
-        let class = entry.class;
+    fn limits(&self, index: u32) -> Vec<Limit> {
+        let (class, not_before) = (self.class(index), self.not_before(index));
         let mut limits = vec![Limit::Process {
             held: self.permits.held(),
             limit: self.permits.limit(),
@@ -88,8 +90,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             let depth = self.queue.len();
             limits.push(Limit::Queue { depth, bound });
         }
-        if entry.not_before > self.now {
-            let at = entry.not_before.duration();
+        if not_before > self.now {
+            let at = not_before.duration();
             limits.push(Limit::NotBefore { at });
         }
         match self.pace(class) {

@@ -10,9 +10,17 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
+    /// The grid with these slots. The interval must not be zero, and no spec has such a one.
+    pub(crate) fn new(offset_ms: u32, interval_ms: u32) -> Self {
+        Self {
+            offset_ms,
+            interval_ms,
+        }
+    }
+
     /// The grid whose slots in unix time are `phase_ms + n × interval_ms`, seen from an origin at
-    /// `origin_unix_ms`. The interval must not be zero, and no spec has such a one.
-    pub(crate) fn new(phase_ms: u64, interval_ms: u32, origin_unix_ms: u64) -> Self {
+    /// `origin_unix_ms`.
+    pub(crate) fn of_unix(phase_ms: u64, interval_ms: u32, origin_unix_ms: u64) -> Self {
         let interval = u64::from(interval_ms);
         let (phase, origin) = (phase_ms % interval, origin_unix_ms % interval);
         Self {
@@ -20,6 +28,10 @@ impl Grid {
             offset_ms: ((phase + interval - origin) % interval) as u32,
             interval_ms,
         }
+    }
+
+    pub(crate) fn offset_ms(&self) -> u32 {
+        self.offset_ms
     }
 
     pub(crate) fn interval_ms(&self) -> u64 {

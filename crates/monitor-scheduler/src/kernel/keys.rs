@@ -1,21 +1,18 @@
 //! Adding, changing and removing keys, and running them by hand.
 
-use std::{hash::Hash, sync::Arc};
-
-use monitor_operation::Epoch;
-
 use super::{
     Core, Effect, RunId,
-    entry::{AGAIN, AT_ONCE, Doing, Entry, Life, Marks, NEW, Past, Stage, TRIGGER_RESETS},
+    entry::{AGAIN, AT_ONCE, Doing, Entry, Life, Marks, NEW, NO_PAST, Stage},
     grid::Grid,
+    keyed::Keyed,
     tick::{Tick, millis},
 };
 use crate::{MissedReason, Spec, Trigger, TriggerOutcome};
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// Makes room for so many more keys. False if there is not so much memory.
     pub(crate) fn reserve(&mut self, more: usize) -> bool {
-        self.entries.reserve(more) && self.names.reserve(&self.entries, more)
+        self.wheel.reserve(more) && self.names.reserve(&self.entries, more)
     }
 
     /// Adds a key, or gives one that is there a new spec and handler. True if it is new.
@@ -25,10 +22,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// end nothing is taken, and the handler comes back.
     pub(crate) fn schedule(
         &mut self,
-        key: &Arc<K>,
-        spec: Spec,
+        spec: &Spec,
         handler: H,
-        epoch: Epoch,
         paused: bool,
         now: Tick,
     ) -> Result<bool, H> {
@@ -36,71 +31,57 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         if self.closed {
             return Err(handler);
         }
-        let Some(index) = self.names.get(&self.entries, key.as_ref()) else {
-            let index = self.add(key, spec, handler, epoch, paused);
+        let Some(index) = self.names.get(&self.entries, handler.key()) else {
+            let index = self.add(spec, handler, paused);
             self.check(index);
             return Ok(true);
         };
         let was = self.entries[index].life;
         let backoff = self.backoff_due(index);
         self.withdraw(index, MissedReason::Withdrawn);
-        let (grid, policy) = (
-            self.grid(key.as_ref(), &spec),
-            self.policies.share(spec.backoff()),
-        );
+        let grid = self.grid_of(handler.key(), spec);
+        let kind = self.kinds.share(spec);
         let entry = &mut self.entries[index];
         let old = std::mem::replace(&mut entry.handler, handler);
-        entry.policy = policy;
-        entry.grid = grid;
-        entry.timeout_ms = timeout_ms(&spec);
-        entry.class = spec.class();
-        entry.marks.put(TRIGGER_RESETS, spec.trigger_resets());
-        entry.epoch = entry.epoch.max(epoch);
-        entry.not_before = Tick::ZERO;
+        self.kinds.release(std::mem::replace(&mut entry.kind, kind));
+        entry.offset_ms = grid.offset_ms();
         entry.covered = self.now;
         entry.life = if paused || was == Life::Paused {
             Life::Paused
         } else {
             Life::Active
         };
+        if let Some(past) = self.pasts.get_mut(entry.past) {
+            past.not_before = Tick::ZERO;
+        }
         if was == Life::Removed {
-            entry.past = Past::default();
             let at_once = entry.is_active() && spec.immediate();
             entry.marks.put(AT_ONCE, at_once);
+            self.forget_past(index);
         }
         match backoff {
-            Some(due) if entry.is_active() => self.arm_beside_grid(index, due),
+            Some(due) if self.entries[index].is_active() => self.arm_beside_grid(index, due),
             _ => self.reactivate(index),
         }
-        self.effects.push(Effect::Discard {
-            key: None,
-            handler: old,
-        });
+        self.effects.push(Effect::Discard { handler: old });
         self.dispatch();
         self.check(index);
         Ok(was == Life::Removed)
     }
 
-    fn add(&mut self, key: &Arc<K>, spec: Spec, handler: H, epoch: Epoch, paused: bool) -> u32 {
-        let grid = self.grid(key.as_ref(), &spec);
-        let mut marks = Marks::default();
-        marks.put(TRIGGER_RESETS, spec.trigger_resets());
+    fn add(&mut self, spec: &Spec, handler: H, paused: bool) -> u32 {
+        let grid = self.grid_of(handler.key(), spec);
         let index = self.entries.insert(Entry {
-            key: Arc::clone(key),
             handler,
-            policy: self.policies.share(spec.backoff()),
-            grid,
-            epoch,
+            kind: self.kinds.share(spec),
+            offset_ms: grid.offset_ms(),
             doing: Doing::Nothing,
             after_last: self.first_after(spec.after(), grid.interval_ms()),
             covered: self.now,
-            not_before: Tick::ZERO,
-            timeout_ms: timeout_ms(&spec),
+            past: NO_PAST,
             life: if paused { Life::Paused } else { Life::Active },
-            class: spec.class(),
             losses: 0,
-            marks,
-            past: Past::default(),
+            marks: Marks::default(),
         });
         self.names.insert(&self.entries, index);
         self.added_total += 1;
@@ -114,18 +95,18 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         index
     }
 
-    fn grid(&self, key: &K, spec: &Spec) -> Grid {
+    fn grid_of(&self, key: &H::Key, spec: &Spec) -> Grid {
         let interval_ms = millis(spec.interval());
         let phase_ms = spec.phase().offset_ms(key, interval_ms);
         // A spec keeps it below 30 days.
-        Grid::new(phase_ms, interval_ms as u32, self.origin_unix_ms)
+        Grid::of_unix(phase_ms, interval_ms as u32, self.origin_unix_ms)
     }
 
     /// The due time of a key that waits out its backoff.
     fn backoff_due(&self, index: u32) -> Option<Tick> {
         let entry = &self.entries[index];
         match entry.doing {
-            Doing::Timer(armed) if !armed.on_grid && entry.failures() > 0 => {
+            Doing::Timer(armed) if !armed.on_grid && self.failures(index) > 0 => {
                 (armed.due > self.now).then_some(armed.due)
             }
             _ => None,
@@ -133,7 +114,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Takes a key out of the schedule. True if it was in.
-    pub(crate) fn remove(&mut self, key: &K, now: Tick) -> bool {
+    pub(crate) fn remove(&mut self, key: &H::Key, now: Tick) -> bool {
         self.clock(now);
         let Some(index) = self.find(key) else {
             return false;
@@ -145,13 +126,13 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Takes every key out of the schedule and returns them.
-    pub(crate) fn clear(&mut self, now: Tick) -> Vec<Arc<K>> {
+    pub(crate) fn clear(&mut self, now: Tick) -> Vec<H> {
         self.clock(now);
         let mut removed = Vec::new();
         for index in self.entries.indices() {
             let entry = &self.entries[index];
             if entry.life != Life::Removed {
-                removed.push(Arc::clone(&entry.key));
+                removed.push(entry.handler.clone());
                 self.withdraw(index, MissedReason::Withdrawn);
                 self.retire(index);
             }
@@ -171,12 +152,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Gives up every run that is still going on, as at the end of a shutdown. Returns their keys.
-    pub(crate) fn abandon(&mut self, now: Tick) -> Vec<Arc<K>> {
+    pub(crate) fn abandon(&mut self, now: Tick) -> Vec<H> {
         self.clock(now);
         let mut abandoned = Vec::new();
         for index in self.entries.indices() {
             if self.entries[index].run().is_some() {
-                abandoned.push(Arc::clone(&self.entries[index].key));
+                abandoned.push(self.entries[index].handler.clone());
                 self.disown(index);
                 self.give_up(index);
             }
@@ -200,17 +181,17 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// Forgets a key that has neither wait nor run.
     pub(super) fn free(&mut self, index: u32) {
         self.wheel.clear(index);
+        self.forget_past(index);
         if let Some(entry) = self.entries.remove(index) {
-            self.names.remove(&entry.key, index);
-            self.effects.push(Effect::Discard {
-                key: Some(entry.key),
-                handler: entry.handler,
-            });
+            let handler = entry.handler;
+            self.kinds.release(entry.kind);
+            self.names.remove(handler.key(), index);
+            self.effects.push(Effect::Discard { handler });
         }
     }
 
     /// Pauses a key. True if there is such a key.
-    pub(crate) fn pause(&mut self, key: &K, now: Tick) -> bool {
+    pub(crate) fn pause(&mut self, key: &H::Key, now: Tick) -> bool {
         self.clock(now);
         let Some(index) = self.find(key) else {
             return false;
@@ -223,7 +204,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Ends the pause of a key. True if there is such a key.
-    pub(crate) fn resume(&mut self, key: &K, epoch: Epoch, now: Tick) -> bool {
+    pub(crate) fn resume(&mut self, key: &H::Key, now: Tick) -> bool {
         self.clock(now);
         let Some(index) = self.find(key) else {
             return false;
@@ -231,7 +212,6 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let entry = &mut self.entries[index];
         if entry.life == Life::Paused {
             entry.life = Life::Active;
-            entry.epoch = entry.epoch.max(epoch);
             entry.covered = self.now;
             self.reactivate(index);
         }
@@ -251,7 +231,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Runs a key now, or once more after the run that is going on.
-    pub(crate) fn trigger(&mut self, key: &K, now: Tick) -> TriggerOutcome {
+    pub(crate) fn trigger(&mut self, key: &H::Key, now: Tick) -> TriggerOutcome {
         self.clock(now);
         if self.closed {
             return TriggerOutcome::ShutDown;
@@ -261,9 +241,12 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         };
         let outcome = self.trigger_known(index);
         let accepted = !matches!(outcome, TriggerOutcome::Paused | TriggerOutcome::Skipped);
-        let entry = &mut self.entries[index];
-        if accepted && entry.marks.has(TRIGGER_RESETS) {
-            entry.past.streak.reset();
+        let entry = &self.entries[index];
+        if accepted
+            && self.kinds.of(entry.kind).trigger_resets
+            && let Some(past) = self.pasts.get_mut(entry.past)
+        {
+            past.streak.reset();
         }
         self.check(index);
         outcome
@@ -291,8 +274,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         } else {
             entry.due_at(self.now)
         };
-        let class = entry.class;
-        let outcome = if self.has_room(class) {
+        let outcome = if self.has_room(self.class(index)) {
             TriggerOutcome::Started
         } else if self.enqueue(index, due, Trigger::Manual, false).is_ok() {
             TriggerOutcome::Queued
@@ -311,14 +293,16 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Ends the failure streak of a key and goes back to its slots. True if there is such a key.
-    pub(crate) fn reset_backoff(&mut self, key: &K, now: Tick) -> bool {
+    pub(crate) fn reset_backoff(&mut self, key: &H::Key, now: Tick) -> bool {
         self.clock(now);
         let Some(index) = self.find(key) else {
             return false;
         };
-        let entry = &mut self.entries[index];
-        entry.past.streak.reset();
-        entry.not_before = Tick::ZERO;
+        let entry = &self.entries[index];
+        if let Some(past) = self.pasts.get_mut(entry.past) {
+            past.streak.reset();
+            past.not_before = Tick::ZERO;
+        }
         if let Doing::Timer(armed) = entry.doing
             && !armed.on_grid
             && armed.due > self.now
@@ -333,7 +317,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// The run of a key that is going on, also of a key that has been removed.
-    pub(crate) fn run_of(&self, key: &K) -> Option<RunId> {
+    pub(crate) fn run_of(&self, key: &H::Key) -> Option<RunId> {
         let index = self.names.get(&self.entries, key)?;
         let run = self.entries[index].run()?;
         Some(RunId {
@@ -348,7 +332,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// The number of a key that is in the schedule.
-    pub(super) fn find(&self, key: &K) -> Option<u32> {
+    pub(super) fn find(&self, key: &H::Key) -> Option<u32> {
         let index = self.names.get(&self.entries, key)?;
         (self.entries[index].life != Life::Removed).then_some(index)
     }
@@ -365,9 +349,4 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }
         self.disown(index);
     }
-}
-
-/// How long a run may take: a spec keeps it within a day.
-fn timeout_ms(spec: &Spec) -> u32 {
-    Tick::ceil(spec.timeout()).0 as u32
 }

@@ -13,7 +13,9 @@ mod check;
 mod entry;
 mod explain;
 mod grid;
+mod keyed;
 mod keys;
+mod kinds;
 mod names;
 mod newcomers;
 mod pace;
@@ -29,23 +31,26 @@ mod tick;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, hash::Hash, hint::black_box, sync::Arc};
+use std::{collections::VecDeque, hint::black_box};
 
-use monitor_operation::Epoch;
 use rand::{SeedableRng, rngs::SmallRng};
 
-use crate::{Config, Due, Missed, Pace, Saturation, Trigger, observer::MissedCounts, wheel::Wheel};
+use crate::{
+    Class, Config, Due, Missed, Pace, Saturation, Trigger, observer::MissedCounts, wheel::Wheel,
+};
 
 use self::{
-    entry::{Entry, Running},
+    entry::{Entry, NO_PAST, Past, Running},
+    grid::Grid,
+    kinds::Kinds,
     names::Names,
     newcomers::Newcomers,
     permits::Permits,
-    policies::Policies,
     queue::Queue,
     slab::Slab,
 };
 pub(crate) use self::{
+    keyed::Keyed,
     runs::End,
     start::Confirmed,
     tick::{Tick, millis},
@@ -53,10 +58,11 @@ pub(crate) use self::{
 use crate::observer::Ended;
 
 /// The keys of a scheduler with all they wait for.
-pub(crate) struct Core<K, H> {
+pub(crate) struct Core<H> {
     names: Names,
-    entries: Slab<Entry<K, H>>,
-    policies: Policies,
+    entries: Slab<Entry<H>>,
+    kinds: Kinds,
+    pasts: Slab<Past>,
     /// One timer for each key: its start, or the next thing to happen to its run.
     wheel: Wheel,
     queue: Queue,
@@ -76,9 +82,7 @@ pub(crate) struct Core<K, H> {
     origin_unix_ms: u64,
     rng: SmallRng,
     closed: bool,
-    effects: Vec<Effect<K, H>>,
-    /// Reads of a handler what is needed to start it.
-    pub(crate) warm: fn(&H),
+    effects: Vec<Effect<H>>,
     /// Somebody waits for one of the effects.
     urgent: bool,
     /// When the driver looks again by itself; zero while it is awake or has been called.
@@ -94,7 +98,7 @@ pub(crate) struct Core<K, H> {
     started_total: u64,
     missed: MissedCounts,
     #[cfg(test)]
-    pub(crate) journal: Vec<(Arc<K>, tests::Note)>,
+    pub(crate) journal: Vec<(H, tests::Note)>,
 }
 
 /// One run of one key, for ever.
@@ -105,7 +109,7 @@ pub(crate) struct RunId {
 }
 
 /// What the shell has to do.
-pub(crate) enum Effect<K, H> {
+pub(crate) enum Effect<H> {
     /// Begin an operation, then ask [`Core::confirm`] whether the run is still wanted.
     Start(Start<H>),
     /// The deadline has come: cancel the operation of the run.
@@ -113,13 +117,13 @@ pub(crate) enum Effect<K, H> {
     /// The grace is over: abort the task of the run.
     Abort { run: RunId },
     /// Tell how the run ended.
-    Finished(Ending<K>),
+    Finished(Ending),
     /// The handler has ended: there is nothing left to cancel or to abort.
     Gone { run: RunId },
     /// Tell about missed due times.
-    Missed(Missed<Arc<K>>),
+    Missed(Missed<H>),
     /// Destroy what the kernel no longer needs; it may be the last to hold it.
-    Discard { key: Option<Arc<K>>, handler: H },
+    Discard { handler: H },
 }
 
 /// A run that is wanted.
@@ -131,9 +135,8 @@ pub(crate) struct Start<H> {
 }
 
 /// A run that has ended.
-pub(crate) struct Ending<K> {
+pub(crate) struct Ending {
     pub(crate) run: RunId,
-    pub(crate) key: Arc<K>,
     pub(crate) due: Due,
     pub(crate) trigger: Trigger,
     pub(crate) started: Tick,
@@ -141,7 +144,7 @@ pub(crate) struct Ending<K> {
     pub(crate) how: Ended,
 }
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// How many timers fire under one lock.
     pub(crate) const BATCH: usize = 512;
 
@@ -149,7 +152,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         Self {
             names: Names::new(),
             entries: Slab::new(),
-            policies: Policies::default(),
+            kinds: Kinds::new(),
+            pasts: Slab::new(),
             wheel: Wheel::new(),
             queue: Queue::new(&config.classes),
             newcomers: [const { VecDeque::new() }; 3],
@@ -165,7 +169,6 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             rng: SmallRng::seed_from_u64(config.seed),
             closed: false,
             effects: Vec::new(),
-            warm: |_| {},
             urgent: false,
             driver_wakes: Tick::ZERO,
             fired: Vec::new(),
@@ -188,8 +191,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         // Looked at once before it is its turn: so the memory of many keys comes at the same time
         // and not one after the other, which is what a million of them cost most.
         let touched = || fired.iter().filter_map(|index| self.entries.get(*index));
-        black_box(touched().map(Entry::touch).fold(0, u64::wrapping_add));
-        touched().for_each(|entry| (self.warm)(&entry.handler));
+        let past = |entry: &Entry<H>| self.pasts.get(entry.past).map_or(0, |past| past.missed);
+        black_box(touched().map(past).fold(0, u32::wrapping_add));
+        touched().for_each(|entry| entry.handler.warm());
         // What fires may set a timer that is due as well, but only a bounded number of times: the
         // due times of a key increase.
         for index in fired.drain(..) {
@@ -205,7 +209,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Takes what the shell has to do, in order, for an empty list that it is done with.
-    pub(crate) fn swap_effects(&mut self, done: &mut Vec<Effect<K, H>>) {
+    pub(crate) fn swap_effects(&mut self, done: &mut Vec<Effect<H>>) {
         debug_assert!(done.is_empty(), "nothing that is to be done gets lost");
         self.urgent = false;
         std::mem::swap(&mut self.effects, done);
@@ -213,7 +217,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// The same, for those who look seldom.
     #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn take_effects(&mut self) -> Vec<Effect<K, H>> {
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect<H>> {
         let mut effects = Vec::new();
         self.swap_effects(&mut effects);
         effects
@@ -246,14 +250,6 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         calls
     }
 
-    /// Notes the epoch that a key has come to.
-    pub(crate) fn note_epoch(&mut self, key: &K, epoch: Epoch) {
-        if let Some(index) = self.names.get(&self.entries, key) {
-            let entry = &mut self.entries[index];
-            entry.epoch = entry.epoch.max(epoch);
-        }
-    }
-
     /// Changes how many runs may hold a permit. Runs above a lowered limit go on.
     pub(crate) fn set_limit(&mut self, limit: usize, now: Tick) {
         self.clock(now);
@@ -277,7 +273,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// When the timer of a key comes, if it has one.
     #[cfg(feature = "simulation")]
-    pub(crate) fn timer(&self, key: &K) -> Option<Tick> {
+    pub(crate) fn timer(&self, key: &H::Key) -> Option<Tick> {
         self.timer_at(self.find(key)?)
     }
 
@@ -288,13 +284,50 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     /// Takes the timer of a key, as no step may: a fault for those to find who look for such.
     #[cfg(feature = "simulation")]
-    pub(crate) fn lose_timer(&mut self, key: &K) -> bool {
+    pub(crate) fn lose_timer(&mut self, key: &H::Key) -> bool {
         let Some(index) = self.find(key) else {
             return false;
         };
         let had = self.wheel.at(index).is_some();
         self.wheel.clear(index);
         had
+    }
+
+    fn class(&self, index: u32) -> Class {
+        self.kinds.of(self.entries[index].kind).class
+    }
+
+    /// The slots of a key.
+    fn grid(&self, index: u32) -> Grid {
+        let entry = &self.entries[index];
+        Grid::new(entry.offset_ms, self.kinds.of(entry.kind).interval_ms)
+    }
+
+    /// The history of a key that has one.
+    fn past(&self, index: u32) -> Option<&Past> {
+        self.pasts.get(self.entries[index].past)
+    }
+
+    fn past_mut(&mut self, index: u32) -> &mut Past {
+        let entry = &mut self.entries[index];
+        if entry.past == NO_PAST {
+            entry.past = self.pasts.insert(Past::default());
+        }
+        &mut self.pasts[entry.past]
+    }
+
+    fn forget_past(&mut self, index: u32) {
+        let past = std::mem::replace(&mut self.entries[index].past, NO_PAST);
+        self.pasts.remove(past);
+    }
+
+    /// How often in a row a key has failed.
+    fn failures(&self, index: u32) -> u32 {
+        self.past(index).map_or(0, |past| past.streak.consecutive())
+    }
+
+    fn not_before(&self, index: u32) -> Tick {
+        self.past(index).map_or(Tick::ZERO, |past| past.not_before)
     }
 
     /// Each step begins with this.
@@ -310,7 +343,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 
     #[cfg(test)]
     fn note(&mut self, index: u32, note: tests::Note) {
-        let key = Arc::clone(&self.entries[index].key);
+        let key = self.entries[index].handler.clone();
         self.journal.push((key, note));
     }
 }

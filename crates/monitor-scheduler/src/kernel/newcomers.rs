@@ -5,13 +5,10 @@
 //! its first slot, as any key is, and stands in a line besides, from which the free permits are
 //! given out. However long the line, nobody in it waits beyond its slot.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::Hash,
-};
+use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Core,
+    Core, Keyed,
     entry::{Doing, Entry, NEW},
 };
 use crate::{Class, MissedReason, Pace, Trigger};
@@ -22,13 +19,13 @@ pub(super) type Newcomers = [VecDeque<u32>; 3];
 /// Lines are not looked through for such numbers while they are shorter than this.
 const SHORT: usize = 64;
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// Has a new key run at once, if a permit is free, or as soon as one is.
     pub(super) fn welcome(&mut self, index: u32) {
         self.arm_slot(index);
-        let entry = &mut self.entries[index];
-        entry.marks.put(NEW, true);
-        let line = &mut self.newcomers[entry.class.index()];
+        self.entries[index].marks.put(NEW, true);
+        let class = self.class(index);
+        let line = &mut self.newcomers[class.index()];
         line.push_back(index);
         // Keys that come and go leave their numbers behind, also to keys that come after them.
         if line.len() > SHORT.max(2 * self.entries.len()) {
@@ -72,6 +69,6 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
 }
 
 /// Whether a key still waits for its first run.
-pub(super) fn is_newcomer<K, H>(entry: &Entry<K, H>) -> bool {
+pub(super) fn is_newcomer<H>(entry: &Entry<H>) -> bool {
     entry.is_active() && entry.marks.has(NEW) && matches!(entry.doing, Doing::Timer(_))
 }

@@ -1,11 +1,9 @@
 //! Slowing a class down and letting it go again.
 
-use std::hash::Hash;
-
-use super::{Core, tick::Tick};
+use super::{Core, Keyed, tick::Tick};
 use crate::{Class, MissedReason, Pace};
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// Changes how fast a class may go, from the next due time of each of its keys on. Those that
     /// wait for a permit leave the queue when it is suspended; runs go on.
     pub(crate) fn set_pace(&mut self, class: Class, pace: Pace, now: Tick) {

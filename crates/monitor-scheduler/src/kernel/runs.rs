@@ -1,12 +1,12 @@
 //! Bringing runs to their end: by their handlers, by their deadlines, or by taking their right.
 
-use std::{hash::Hash, num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
 use monitor_backoff::Verdict;
 
 use super::{
-    Core, Effect, Ending, RunId,
-    entry::{AGAIN, AT_ONCE, Doing, Life, Running, Stage},
+    Core, Effect, Ending, Keyed, RunId,
+    entry::{AGAIN, AT_ONCE, Doing, Failed, Life, Running, Stage},
     tick::Tick,
 };
 use crate::{Completion, MissedReason, Trigger, observer::Ended, run::clip};
@@ -28,7 +28,7 @@ enum Timer {
     Nothing,
 }
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// The timer of a key has come.
     pub(super) fn fire(&mut self, index: u32) {
         let timer = match self.entries.get(index).map(|entry| &entry.doing) {
@@ -69,7 +69,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         running.handler_ended = true;
         let (started, claim_ended) = (running.started, running.claim_ended);
         let took_ms = u32::try_from(self.now.since(started)).unwrap_or(u32::MAX);
-        self.entries[run.index].past.took = Some(NonZeroU32::MIN.saturating_add(took_ms));
+        self.past_mut(run.index).took = Some(NonZeroU32::MIN.saturating_add(took_ms));
         self.judge(run.index, end);
         self.return_permit(run.index);
         self.effects.push(Effect::Gone { run });
@@ -157,7 +157,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     pub(super) fn watch_slots(&mut self, index: u32) {
         let entry = &self.entries[index];
         let from = entry.covered.max(entry.after_last);
-        let passed = entry.grid.at_or_after(from).plus(1);
+        let passed = self.grid(index).at_or_after(from).plus(1);
         self.wheel.set(index, passed.0);
     }
 
@@ -185,7 +185,8 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let (verdict, error) = match (how, end) {
             (Ended::Withdrawn, _) => (Verdict::Ignore, None),
             (_, End::Returned(completion)) => {
-                entry.not_before = completion.not_before.map_or(Tick::ZERO, Tick::ceil);
+                let not_before = completion.not_before.map_or(Tick::ZERO, Tick::ceil);
+                self.past_mut(index).not_before = not_before;
                 (completion.verdict, completion.error.as_deref().map(clip))
             }
             (_, End::Panicked) => (Verdict::Failure, Some("the handler panicked".to_owned())),
@@ -194,21 +195,19 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
                 Some("the run was overdue and was aborted".to_owned()),
             ),
         };
-        let past = &mut entry.past;
+        let past = self.past_mut(index);
         past.streak.record(verdict);
         match verdict {
             Verdict::Success => past.succeeded.put(now),
             Verdict::Failure => {
-                past.failed.put(now);
-                past.error = error.map(String::into_boxed_str);
+                let error = error.map(String::into_boxed_str);
+                past.failed = Some(Box::new(Failed { at: now, error }));
             }
             Verdict::Ignore => {}
         }
-        let key = Arc::clone(&entry.key);
         let due = self.due(due);
         self.effects.push(Effect::Finished(Ending {
             run,
-            key,
             due,
             trigger,
             started,
@@ -261,7 +260,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     /// is no room for it any more that is reported: it was promised.
     fn run_again(&mut self, index: u32) -> bool {
         let due = self.entries[index].due_at(self.now);
-        let room = self.has_room(self.entries[index].class);
+        let room = self.has_room(self.class(index));
         if !room && let Err(reason) = self.enqueue(index, due, Trigger::Manual, false) {
             self.miss(index, due, 1, reason);
             return false;

@@ -2,57 +2,62 @@
 
 use std::ops::{Index, IndexMut};
 
-/// Entries by small numbers.
+/// Entries by small numbers. In pages, so that none of those that are there is ever moved.
 pub(crate) struct Slab<T> {
-    entries: Vec<Option<T>>,
+    pages: Vec<Vec<Option<T>>>,
     vacant: Vec<u32>,
 }
+
+/// Entries of a page.
+const PAGE: usize = 1024;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
         Self {
-            entries: Vec::new(),
+            pages: Vec::new(),
             vacant: Vec::new(),
         }
     }
 
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if let Some(index) = self.vacant.pop() {
-            self.entries[index as usize] = Some(entry);
+            self.pages[page(index)][place(index)] = Some(entry);
             return index;
         }
-        self.entries.push(Some(entry));
         // Four thousand million entries do not fit into memory.
-        (self.entries.len() - 1) as u32
+        let index = self.end();
+        if place(index) == 0 {
+            self.pages.push(Vec::with_capacity(PAGE));
+        }
+        self.pages[page(index)].push(Some(entry));
+        index
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let entry = self.entries.get_mut(index as usize)?.take()?;
+        let entry = self.pages.get_mut(page(index))?.get_mut(place(index))?;
+        let entry = entry.take()?;
         self.vacant.push(index);
         Some(entry)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        self.entries.get(index as usize)?.as_ref()
+        self.pages.get(page(index))?.get(place(index))?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.entries.get_mut(index as usize)?.as_mut()
-    }
-
-    /// Makes room for so many more. False if there is not so much memory.
-    pub(crate) fn reserve(&mut self, more: usize) -> bool {
-        self.entries.try_reserve(more).is_ok()
+        let page = self.pages.get_mut(page(index))?;
+        page.get_mut(place(index))?.as_mut()
     }
 
     /// All numbers that were ever in use are below this.
     pub(crate) fn end(&self) -> u32 {
-        self.entries.len() as u32
+        let last = self.pages.last().map_or(PAGE, Vec::len);
+        (self.pages.len() * PAGE + last - PAGE) as u32
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.vacant.len()
+        self.end() as usize - self.vacant.len()
     }
 
     /// The numbers in use.
@@ -64,8 +69,16 @@ impl<T> Slab<T> {
 
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().flatten()
+        self.pages.iter().flatten().flatten()
     }
+}
+
+fn page(index: u32) -> usize {
+    index as usize / PAGE
+}
+
+fn place(index: u32) -> usize {
+    index as usize % PAGE
 }
 
 // For numbers known to be in use: the kernel frees an entry only together with its timer, its

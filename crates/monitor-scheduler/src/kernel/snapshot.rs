@@ -1,10 +1,10 @@
 //! The status: the whole at one instant, and the keys a page at a time.
 
-use std::{hash::Hash, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
-    Core,
-    entry::{Doing, Entry, Life, Stage},
+    Core, Keyed,
+    entry::{Doing, Life, Past, Stage},
     tick::Tick,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     status::{ClassStatus, KeyState, Overview, ProbeStatus, Seen},
 };
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// The numbers of the whole.
     pub(crate) fn overview(&mut self, now: Tick) -> Overview {
         self.clock(now);
@@ -48,46 +48,50 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         from: u32,
         most: usize,
         now: Tick,
-    ) -> (Vec<Seen<Arc<K>>>, Option<u32>) {
+    ) -> (Vec<Seen<H>>, Option<u32>) {
         self.clock(now);
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let end = from.saturating_add(most).min(self.entries.end());
-        let entries = (from..end).filter_map(|index| self.entries.get(index));
-        let seen = entries.map(|entry| Seen {
-            status: self.probe(entry),
+        let entries = (from..end).filter_map(|index| Some((index, self.entries.get(index)?)));
+        let seen = entries.map(|(index, entry)| Seen {
+            status: self.probe(index),
             holds_permit: entry.run().is_some_and(|run| run.permit.is_some()),
             is_lost: entry.is_active() && matches!(entry.doing, Doing::Nothing),
         });
         (seen.collect(), (end < self.entries.end()).then_some(end))
     }
 
-    pub(crate) fn probe_status(&mut self, key: &K, now: Tick) -> Option<ProbeStatus<Arc<K>>> {
+    pub(crate) fn probe_status(&mut self, key: &H::Key, now: Tick) -> Option<ProbeStatus<H>> {
         self.clock(now);
         let index = self.find(key)?;
-        Some(self.probe(&self.entries[index]))
+        Some(self.probe(index))
     }
 
-    fn probe(&self, entry: &Entry<K, H>) -> ProbeStatus<Arc<K>> {
-        let past = &entry.past;
-        let failures = entry.failures();
-        let interval = Duration::from_millis(entry.grid.interval_ms());
+    fn probe(&self, index: u32) -> ProbeStatus<H> {
+        let entry = &self.entries[index];
+        let kind = self.kinds.of(entry.kind);
+        let none = Past::default();
+        let past = self.past(index).unwrap_or(&none);
+        let failed = past.failed.as_deref();
+        let failures = past.streak.consecutive();
+        let interval = Duration::from_millis(u64::from(kind.interval_ms));
         let until = |tick: Tick| Duration::from_millis(tick.since(self.now));
         let since = |tick: Tick| Duration::from_millis(self.now.since(tick));
         ProbeStatus {
-            service: Arc::clone(&entry.key),
+            service: entry.handler.clone(),
             interval,
-            class: entry.class,
+            class: kind.class,
             current_backoff: match failures {
                 0 => Duration::ZERO,
-                _ => entry.policy.nominal(failures, interval),
+                _ => kind.policy.nominal(failures, interval),
             },
             consecutive_failures: failures,
             last_probe_at: past.started.get().map(|at| self.unix(at)),
             last_success_at: past.succeeded.get().map(|at| self.unix(at)),
-            last_error_at: past.failed.get().map(|at| self.unix(at)),
-            last_error: past.error.as_deref().map(str::to_owned),
+            last_error_at: failed.map(|failed| self.unix(failed.at)),
+            last_error: failed.and_then(|failed| failed.error.as_deref().map(str::to_owned)),
             is_active: entry.is_active(),
-            state: self.state(entry),
+            state: self.state(index),
             next_due: match &entry.doing {
                 Doing::Timer(armed) => Some(self.unix(armed.due)),
                 Doing::Nothing | Doing::Queue(_) | Doing::Run(_) => None,
@@ -104,12 +108,15 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         }
     }
 
-    pub(super) fn state(&self, entry: &Entry<K, H>) -> KeyState {
+    pub(super) fn state(&self, index: u32) -> KeyState {
+        let entry = &self.entries[index];
         match &entry.doing {
             Doing::Run(run) if run.stage == Stage::Stuck => KeyState::Stuck,
             Doing::Run(_) => KeyState::Running,
             Doing::Queue(_) => KeyState::Queued,
-            Doing::Timer(_) if self.pace(entry.class) == Pace::Suspended => KeyState::Suspended,
+            Doing::Timer(_) if self.pace(self.class(index)) == Pace::Suspended => {
+                KeyState::Suspended
+            }
             Doing::Timer(_) => KeyState::Armed,
             // Only a paused key waits for nothing: INV-SCHEDULER-1.
             Doing::Nothing if entry.life == Life::Active => KeyState::Running,

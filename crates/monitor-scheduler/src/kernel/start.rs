@@ -1,11 +1,7 @@
 //! From a due time to a run: a permit, a place in the queue, or a report.
 
-use std::hash::Hash;
-
-use monitor_operation::Epoch;
-
 use super::{
-    Core, Effect, RunId, Start,
+    Core, Effect, Keyed, RunId, Start,
     entry::{Armed, Doing, NEW, Queued, Running, Stage},
     queue::Place,
     tick::Tick,
@@ -19,14 +15,14 @@ pub(crate) struct Confirmed {
     pub(crate) deadline: Tick,
 }
 
-impl<K: Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// The timer of a key that waits for its time has come.
     pub(super) fn come_due(&mut self, index: u32, armed: Armed) {
         let entry = &mut self.entries[index];
         entry.doing = Doing::Nothing;
         entry.marks.put(NEW, false);
         let Armed { due, on_grid } = armed;
-        let (class, grid) = (entry.class, entry.grid);
+        let (class, grid) = (self.class(index), self.grid(index));
         // Whole intervals late: the slots have passed, and all keys would rush in at once.
         if due.plus(grid.interval_ms()) <= self.now {
             let slots = if on_grid {
@@ -83,10 +79,9 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             Saturation::Queue { bound } => (bound, MissedReason::Overload),
             Saturation::Shed { bound } => (bound, MissedReason::Shed),
         };
-        let (class, since, has_lost) = {
-            let entry = &self.entries[index];
-            (entry.class, entry.waiting_since(self.now), entry.losses > 0)
-        };
+        let (class, grid) = (self.class(index), self.grid(index));
+        let entry = &self.entries[index];
+        let (since, has_lost) = (entry.waiting_since(grid, self.now), entry.losses > 0);
         let ticket = self.next_serial();
         let place = Place { since, ticket };
         if self.queue.len() >= bound {
@@ -132,11 +127,11 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
         let serial = self.next_serial();
         let told = self.due(due);
         self.wheel.clear(index);
+        let permit = self.permits.take(self.class(index));
+        debug_assert!(permit.is_some(), "INV-SCHEDULER-4: no run without a permit");
+        let failing = self.failures(index) > 0;
         let entry = &mut self.entries[index];
         debug_assert!(entry.run().is_none(), "INV-SCHEDULER-2: one run per key");
-        let permit = self.permits.take(entry.class);
-        debug_assert!(permit.is_some(), "INV-SCHEDULER-4: no run without a permit");
-        let failing = entry.failures() > 0;
         let queued = matches!(entry.doing, Doing::Queue(_));
         entry.losses = 0;
         entry.marks.put(NEW, false);
@@ -190,17 +185,17 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
     }
 
     /// Begins a run whose operation has begun, if it is still wanted: see `begin`.
-    pub(crate) fn confirm(&mut self, run: RunId, epoch: Epoch, now: Tick) -> Option<Confirmed> {
+    pub(crate) fn confirm(&mut self, run: RunId, now: Tick) -> Option<Confirmed> {
         self.clock(now);
         let now = self.now;
         if self.run(run)?.stage != Stage::Starting {
             return None;
         }
-        let entry = self.entries.get_mut(run.index)?;
-        let deadline = now.plus(u64::from(entry.timeout_ms));
-        entry.epoch = entry.epoch.max(epoch);
-        entry.past.started.put(now);
-        let running = entry.run_mut()?;
+        let grid = self.grid(run.index);
+        let kind = self.kinds.of(self.entries[run.index].kind);
+        let deadline = now.plus(u64::from(kind.timeout_ms));
+        self.past_mut(run.index).started.put(now);
+        let running = self.entries[run.index].run_mut()?;
         running.stage = Stage::Running;
         running.started = now;
         running.deadline = deadline;
@@ -215,7 +210,7 @@ impl<K: Eq + Hash, H: Clone> Core<K, H> {
             MissedReason::Stalled
         };
         self.miss_before(run.index, queued, in_backoff, reason);
-        self.entries[run.index].cover(due, now);
+        self.entries[run.index].cover(grid, due, now);
         self.wheel.set(run.index, deadline.0);
         self.check(run.index);
         Some(Confirmed {

@@ -102,6 +102,12 @@ impl Wheel {
         }
     }
 
+    /// Makes room for so many more numbers. False if there is not so much memory.
+    #[must_use = "there may be no room"]
+    pub fn reserve(&mut self, more: usize) -> bool {
+        self.timers.try_reserve_exact(more).is_ok()
+    }
+
     /// Sets the timer of a number, also if it is set already. A tick that has passed means now.
     pub fn set(&mut self, number: u32, at: u64) {
         let index = number as usize;

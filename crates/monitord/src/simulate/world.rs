@@ -314,9 +314,9 @@ impl<'a> World<'a> {
         match item {
             Item::Note(key, note) => self.books[key as usize].note(note, &self.waits),
             Item::Effect(Effect::Missed(missed)) => {
-                let told = self.tells_missed(missed.reason, *missed.key);
+                let told = self.tells_missed(missed.reason, missed.key);
                 for _ in 0..told {
-                    let (key, due) = (*missed.key, ms(missed.due.at));
+                    let (key, due) = (missed.key, ms(missed.due.at));
                     let (slots, reason) = (missed.slots, missed.reason);
                     self.tally.missed(key, due, slots, reason, self.now);
                     let book = &mut self.books[key as usize];

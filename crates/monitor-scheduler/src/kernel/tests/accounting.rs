@@ -1,9 +1,8 @@
 //! Whatever happens in whatever order: each due time that is set comes to exactly one end.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use monitor_backoff::Verdict;
-use monitor_operation::Epoch;
 use proptest::prelude::*;
 
 use super::super::{
@@ -11,7 +10,7 @@ use super::super::{
     entry::{Doing, Stage},
 };
 use super::{
-    Note,
+    Note, Only,
     world::{World, build, config},
 };
 use crate::{Class, Completion, Pace, Saturation, Spec};
@@ -127,13 +126,11 @@ impl World {
             } => {
                 let spec = build(interval_ms, ratio, Duration::from_millis(interval_ms));
                 let spec = spec.in_class(class, immediate);
-                let _ =
-                    self.core
-                        .schedule(&Arc::new(key), spec, key, Epoch::default(), paused, now);
+                let _ = self.core.schedule(&spec, Only::of(key), paused, now);
             }
             Op::Cancel(key) => drop(self.core.remove(&key, now)),
             Op::Pause(key) => drop(self.core.pause(&key, now)),
-            Op::Resume(key) => drop(self.core.resume(&key, Epoch::default(), now)),
+            Op::Resume(key) => drop(self.core.resume(&key, now)),
             Op::Trigger(key) => drop(self.core.trigger(&key, now)),
             Op::ResetBackoff(key) => drop(self.core.reset_backoff(&key, now)),
             Op::Limit(limit) => self.core.set_limit(limit, now),
@@ -202,7 +199,7 @@ impl World {
             .core
             .journal
             .iter()
-            .filter(|(k, _)| **k == key)
+            .filter(|(k, _)| *k.0 == key)
             .map(|(_, note)| *note);
         for note in notes {
             match note {

@@ -49,7 +49,7 @@ proptest! {
         }
         for key in 0..4 {
             let mut slots = Vec::new();
-            for (_, note) in world.core.journal.iter().filter(|(k, _)| **k == key) {
+            for (_, note) in world.core.journal.iter().filter(|(k, _)| *k.0 == key) {
                 match *note {
                     Note::Ran(due) => slots.push(due.0),
                     Note::Missed { due, slots: n } => {

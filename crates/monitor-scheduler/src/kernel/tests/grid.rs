@@ -13,7 +13,7 @@ proptest! {
         origin in 0_u64..4_000_000_000_000,
         at in 0_u64..1_000_000_000_000,
     ) {
-        let (grid, interval) = (Grid::new(phase, interval_ms, origin), u64::from(interval_ms));
+        let (grid, interval) = (Grid::of_unix(phase, interval_ms, origin), u64::from(interval_ms));
         let slot = grid.at_or_after(Tick(at));
         prop_assert!(slot.0 >= at && slot.0 - at < interval);
         prop_assert_eq!((slot.0 + origin) % interval, phase % interval);
@@ -27,7 +27,7 @@ proptest! {
         from in 0_u64..5000,
         length in 0_u64..9000,
     ) {
-        let (grid, interval) = (Grid::new(17, interval_ms, 3), u64::from(interval_ms));
+        let (grid, interval) = (Grid::of_unix(17, interval_ms, 3), u64::from(interval_ms));
         let first = grid.at_or_after(Tick(from));
         let end = Tick(from + length);
         let slow = (0..).map(|n| first.0 + n * interval).take_while(|slot| *slot < end.0).count();

@@ -3,7 +3,7 @@
 //! The threads are what runs beside the driver: handlers that end, and callers. The driver is the
 //! thread that carries out effects.
 
-use std::{num::NonZeroUsize, sync::Arc as StdArc};
+use std::num::NonZeroUsize;
 
 use loom::{
     sync::{
@@ -15,14 +15,17 @@ use loom::{
 use monitor_backoff::Verdict;
 use monitor_operation::{Cause, Epoch, Operation, Operations};
 
-use super::super::{Core, Effect, End, RunId, Tick};
+use super::{
+    super::{Core, Effect, End, RunId, Tick},
+    Only,
+};
 use crate::{
     Class, Classes, Config, Phase, Saturation, Spec, TriggerOutcome, begin::begin, sync::lock,
 };
 
 /// What the shell shares, without its clock: the steps are at fixed times.
 struct Model {
-    core: Mutex<Core<u8, u8>>,
+    core: Mutex<Core<Only<u8>>>,
     operations: Operations<u8>,
     /// Handlers of key 0 that are running.
     inside: AtomicUsize,
@@ -43,14 +46,7 @@ impl Model {
         let (mut core, operations) = (Core::new(&config), Operations::with_seed(1));
         for key in 0..keys {
             operations.register(key, Epoch::default()).unwrap();
-            let placed = core.schedule(
-                &StdArc::new(key),
-                spec(class(key)),
-                key,
-                Epoch::default(),
-                false,
-                Tick(0),
-            );
+            let placed = core.schedule(&spec(class(key)), Only::of(key), false, Tick(0));
             assert_eq!(placed, Ok(true));
         }
         Arc::new(Self {
@@ -68,7 +64,7 @@ impl Model {
         Self::made(keys, limit, classes, class)
     }
 
-    fn core<R>(&self, step: impl FnOnce(&mut Core<u8, u8>) -> R) -> R {
+    fn core<R>(&self, step: impl FnOnce(&mut Core<Only<u8>>) -> R) -> R {
         step(&mut lock(&self.core))
     }
 
@@ -85,7 +81,7 @@ impl Model {
         let begun = begin(
             &self.core,
             starts.collect(),
-            |start| self.operations.begin(&start.handler),
+            |start| self.operations.begin(&start.handler.0),
             || Tick(now),
         );
         let begun = begun
@@ -210,10 +206,8 @@ fn loom_inv_scheduler_2_cancel_schedule_finish() {
             thread::spawn(move || {
                 assert!(model.core(|core| core.remove(&0, Tick(1))));
                 drop(model.operations.fence(&0, Cause::Stopped));
-                let key = StdArc::new(0);
-                let placed = model.core(|core| {
-                    core.schedule(&key, spec(Class::Normal), 0, Epoch::new(1), false, Tick(1))
-                });
+                let placed = model
+                    .core(|core| core.schedule(&spec(Class::Normal), Only::of(0), false, Tick(1)));
                 assert_eq!(placed, Ok(true));
                 assert_ne!(
                     model.core(|core| core.trigger(&0, Tick(1))),
@@ -419,7 +413,7 @@ fn loom_inv_scheduler_7_what_is_told_of_an_old_run() {
     });
 }
 
-impl Core<u8, u8> {
+impl Core<Only<u8>> {
     /// What its timer does to a run when its grace is over.
     fn overdue(&mut self, run: RunId, now: Tick) {
         self.clock(now);

@@ -25,10 +25,55 @@ mod timing;
 #[cfg(not(monitor_loom))]
 mod world;
 
-use std::{hash::Hash, sync::Arc};
+use std::{cell::Cell, hash::Hash, ops::Deref, sync::Arc};
 
-use super::{Core, Tick};
+use monitor_operation::Epoch;
+
+use super::{Core, Keyed, Tick};
 use crate::Status;
+
+/// A handler that is nothing but its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Only<K>(pub(crate) Arc<K>);
+
+std::thread_local! {
+    /// The epoch that all keys of the test have come to.
+    pub(crate) static EPOCH: Cell<Epoch> = const { Cell::new(Epoch::new(0)) };
+}
+
+impl<K> Only<K> {
+    pub(crate) fn of(key: K) -> Self {
+        Self(Arc::new(key))
+    }
+}
+
+impl<K> Clone for Only<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Deref for Only<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.0
+    }
+}
+
+impl<K: Eq + Hash> Keyed for Only<K> {
+    type Key = K;
+
+    fn key(&self) -> &K {
+        &self.0
+    }
+
+    fn epoch(&self) -> Epoch {
+        EPOCH.get()
+    }
+
+    fn warm(&self) {}
+}
 
 /// What became of due times, in order: what the accounting is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +89,9 @@ pub(crate) enum Note {
     },
 }
 
-impl<K: Clone + Eq + Hash, H: Clone> Core<K, H> {
+impl<H: Keyed> Core<H> {
     /// The status, as the shell puts it together, with pages of two keys.
-    fn status(&mut self, now: Tick) -> Status<Arc<K>> {
+    fn status(&mut self, now: Tick) -> Status<H> {
         let whole = self.overview(now);
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(at) = from {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use monitor_backoff::{Policy, Verdict};
-use monitor_operation::Epoch;
 
 use super::world::{MINUTE, QUEUE, SECOND, World, jittery_spec, missed, spec, starts, world};
 use crate::{Class, Due, KeyState, Limit, MissedReason, Pace, Phase, Spec, TriggerOutcome, Why};
@@ -137,13 +136,13 @@ fn each_state_is_explained() {
     world.pace(Class::Normal, Pace::Full);
     world.core.pause(&0, world.now);
     assert_eq!(world.why(0), Why::Paused);
-    let paused = world.core.explain(&0, world.now).unwrap();
+    let paused = world.core.explain(&0, world.now).unwrap().map(|key| **key);
     assert_eq!(
         paused.to_string(),
         "0 (normal): paused\nlimit: 0 of 1 runs of the process\n\
         limit: 0 of 100 places in the queue\n"
     );
-    world.core.resume(&0, Epoch::default(), world.now);
+    world.core.resume(&0, world.now);
     world.trigger(0);
     world.trigger(0);
     assert!(matches!(world.why(0), Why::Running { again: true, .. }));

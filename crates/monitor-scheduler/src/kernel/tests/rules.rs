@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use monitor_backoff::Verdict;
-use monitor_operation::Epoch;
 
 use super::super::End;
 use super::world::{MINUTE, QUEUE, SECOND, build, jittery_spec, missed, spec, starts, world};
@@ -315,7 +314,7 @@ fn pause_and_resume() {
     world.finish(0, Verdict::Success);
     world.run_for(10 * SECOND);
     assert!(!world.core.probe_status(&0, world.now).unwrap().is_active);
-    assert!(world.core.resume(&0, Epoch::new(2), world.now));
+    assert!(world.core.resume(&0, world.now));
     assert_eq!(starts(&mut world, SECOND, Verdict::Success), [12 * SECOND]);
     assert!(missed(&mut world).is_empty());
 }
@@ -327,7 +326,7 @@ fn slots_during_the_run_after_a_pause_are_missed() {
     world.schedule(0, spec(SECOND));
     starts(&mut world, 500, Verdict::Failure);
     world.core.pause(&0, world.now);
-    world.core.resume(&0, Epoch::default(), world.now);
+    world.core.resume(&0, world.now);
     world.run_for(2000);
     assert_eq!(world.ran(0), [0, SECOND]);
     world.finish(0, Verdict::Success);

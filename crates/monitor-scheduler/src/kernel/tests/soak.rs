@@ -3,14 +3,15 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
-    sync::Arc,
     time::Duration,
 };
 
 use monitor_backoff::{Jitter, Policy, Verdict};
-use monitor_operation::Epoch;
 
-use super::super::{Core, Effect, End, RunId, Tick};
+use super::{
+    super::{Core, Effect, End, RunId, Tick},
+    Only,
+};
 use crate::{Class, Config, Phase, Saturation, Spec};
 
 const KEYS: u32 = 100;
@@ -26,7 +27,7 @@ fn a_day_overlaps_nothing_and_loses_nothing() {
         max_wait: Some(Duration::from_secs(40)),
         ..Config::default()
     };
-    let mut core = Core::<u32, u32>::new(&config);
+    let mut core = Core::<Only<u32>>::new(&config);
     for key in 0..KEYS {
         let policy = Policy::hardened()
             .to_builder()
@@ -35,8 +36,7 @@ fn a_day_overlaps_nothing_and_loses_nothing() {
             .phase(Phase::of(&key.to_le_bytes()))
             .backoff(policy.build().unwrap())
             .class(Class::ALL[key as usize % 3]);
-        let (key, spec) = (Arc::new(key), spec.build().unwrap());
-        let placed = core.schedule(&key, spec, *key, Epoch::default(), false, Tick(0));
+        let placed = core.schedule(&spec.build().unwrap(), Only::of(key), false, Tick(0));
         assert_eq!(placed, Ok(true));
     }
     let mut ends: BinaryHeap<Reverse<(u64, RunId, u32)>> = BinaryHeap::new();
@@ -61,8 +61,8 @@ fn a_day_overlaps_nothing_and_loses_nothing() {
         for effect in core.take_effects() {
             match effect {
                 Effect::Start(start) => {
-                    let (run, key) = (start.run, start.handler);
-                    assert!(core.confirm(run, Epoch::default(), now).is_some());
+                    let (run, key) = (start.run, *start.handler.0);
+                    assert!(core.confirm(run, now).is_some());
                     assert!(running.insert(key), "key {key} runs twice");
                     assert!(running.len() <= 3);
                     starts += 1;

@@ -1,13 +1,13 @@
 //! When keys run: slots, backoff, jitter, stalls, and the bugs of others that the rules exclude.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use monitor_backoff::{Jitter, Policy, Verdict};
 use monitor_operation::Epoch;
 
 use super::super::{Core, Effect, End, Start, Tick};
 use super::{
-    Note,
+    EPOCH, Note, Only,
     world::{MINUTE, QUEUE, SECOND, build, config, jittery_spec, missed, spec, starts, world},
 };
 use crate::{Completion, MissedReason, Phase, Spec};
@@ -134,20 +134,13 @@ fn jitter_spreads_starts_and_moves_no_slot() {
 /// PRB-41: a thousand keys of one interval start evenly over it, after a stall as well.
 #[test]
 fn keys_spread_over_their_interval() {
-    let mut core = Core::<u32, ()>::new(&config(10_000, QUEUE));
+    let mut core = Core::<Only<u32>>::new(&config(10_000, QUEUE));
     for key in 0..1000_u32 {
         let spec = Spec::builder(Duration::from_secs(10)).phase(Phase::of(&key.to_le_bytes()));
-        let placed = core.schedule(
-            &Arc::new(key),
-            spec.build().unwrap(),
-            (),
-            Epoch::default(),
-            false,
-            Tick(0),
-        );
+        let placed = core.schedule(&spec.build().unwrap(), Only::of(key), false, Tick(0));
         assert_eq!(placed, Ok(true));
     }
-    let worst = |core: &mut Core<u32, ()>, from: u64| {
+    let worst = |core: &mut Core<Only<u32>>, from: u64| {
         let mut worst = 0;
         for window in 0..100 {
             core.advance_all(Tick(from + (window + 1) * 100));
@@ -251,10 +244,10 @@ fn an_immediate_key_runs_at_once() {
 fn a_report_carries_the_epoch_of_its_due_time() {
     let mut world = world(1, QUEUE);
     world.schedule(0, spec(SECOND));
-    world.core.note_epoch(&0, Epoch::new(4));
+    EPOCH.set(Epoch::new(4));
     world.stall(5 * SECOND);
     world.core.pause(&0, world.now);
-    world.core.note_epoch(&0, Epoch::new(5));
+    EPOCH.set(Epoch::new(5));
     world.after();
     assert!(!world.missed.is_empty());
     assert!(

@@ -1,12 +1,11 @@
 //! A world around the kernel: a driver that may be late, and handlers that do as they are told.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use monitor_backoff::{Jitter, Policy, Schedule, Verdict};
-use monitor_operation::Epoch;
 
 use super::super::{Core, Effect, End, RunId, Start, Tick};
-use super::Note;
+use super::{Note, Only};
 use crate::{
     Completion, Config, Ended, Missed, MissedReason, Phase, Saturation, Spec, TriggerOutcome,
 };
@@ -16,13 +15,13 @@ pub(super) const SECOND: u64 = 1000;
 pub(super) const MINUTE: u64 = 60_000;
 
 pub(super) struct World {
-    pub(super) core: Core<u8, u8>,
+    pub(super) core: Core<Only<u8>>,
     pub(super) now: Tick,
     /// Runs that the kernel wants and nobody has confirmed yet.
     pub(super) starting: Vec<RunId>,
     /// Runs whose handler or claim is still alive, with their key.
     pub(super) live: Vec<Live>,
-    pub(super) missed: Vec<Missed<Arc<u8>>>,
+    pub(super) missed: Vec<Missed<Only<u8>>>,
     pub(super) finished: Vec<(u8, Ended)>,
     /// Confirm each start as soon as the kernel wants it.
     pub(super) prompt: bool,
@@ -88,9 +87,7 @@ impl World {
     }
 
     pub(super) fn schedule(&mut self, key: u8, spec: Spec) -> bool {
-        let placed =
-            self.core
-                .schedule(&Arc::new(key), spec, key, Epoch::default(), false, self.now);
+        let placed = self.core.schedule(&spec, Only::of(key), false, self.now);
         self.after();
         placed.unwrap()
     }
@@ -130,11 +127,13 @@ impl World {
             for effect in effects {
                 match effect {
                     Effect::Start(Start { run, handler, .. }) => {
-                        self.keys.insert(run, handler);
+                        self.keys.insert(run, *handler.0);
                         self.starting.push(run);
                     }
                     Effect::Missed(missed) => self.missed.push(missed),
-                    Effect::Finished(ending) => self.finished.push((*ending.key, ending.how)),
+                    Effect::Finished(ending) => {
+                        self.finished.push((self.keys[&ending.run], ending.how))
+                    }
                     Effect::Cancel { .. }
                     | Effect::Abort { .. }
                     | Effect::Gone { .. }
@@ -162,7 +161,7 @@ impl World {
     }
 
     pub(super) fn confirm(&mut self, run: RunId) -> bool {
-        let confirmed = self.core.confirm(run, Epoch::default(), self.now).is_some();
+        let confirmed = self.core.confirm(run, self.now).is_some();
         if confirmed {
             let key = self.keys[&run];
             self.live.push(Live {
@@ -190,7 +189,7 @@ impl World {
 
     /// The due times that were run, in milliseconds since the origin.
     pub(super) fn ran(&self, key: u8) -> Vec<u64> {
-        let notes = self.core.journal.iter().filter(|(k, _)| **k == key);
+        let notes = self.core.journal.iter().filter(|(k, _)| *k.0 == key);
         notes
             .filter_map(|(_, note)| match note {
                 Note::Ran(due) => Some(due.0),
