@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::{
     BeginError, Epoch, OperationId,
     cancellation::Token,
+    key::Known,
     sync::{Mutex, lock},
 };
 
@@ -25,7 +26,7 @@ pub(crate) struct Index<K> {
 
 /// What the index knows of an open operation.
 pub(crate) struct Entered<K> {
-    pub(crate) key: Arc<K>,
+    pub(crate) known: Arc<Known<K>>,
     pub(crate) epoch: Epoch,
     pub(crate) token: Arc<Token>,
 }

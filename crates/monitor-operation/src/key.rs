@@ -30,43 +30,46 @@ use crate::{
 /// ```
 pub struct Key<K>(pub(crate) Arc<Known<K>>);
 
-/// What is known of a key. In this order, for what each operation touches to lie together: the
-/// line ends with what only fences do.
+/// What is known of a key, in one piece of memory. In this order, for what each operation touches to
+/// lie together: the line ends with what only fences do.
 #[repr(C)]
 pub(crate) struct Known<K> {
-    pub(crate) key: Arc<K>,
+    pub(crate) key: K,
     /// Which of the keys this is.
     number: u64,
     /// How many ids it has given.
     given: AtomicU64,
-    ids: IdMaker,
-    pub(crate) index: Option<Arc<Index<K>>>,
+    common: Arc<Common<K>>,
     pub(crate) line: Line,
 }
 
+/// What all keys of a registry have in common.
+pub(crate) struct Common<K> {
+    pub(crate) ids: IdMaker,
+    pub(crate) index: Option<Index<K>>,
+}
+
 impl<K> Known<K> {
-    pub(crate) fn new(
-        key: Arc<K>,
-        epoch: Epoch,
-        number: u64,
-        ids: IdMaker,
-        index: Option<Arc<Index<K>>>,
-    ) -> Self {
+    pub(crate) fn new(key: K, epoch: Epoch, number: u64, common: Arc<Common<K>>) -> Self {
         Self {
             key,
-            line: Line::new(epoch),
             number,
             given: AtomicU64::new(0),
-            ids,
-            index,
+            common,
+            line: Line::new(epoch),
         }
+    }
+
+    /// The open operations by id, where they are kept.
+    pub(crate) fn index(&self) -> Option<&Index<K>> {
+        self.common.index.as_ref()
     }
 
     /// An id that no open operation has: of 2³² keys and 2³² ids of each, no two are alike.
     pub(crate) fn next_id(&self) -> OperationId {
         let given = self.given.fetch_add(1, Ordering::Relaxed);
-        self.ids
-            .make(self.number << 32 | given & u64::from(u32::MAX))
+        let ids = self.common.ids;
+        ids.make(self.number << 32 | given & u64::from(u32::MAX))
     }
 }
 
@@ -93,9 +96,9 @@ impl<K> Key<K> {
             },
         })?;
         let mut operation = Operation::new(Arc::clone(known), tag, epoch);
-        if let Some(index) = &known.index {
+        if let Some(index) = known.index() {
             let entered = Entered {
-                key: Arc::clone(&known.key),
+                known: Arc::clone(known),
                 epoch,
                 token: Arc::clone(operation.listening()),
             };

@@ -195,6 +195,9 @@ impl Line {
 
     /// Lets operations begin if none could.
     pub(crate) fn open_again(&self) {
+        if !self.is_closed() {
+            return;
+        }
         let _open = self.reopen(Epoch::default(), false);
     }
 

@@ -213,7 +213,7 @@ impl<K> Drop for Operation<K> {
         if let Some(token) = token {
             self.known.line.unlisten(self.tag, token);
         }
-        if let (Some(index), Some(id)) = (&self.known.index, self.id.get()) {
+        if let (Some(index), Some(id)) = (self.known.index(), self.id.get()) {
             index.leave(*id);
         }
         let fenced = if self.state.load(Ordering::Relaxed) == COMMITTING {

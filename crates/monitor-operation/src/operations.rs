@@ -6,7 +6,7 @@ use crate::{
     BeginError, Cause, Epoch, Fence, Key, Operation, OperationId, RegisterError,
     id::IdMaker,
     index::{self, Generator, Index},
-    key::Known,
+    key::{Common, Known},
     sync::{AtomicU64, Ordering},
     table::Table,
     word::Word,
@@ -32,8 +32,7 @@ struct Shared<K> {
     table: Table<K>,
     /// How many keys have entered the table.
     numbers: AtomicU64,
-    ids: IdMaker,
-    index: Option<Arc<Index<K>>>,
+    common: Arc<Common<K>>,
 }
 
 /// What is known of an open operation: a copy, through which nothing can be changed.
@@ -89,17 +88,16 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     }
 
     fn keeping(limit: usize, generator: Option<Generator>) -> Self {
-        let index = Arc::new(Index::new(limit, generator));
+        let index = Index::new(limit, generator);
         Self::with(IdMaker::from_system(), Some(index))
     }
 
-    fn with(ids: IdMaker, index: Option<Arc<Index<K>>>) -> Self {
+    fn with(ids: IdMaker, index: Option<Index<K>>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 table: Table::new(),
                 numbers: AtomicU64::new(0),
-                ids,
-                index,
+                common: Arc::new(Common { ids, index }),
             }),
         }
     }
@@ -157,8 +155,8 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         let shared = &*self.shared;
         shared.table.find_or_enter(key, |key, floor| {
             let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-            let (epoch, index) = (floor.max(at_least), shared.index.clone());
-            Known::new(key, epoch, number, shared.ids, index)
+            let common = Arc::clone(&shared.common);
+            Known::new(key, floor.max(at_least), number, common)
         })
     }
 
@@ -199,7 +197,7 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         let all = self.shared.table.all();
         all.filter_map(|known| {
             let fence = known.line.fence(cause)?;
-            Some((K::clone(&known.key), fence))
+            Some((known.key.clone(), fence))
         })
         .collect()
     }
@@ -230,14 +228,14 @@ impl<K: Clone + Eq + Hash> Operations<K> {
     /// [with a generator](Self::with_generator) of ids does.
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<Record<K>> {
-        let index = self.shared.index.as_ref()?;
-        let (key, epoch, cancelled) = index.find(id, |entered| {
-            let key = Arc::clone(&entered.key);
-            (key, entered.epoch, entered.token.cause())
+        let index = self.shared.common.index.as_ref()?;
+        let (known, epoch, cancelled) = index.find(id, |entered| {
+            let known = Arc::clone(&entered.known);
+            (known, entered.epoch, entered.token.cause())
         })?;
         Some(Record {
             id,
-            key: K::clone(&key),
+            key: known.key.clone(),
             epoch,
             cancelled,
         })

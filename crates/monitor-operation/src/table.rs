@@ -1,10 +1,11 @@
 //! The table of the keys, which forgets those that nobody has any more.
 
 use std::{
-    collections::{HashMap, hash_map::RandomState},
-    hash::{BuildHasher, Hash},
+    hash::{BuildHasher, Hash, RandomState},
     sync::Arc,
 };
+
+use hashbrown::HashTable;
 
 use crate::{
     Epoch,
@@ -22,7 +23,8 @@ pub(crate) struct Table<K> {
     floor: AtomicU64,
 }
 
-type Shard<K> = HashMap<Arc<K>, Arc<Known<K>>>;
+/// What is known of keys, by their hash.
+type Shard<K> = HashTable<Arc<Known<K>>>;
 
 #[cfg(not(monitor_loom))]
 const SHARDS: usize = 16;
@@ -32,7 +34,7 @@ const SHARDS: usize = 1;
 impl<K> Table<K> {
     pub(crate) fn new() -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
             hasher: RandomState::new(),
             floor: AtomicU64::new(0),
         }
@@ -48,7 +50,7 @@ impl<K> Table<K> {
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Known<K>>> {
         self.shards.iter().flat_map(|shard| {
             let keys = lock(shard);
-            keys.values().cloned().collect::<Vec<_>>()
+            keys.iter().cloned().collect::<Vec<_>>()
         })
     }
 
@@ -69,39 +71,44 @@ impl<K> Table<K> {
 
 impl<K: Eq + Hash> Table<K> {
     pub(crate) fn find(&self, key: &K) -> Option<Arc<Known<K>>> {
-        lock(self.shard(key)).get(key).cloned()
+        let hash = self.hash(key);
+        let keys = lock(self.shard(hash));
+        keys.find(hash, |known| known.key == *key).cloned()
     }
 
     /// Finds a key, or enters what `make` makes of it and of the lowest epoch it may begin in.
     pub(crate) fn find_or_enter(
         &self,
         key: K,
-        make: impl FnOnce(Arc<K>, Epoch) -> Known<K>,
+        make: impl FnOnce(K, Epoch) -> Known<K>,
     ) -> Arc<Known<K>> {
-        if let Some(known) = self.find(&key) {
+        let hash = self.hash(&key);
+        let mut keys = lock(self.shard(hash));
+        if let Some(known) = keys.find(hash, |known| known.key == key) {
+            let known = Arc::clone(known);
+            drop(keys); // before `key`, which may have a destructor
             return known;
         }
-        let shard = self.shard(&key);
-        let key = Arc::new(key);
-        let mut keys = lock(shard);
         let left = self.make_room(&mut keys);
-        let entered = keys.entry(Arc::clone(&key)).or_insert_with(|| {
-            let floor = Epoch::new(self.floor.load(Ordering::Acquire));
-            Arc::new(make(Arc::clone(&key), floor))
-        });
-        let known = Arc::clone(entered);
+        let floor = Epoch::new(self.floor.load(Ordering::Acquire));
+        let known = Arc::new(make(key, floor));
+        keys.insert_unique(hash, Arc::clone(&known), |known| self.hash(&known.key));
         drop(keys);
-        drop(left); // after the lock: a key may have a destructor, and so may `key`
+        drop(left); // after the lock, as above
         known
     }
 
     /// Gives back what [`find`](Self::find) found, and takes the key out if nobody else has it.
     pub(crate) fn give_back(&self, known: Arc<Known<K>>) {
-        let key = Arc::clone(&known.key);
-        let mut keys = lock(self.shard(&key));
+        let hash = self.hash(&known.key);
+        let place = Arc::as_ptr(&known);
+        let mut keys = lock(self.shard(hash));
         drop(known); // never the last: nothing leaves the table that somebody has
-        let goes = keys.get_mut(&key).is_some_and(|known| self.let_go(known));
-        let left = goes.then(|| keys.remove_entry(&key));
+        let found = keys.find_entry(hash, |known| Arc::as_ptr(known) == place);
+        let left = found.ok().and_then(|mut found| {
+            let goes = self.let_go(found.get_mut());
+            goes.then(|| found.remove().0)
+        });
         drop(keys);
         drop(left);
     }
@@ -109,21 +116,26 @@ impl<K: Eq + Hash> Table<K> {
     /// Looks for keys that nobody has any more before the table grows, and lets it grow only if
     /// there are few of them: so a key costs a constant number of looks, and the table has room for
     /// a few times as many keys as somebody has, not for all there ever were.
-    fn make_room(&self, keys: &mut Shard<K>) -> Vec<(Arc<K>, Arc<Known<K>>)> {
+    fn make_room(&self, keys: &mut Shard<K>) -> Vec<Arc<Known<K>>> {
         if keys.len() < keys.capacity() {
             return Vec::new();
         }
-        let left = keys.extract_if(|_, known| self.let_go(known)).collect();
+        let hash_of = |known: &Arc<Known<K>>| self.hash(&known.key);
+        let left = keys.extract_if(|known| self.let_go(known)).collect();
         if keys.len() > keys.capacity() / 2 {
-            keys.reserve(keys.len());
+            keys.reserve(keys.len(), hash_of);
         } else {
-            keys.shrink_to(64.max(4 * keys.len()));
+            keys.shrink_to(64.max(4 * keys.len()), hash_of);
         }
         left
     }
 
-    fn shard(&self, key: &K) -> &Mutex<Shard<K>> {
-        let hash = self.hasher.hash_one(key) as usize;
-        &self.shards[hash % SHARDS]
+    fn hash(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// By other bits of the hash than those that the table takes.
+    fn shard(&self, hash: u64) -> &Mutex<Shard<K>> {
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
 }
