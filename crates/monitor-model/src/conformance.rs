@@ -28,7 +28,10 @@ use crate::{
     Refusal, Source, Store, StoreErrorKind, Unobserved,
 };
 
+mod faults;
 mod incidents;
+
+pub use self::faults::{Breakable, all_or_nothing};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -47,6 +50,7 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>) {
     history_is_in_order_of_due_times_not_of_arrival(&*open().await).await;
     monitors_do_not_touch_each_other(&*open().await).await;
     concurrent_commits_of_one_due_time_write_once(open().await).await;
+    inv_store_1_nothing_older_is_written_after_a_stop_returns(open().await).await;
     incidents::inv_store_5_a_time_of_being_down_is_one_incident(&*open().await).await;
     incidents::an_incident_outlives_a_pause_and_ends_with_its_monitor(&*open().await).await;
     incidents::inv_store_6_a_notice_is_settled_by_its_holder(&*open().await).await;
@@ -238,6 +242,7 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
     assert_eq!(refused(store, down("a", 2, 2000)).await, Refusal::Stale);
     assert_eq!(refused(store, down("a", 4, 2000)).await, Refusal::Stale);
     applied(store, down("a", 3, 2000)).await;
+    let before = store.load().await.unwrap();
     for old in [1, 3] {
         let error = store
             .define(monitor("a"), Epoch::new(old))
@@ -252,6 +257,9 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
         let error = store.delete(&id("a"), Epoch::new(old)).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Conflict);
     }
+    let after = store.load().await.unwrap();
+    assert_eq!(after, before, "who comes late ends nothing that is newer");
+    applied(store, up("a", 3, 3000)).await;
 }
 
 async fn a_paused_monitor_takes_no_record(store: &dyn Store) {
@@ -445,6 +453,39 @@ async fn concurrent_commits_of_one_due_time_write_once(store: Arc<dyn Store>) {
     assert_eq!(store.tally(&id("a"), 0).await.unwrap().due, 1);
 }
 
+/// Thirty-two commits are under way when each of two stops comes.
+async fn inv_store_1_nothing_older_is_written_after_a_stop_returns(store: Arc<dyn Store>) {
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    let a = id("a");
+    for (epoch, lifecycle) in [(1, Lifecycle::Paused), (3, Lifecycle::Active)] {
+        let first = i64::try_from(epoch).unwrap() * 1_000_000;
+        let commits: Vec<_> = (0..32)
+            .map(|n| {
+                let store = Arc::clone(&store);
+                let record = up("a", epoch, first + n * 1000);
+                tokio::spawn(async move { store.commit(record).await.unwrap() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let stop = store.set_lifecycle(&a, lifecycle, Epoch::new(epoch + 1));
+        stop.await.unwrap();
+        let written = store.history(&a, 100).await.unwrap();
+        let mut told = 0;
+        for commit in commits {
+            match commit.await.unwrap() {
+                Commit::Applied(_) => told += 1,
+                Commit::Refused(refusal) => assert_eq!(refusal, Refusal::Stale),
+            }
+        }
+        let after = store.history(&a, 100).await.unwrap();
+        assert_eq!(after, written, "written after the stop had returned");
+        let before = written.iter().filter(|row| row.record.due_unix_ms >= first);
+        assert_eq!(before.count(), told, "what was told is there");
+        let start = store.set_lifecycle(&a, Lifecycle::Active, Epoch::new(epoch + 2));
+        start.await.unwrap();
+    }
+}
+
 async fn a_closed_store_says_so(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     store.close().await.unwrap();
@@ -459,7 +500,7 @@ mod tests {
     use super::*;
     use crate::MemoryStore;
 
-    /// OPS-17, OPS-18, OPS-31: the plain store shows every behaviour.
+    /// OPS-17, OPS-18, OPS-28, OPS-31, OPS-32: the plain store shows every behaviour.
     #[tokio::test]
     async fn inv_store_1_inv_store_2_the_memory_store_conforms() {
         all(async || Arc::new(MemoryStore::new()) as Arc<dyn Store>).await;

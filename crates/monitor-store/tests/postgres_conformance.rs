@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use monitor_model::{Store, conformance};
 use postgres::Schema;
 
-/// OPS-16, OPS-17, OPS-18, OPS-19, OPS-30, OPS-31: the store on PostgreSQL shows every behaviour.
+/// OPS-16, OPS-17, OPS-18, OPS-19, OPS-28, OPS-30, OPS-31, OPS-32: the store on PostgreSQL
+/// shows every behaviour.
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_store_1_inv_store_2_inv_store_5_inv_store_6_the_postgres_store_conforms() {
     let schemas = Mutex::new(Vec::new());

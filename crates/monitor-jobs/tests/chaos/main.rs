@@ -122,7 +122,9 @@ async fn chaos() {
     proxy.heal();
     fleet.wake_all();
     // At least once: the server may be on its way up.
+    let until = Instant::now() + PATIENCE;
     while !zombie::is_fenced(&jobs, job("work")).await.unwrap_or(false) {
+        assert!(Instant::now() < until, "nobody is fenced");
         sleep(Duration::from_millis(100)).await;
     }
     report.fenced += 1;
