@@ -1,5 +1,6 @@
 //! When a schedule ticks: five fields, in a time zone, each tick once.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -108,22 +109,16 @@ impl Cron {
         first.map(|(_, instant)| instant.as_millisecond())
     }
 
-    /// The ticks after `last` and up to `now`, but at most the latest `most`: what was missed.
+    /// The ticks after `last` and up to `now`, but at most the latest `most`: what was missed. They
+    /// are looked for from the end, so that years without any node take no longer than a day.
     pub(crate) fn missed(&self, last: i64, now: i64, most: usize) -> Vec<i64> {
-        let mut ticks = std::collections::VecDeque::new();
-        let mut at = last;
-        // A year of minutes is enough to look through.
-        for _ in 0..527_040 {
-            match self.next_after(at) {
-                Some(tick) if tick <= now => {
-                    ticks.push_back(tick);
-                    if ticks.len() > most {
-                        ticks.pop_front();
-                    }
-                    at = tick;
-                }
-                _ => break,
-            }
+        let mut ticks = VecDeque::new();
+        let mut until = now;
+        while ticks.len() < most
+            && let Some(tick) = latest(|at| self.next_after(at), last, until)
+        {
+            ticks.push_front(tick);
+            until = tick.saturating_sub(1);
         }
         ticks.into()
     }
@@ -155,6 +150,33 @@ impl Cron {
         };
         matches && self.months & (1 << day.month()) != 0
     }
+}
+
+/// The latest tick after `after` and up to `until`, where `next` says the first one after an instant.
+/// Asks a few times for each doubling of the span in which there is none, however many are before.
+fn latest(next: impl Fn(i64) -> Option<i64>, after: i64, until: i64) -> Option<i64> {
+    let next = |at| next(at).filter(|tick| *tick <= until);
+    let mut span = 60_000_i64;
+    // No tick comes after it.
+    let mut end = until;
+    let mut found = loop {
+        let from = until.saturating_sub(span).max(after);
+        match next(from) {
+            Some(tick) => break tick,
+            None if from <= after => return None,
+            None => end = from,
+        }
+        span = span.saturating_mul(2);
+    };
+    while let Some(later) = next(found) {
+        found = later;
+        let middle = found.midpoint(end);
+        match next(middle) {
+            Some(later) => found = later,
+            None => end = middle,
+        }
+    }
+    Some(found)
 }
 
 impl FromStr for Cron {
@@ -312,8 +334,8 @@ pub struct Schedule {
     pub cron: Cron,
     /// The job of each tick.
     pub job: crate::NewJob,
-    /// How many missed ticks are made up for after a time without any node, the latest ones; 1 by
-    /// default.
+    /// How many missed ticks are made up for after a time without any node, however long that was:
+    /// the latest ones, in their order. Those before them never come. 1 by default.
     pub catch_up: usize,
 }
 
@@ -426,6 +448,75 @@ mod tests {
         let hour = 3_600_000;
         assert_eq!(cron.missed(0, 10 * hour, 2), [9 * hour, 10 * hour]);
         assert_eq!(cron.missed(10 * hour, 11 * hour - 1, 2), [0_i64; 0]);
+    }
+
+    /// R5: after years without nodes the ticks that are made up for are the latest ones all the same,
+    /// and looking for them does not go through all that were missed.
+    #[test]
+    fn a_long_outage_yields_the_latest_ticks_and_few_searches() {
+        let (minute, year) = (60_000, 365 * 86_400_000);
+        let minutely: Cron = "* * * * *".parse().unwrap();
+        let now = 30 * year;
+        assert_eq!(
+            minutely.missed(0, now + 1, 3),
+            [now - 2 * minute, now - minute, now]
+        );
+        // A month of minutes in each year.
+        for (text, latest) in [
+            ("* * * * *", "2024-06-30T12:00:00Z"),
+            ("* * * jan *", "2024-01-31T23:59:00Z"),
+            ("0 0 29 feb *", "2024-02-29T00:00:00Z"),
+            ("0 0 * * mon", "2024-06-24T00:00:00Z"),
+        ] {
+            let cron: Cron = text.parse().unwrap();
+            let now: Timestamp = "2024-06-30T12:00:30Z".parse().unwrap();
+            let searches = std::cell::Cell::new(0);
+            let next = |at| {
+                searches.set(searches.get() + 1);
+                cron.next_after(at)
+            };
+            for last in [0, i64::MIN] {
+                let found = super::latest(next, last, now.as_millisecond()).unwrap();
+                let found = Timestamp::from_millisecond(found).unwrap().to_string();
+                assert_eq!(found, latest, "{text}");
+            }
+            assert!(searches.get() < 200, "{text}: {} searches", searches.get());
+        }
+        assert_eq!(minutely.missed(0, i64::MAX, 1).len(), 1);
+        assert_eq!(minutely.missed(now, now - 1, 1), [0_i64; 0]);
+    }
+
+    /// R5: the ticks that are made up for are those that would have come, also where clocks change.
+    #[test]
+    fn missed_ticks_are_those_that_would_have_come() {
+        let hour = 3_600_000;
+        for zone in ["UTC", "Europe/Berlin", "Australia/Lord_Howe"] {
+            for text in [
+                "*/20 * * * *",
+                "30 2 * * *",
+                "0 3 * 3,10 sun",
+                "59 1-3 26-31 * *",
+            ] {
+                let cron: Cron = text.parse().unwrap();
+                let cron = cron.in_zone(zone).unwrap();
+                let begin: Timestamp = "2025-03-29T00:00:00Z".parse().unwrap();
+                let begin = begin.as_millisecond();
+                let ticks =
+                    std::iter::successors(cron.next_after(begin), |at| cron.next_after(*at));
+                let ticks: Vec<i64> = ticks
+                    .take_while(|tick| *tick <= begin + 240 * hour)
+                    .collect();
+                for (last, now) in [(0, 240), (7, 49), (20, 31), (100, 239)] {
+                    let (last, now) = (begin + last * hour, begin + now * hour);
+                    let within = ticks.iter().filter(|tick| (last + 1..=now).contains(*tick));
+                    let within: Vec<i64> = within.copied().collect();
+                    for most in [1, 5, 1000] {
+                        let latest = &within[within.len().saturating_sub(most)..];
+                        assert_eq!(cron.missed(last, now, most), latest, "{text} in {zone}");
+                    }
+                }
+            }
+        }
     }
 
     /// What is no schedule is refused, with what would be right.
