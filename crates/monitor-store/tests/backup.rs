@@ -1,5 +1,6 @@
 //! Copies of a store that is in use.
 
+#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod common;

@@ -1,5 +1,7 @@
 //! Group commit: what is queued together is flushed together.
 
+#![cfg(feature = "sqlite")]
+
 mod common;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! answer it was given. `MONITOR_KILL_ROUNDS` sets the number of kills, `MONITOR_KILL_SEED` repeats
 //! a run.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod common;

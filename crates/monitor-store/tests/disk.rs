@@ -3,6 +3,7 @@
 //! The limit is one of a process, so the test starts itself as a child that may lower and raise
 //! it. The signal that comes with it is ignored there, so that a write fails instead.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod common;

@@ -1,5 +1,7 @@
 //! What fails while the store is open: told with its kind, and nothing acknowledged is lost.
 
+#![cfg(feature = "sqlite")]
+
 mod common;
 
 use std::time::Duration;

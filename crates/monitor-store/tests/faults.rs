@@ -1,5 +1,6 @@
 //! Each statement of each change fails once, in the embedded store.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Files of earlier versions, with data in them.
 
+#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Opening the wrong file: each is refused with what to do about it, and left as it was.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod common;

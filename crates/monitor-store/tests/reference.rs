@@ -1,5 +1,6 @@
 //! Random commands, compared answer by answer with the plain store in memory.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 #[path = "common/commands.rs"]

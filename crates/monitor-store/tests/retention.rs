@@ -1,5 +1,6 @@
 //! What is kept and what goes.
 
+#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic, too")]
 
 mod common;

@@ -1,5 +1,7 @@
 //! What a day costs: 1 000 monitors at 10 s for 30 days stay under 300 MB.
 
+#![cfg(feature = "sqlite")]
+
 mod common;
 
 use std::sync::Arc;
