@@ -31,6 +31,8 @@ pub enum StoreErrorKind {
     Ambiguous,
     /// No room left; passes when there is.
     Full,
+    /// The disk failed, or a quota or a limit of the process kept a write back.
+    Io,
     /// It may not be read or written by this user, or at all.
     Denied,
     /// It was written by a newer version of this crate, or its schema is damaged.
@@ -47,7 +49,7 @@ impl StoreErrorKind {
     pub const fn is_worth_repeating(self) -> bool {
         matches!(
             self,
-            Self::Transient | Self::Conflict | Self::Ambiguous | Self::Full
+            Self::Transient | Self::Conflict | Self::Ambiguous | Self::Full | Self::Io
         )
     }
 }

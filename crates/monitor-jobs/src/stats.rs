@@ -160,6 +160,7 @@ pub(crate) const fn kind_name(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Conflict => "conflict",
         StoreErrorKind::Ambiguous => "ambiguous",
         StoreErrorKind::Full => "full",
+        StoreErrorKind::Io => "io",
         StoreErrorKind::Denied => "denied",
         StoreErrorKind::Schema => "schema",
         StoreErrorKind::Closed => "closed",

@@ -3,10 +3,11 @@
 //! | SQLite says | kind |
 //! |---|---|
 //! | `BUSY`, `LOCKED`, `PROTOCOL`, `INTERRUPT`, `NOMEM`, an I/O error of a lock | `Transient` |
-//! | `FULL`, `TOOBIG`, an I/O error of a write: quota, limit or device | `Full` |
+//! | `FULL`: the disk, or the limit that was set for the file; `TOOBIG` | `Full` |
 //! | `READONLY`, `PERM`, `AUTH`, `CANTOPEN` | `Denied` |
 //! | `CORRUPT`, `NOTADB`, `FORMAT`, `SCHEMA`, a value that is none | `Schema` |
-//! | an I/O error of a commit | `Ambiguous` |
+//! | an I/O error of a commit, but of its writes | `Ambiguous` |
+//! | any other I/O error: a device, a quota, a limit of the process | `Io` |
 //! | everything else | `Fatal` |
 
 use std::path::Path;
@@ -46,12 +47,14 @@ impl Failure {
         }
     }
 
-    /// The failure of a commit: if the disk failed, nobody knows what a crash would bring back.
+    /// The failure of a commit. Where a write failed, the log has no end of this transaction in it;
+    /// where anything after that did, such as the flush, nobody knows what a crash would bring back.
     pub(crate) fn of_commit(error: &rusqlite::Error) -> Self {
+        let is_write = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE);
         let kind = match kind(error) {
-            StoreErrorKind::Fatal if code(error) == Some(ErrorCode::SystemIoFailure) => {
-                StoreErrorKind::Ambiguous
-            }
+            StoreErrorKind::Io if !is_write => StoreErrorKind::Ambiguous,
             kind => kind,
         };
         let text = error.to_string();
@@ -87,10 +90,6 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
-    error.sqlite_error_code()
-}
-
 pub(crate) fn kind(error: &rusqlite::Error) -> StoreErrorKind {
     use rusqlite::Error as E;
     match error {
@@ -123,14 +122,10 @@ fn of_sqlite(error: ffi::Error) -> StoreErrorKind {
     }
 }
 
-/// The operating system says why; SQLite passes on only which call it was. A write fails for want
-/// of room (no space is told apart, a quota or a limit is not) or because the disk is broken: the
-/// former is by far the more frequent, and passes.
+/// The operating system says why; SQLite passes on only which call it was. Of a write that finds no
+/// room on the disk it says `FULL` instead.
 fn of_disk(extended_code: i32) -> StoreErrorKind {
     match extended_code {
-        ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_TRUNCATE | ffi::SQLITE_IOERR_SHMSIZE => {
-            StoreErrorKind::Full
-        }
         ffi::SQLITE_IOERR_LOCK
         | ffi::SQLITE_IOERR_RDLOCK
         | ffi::SQLITE_IOERR_SHMLOCK
@@ -138,7 +133,7 @@ fn of_disk(extended_code: i32) -> StoreErrorKind {
         | ffi::SQLITE_IOERR_NOMEM => StoreErrorKind::Transient,
         ffi::SQLITE_IOERR_ACCESS | ffi::SQLITE_IOERR_AUTH => StoreErrorKind::Denied,
         ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA => StoreErrorKind::Schema,
-        _ => StoreErrorKind::Fatal,
+        _ => StoreErrorKind::Io,
     }
 }
 
@@ -154,7 +149,7 @@ mod tests {
     /// one.
     #[test]
     fn every_class_of_sqlite_error_has_its_kind() {
-        use StoreErrorKind::{Denied, Fatal, Full, Schema, Transient};
+        use StoreErrorKind::{Denied, Fatal, Full, Io, Schema, Transient};
         let table = [
             (ffi::SQLITE_BUSY, Transient),
             (ffi::SQLITE_BUSY_SNAPSHOT, Transient),
@@ -164,7 +159,9 @@ mod tests {
             (ffi::SQLITE_PROTOCOL, Transient),
             (ffi::SQLITE_NOMEM, Transient),
             (ffi::SQLITE_FULL, Full),
-            (ffi::SQLITE_IOERR_WRITE, Full),
+            (ffi::SQLITE_IOERR_WRITE, Io),
+            (ffi::SQLITE_IOERR_TRUNCATE, Io),
+            (ffi::SQLITE_IOERR_FSYNC, Io),
             (ffi::SQLITE_READONLY, Denied),
             (ffi::SQLITE_READONLY_DIRECTORY, Denied),
             (ffi::SQLITE_PERM, Denied),
@@ -173,7 +170,8 @@ mod tests {
             (ffi::SQLITE_CORRUPT_INDEX, Schema),
             (ffi::SQLITE_NOTADB, Schema),
             (ffi::SQLITE_IOERR_SHMLOCK, Transient),
-            (ffi::SQLITE_IOERR_READ, Fatal),
+            (ffi::SQLITE_IOERR_READ, Io),
+            (ffi::SQLITE_IOERR_AUTH, Denied),
             (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, Fatal),
             (ffi::SQLITE_CONSTRAINT_CHECK, Fatal),
             (ffi::SQLITE_MISUSE, Fatal),
@@ -191,6 +189,7 @@ mod tests {
             Failure::of_commit(&error).kind()
         };
         assert_eq!(of(ffi::SQLITE_IOERR_FSYNC), StoreErrorKind::Ambiguous);
+        assert_eq!(of(ffi::SQLITE_IOERR_WRITE), StoreErrorKind::Io);
         assert_eq!(of(ffi::SQLITE_FULL), StoreErrorKind::Full);
         assert_eq!(of(ffi::SQLITE_BUSY), StoreErrorKind::Transient);
     }
