@@ -8,7 +8,10 @@ use std::time::Duration;
 use monitor_backoff::Policy;
 use monitor_breaker::Breaker;
 use monitor_fault::{CategoryStreaks, Policies};
-use monitor_model::{Footprint, Lifecycle, Monitor, MonitorId, Outcome, Probe, Status};
+use monitor_model::{
+    Footprint, InvalidId, Lifecycle, Monitor, MonitorId, Observation, Outcome, Probe, Source,
+    Status,
+};
 use monitor_operation::Epoch;
 use monitor_scheduler::{Class, ProbeStatus, Spec, SpecBuilder};
 
@@ -84,6 +87,49 @@ pub struct Definition {
     /// The pool of connections that the probe keeps for itself, if it does: to be shown, and to be
     /// closed with the core.
     pub pool: Option<OwnPool>,
+}
+
+impl Definition {
+    /// A monitor called `id` that asks `look` at every `interval`; everything else is at its
+    /// default. `look` says what it saw as in [`probe_fn`](monitor_model::probe_fn).
+    ///
+    /// Defined again with another interval it is edited. Another function alone is not noticed:
+    /// give [`monitor.spec`](Monitor::spec) a text that changes with what it does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use monitor_core::{Definition, model::Observation};
+    ///
+    /// let every = Duration::from_secs(60);
+    /// let disk = Definition::check("disk", every, || async { Observation::up() })?;
+    /// assert_eq!(disk.probe.target(), "disk");
+    /// assert!(Definition::check("no id", every, || async { Observation::up() }).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `id` is none. An interval that is none is refused when it is
+    /// [defined](crate::Core::define).
+    pub fn check<F, Fut>(id: &str, interval: Duration, look: F) -> Result<Self, InvalidId>
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Into<Observation>> + Send + 'static,
+    {
+        Ok(Self {
+            monitor: Monitor {
+                id: id.parse()?,
+                name: id.into(),
+                source: Source::Api,
+                spec: format!("{{\"intervalMs\":{}}}", interval.as_millis()),
+            },
+            probe: Arc::new(monitor_model::probe_fn(id, look)),
+            settings: Settings {
+                interval,
+                ..Settings::default()
+            },
+            pool: None,
+        })
+    }
 }
 
 #[cfg(feature = "pool")]

@@ -4,15 +4,15 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Act, Moody, Puppet, core_on, definition, id, next_record};
 use monitor_core::fault::{Blame, Layer, Reason};
 use monitor_core::model::{MemoryStore, Observation, Outcome, Phases, Record, Store, Unobserved};
 use monitor_core::operation::Epoch;
-use monitor_core::{Core, Defined};
+use monitor_core::{Core, Defined, Definition};
 
 async fn checked(act: Act) -> (Core, Arc<MemoryStore>, Arc<Puppet>) {
     let store = Arc::new(MemoryStore::new());
@@ -268,4 +268,30 @@ async fn the_time_between_two_processes_is_missed_not_lost() {
     assert_eq!(probe.looks(), 0);
     let (next, _) = next_record(&mut events).await;
     assert!(next.due_unix_ms > last + 90_000, "no due time twice");
+}
+
+/// PRB-39: a plain function is a probe: what it returns is the verdict, an error by its type.
+#[tokio::test(start_paused = true)]
+async fn a_function_is_a_probe() {
+    let core = core_on(Arc::new(MemoryStore::new())).await;
+    let mut events = core.subscribe();
+    let answers = Arc::new(Mutex::new(vec![
+        Err(std::io::ErrorKind::ConnectionRefused.into()),
+        Ok(()),
+    ]));
+    let look = move || {
+        let answer = answers.lock().unwrap().pop().unwrap_or(Ok(()));
+        async { answer as Result<(), std::io::Error> }
+    };
+    let every = Duration::from_secs(10);
+    let function = Definition::check("a", every, look).unwrap();
+    core.define(function.clone()).await.unwrap();
+    let (first, _) = next_record(&mut events).await;
+    assert_eq!(first.outcome(), Outcome::Up);
+    let (second, _) = next_record(&mut events).await;
+    assert_eq!(second.outcome(), Outcome::Down);
+    assert_eq!(second.fault().unwrap().reason(), Reason::Refused);
+    assert_eq!(core.define(function).await.unwrap(), Defined::Unchanged);
+    let slower = Definition::check("a", 2 * every, || async { Ok::<(), std::io::Error>(()) });
+    assert_eq!(core.define(slower.unwrap()).await.unwrap(), Defined::Edited);
 }
