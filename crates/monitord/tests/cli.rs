@@ -52,6 +52,9 @@ fn help_has_examples_and_exit_codes() {
         &["run", "--help"],
         &["explain", "--help"],
         &["simulate", "--help"],
+        &["doctor", "--help"],
+        &["backup", "--help"],
+        &["jobs", "--help"],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(0));
@@ -99,6 +102,11 @@ fn bad_usage_exits_with_2() {
             "is no HTTP status",
         ),
         (&["demo", "--port", "70000"], "70000"),
+        (&["jobs", "list"], "name --config or --database"),
+        (
+            &["jobs", "list", "--database", "mysql://h/x"],
+            "does not begin with postgres://",
+        ),
         (&["demo", "--for", "20"], "has no unit"),
         (&["run"], "--config"),
         (

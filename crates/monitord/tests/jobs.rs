@@ -45,8 +45,16 @@ async fn fill(jobs: Arc<dyn Backend>) -> [JobId; 3] {
         .queue("pager")
         .priority(Priority::MAX);
     let put = jobs.enqueue(&[report, urgent]).await.unwrap();
+    fail(&*jobs, "host-1", "the relay said 550\nand hung up").await;
+    while jobs.release(1000).await.unwrap() > 0 {}
+    jobs.close().await.unwrap();
+    [first, put[0].id(), put[1].id()]
+}
+
+/// Claims the next job as the worker `name`, and ends it so.
+async fn fail(jobs: &dyn Backend, name: &str, error: &str) {
     let register = Register {
-        name: "host-1".to_owned(),
+        name: name.to_owned(),
         queues: vec!["default".to_owned()],
         capacity: 5,
         lease: std::time::Duration::from_secs(90),
@@ -62,14 +70,11 @@ async fn fill(jobs: Arc<dyn Backend>) -> [JobId; 3] {
         job: claim.jobs[0].id,
         epoch: claim.jobs[0].epoch,
         outcome: Outcome::Fail {
-            error: "the relay said 550\nand hung up".to_owned(),
+            error: error.to_owned(),
             retry_in: None,
         },
     };
     jobs.settle(worker, &[end]).await.unwrap();
-    while jobs.release(1000).await.unwrap() > 0 {}
-    jobs.close().await.unwrap();
-    [first, put[0].id(), put[1].id()]
 }
 
 fn look_and_decide(database: &str, [dead, held, urgent]: [JobId; 3]) {
@@ -132,6 +137,107 @@ async fn jobs_in_a_server_are_shown_and_decided_upon() {
     let jobs = PgJobs::connect(config, PgOptions::default()).await.unwrap();
     let ids = fill(Arc::new(jobs)).await;
     look_and_decide(&server.url(), ids);
+}
+
+/// A job whose error would clear the screen, forge lines and turn the words around.
+#[tokio::test]
+async fn texts_of_jobs_do_not_steer_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.sqlite");
+    let jobs = SqliteJobs::open(&SqliteOptions::new(&path)).unwrap();
+    let job = NewJob::new("mail", Payload::default());
+    let id = jobs.enqueue(&[job]).await.unwrap()[0].id().to_string();
+    let error = "gone\u{1b}[2J\u{9b}1A\r\u{202e}txt\nnext line\u{7}";
+    fail(&jobs, "host\u{1b}]0;x\u{7}", error).await;
+    jobs.close().await.unwrap();
+    let database = path.to_str().unwrap();
+    for arguments in [&["list"][..], &["show", &id], &["workers"]] {
+        let said = monitord(database, arguments).out;
+        let is_plain = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+        assert!(said.chars().all(is_plain), "{said:?}");
+    }
+    let said = monitord(database, &["show", &id]).out;
+    assert!(
+        said.contains("gone\\u{1b}[2J\\u{9b}1A\\r\\u{202e}txt\n                next line\\u{7}"),
+        "{said}"
+    );
+}
+
+/// What was done is told, whatever becomes of the rest: here the database refuses one of three.
+#[tokio::test]
+async fn each_of_several_jobs_has_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.sqlite");
+    let jobs = SqliteJobs::open(&SqliteOptions::new(&path)).unwrap();
+    let new = || NewJob::new("mail", Payload::default());
+    let put = jobs.enqueue(&[new(), new(), new()]).await.unwrap();
+    let ids: Vec<_> = put.iter().map(|job| job.id()).collect();
+    jobs.close().await.unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON job WHEN new.id = {}
+         BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        ids[1]
+    );
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(&trigger).unwrap();
+    let database = path.to_str().unwrap();
+    let all: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let all = all.iter().map(String::as_str);
+    let cancel: Vec<&str> = ["cancel"].into_iter().chain(all).collect();
+    let said = monitord(database, &cancel);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!((said.code, lines.len()), (1, 3), "{}{}", said.out, said.err);
+    assert_eq!(lines[0], format!("{} is cancelled", ids[0]));
+    let refused = lines[1];
+    assert!(
+        refused.contains("was left as it is: ") && refused.contains("not this one"),
+        "{refused}"
+    );
+    assert_eq!(lines[2], format!("{} is cancelled", ids[2]));
+
+    let json = monitord(database, &[&cancel[..], &["--json"]].concat());
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 3, "one array: {json}");
+}
+
+/// Looking at an older database leaves it as it is, and says how to bring it up to date.
+#[test]
+fn only_migrate_migrates() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.db");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TABLE schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;
+         INSERT INTO schema_version VALUES ('another', 7)",
+    )
+    .unwrap();
+    let database = path.to_str().unwrap();
+    let components = || -> Vec<(String, i64)> {
+        let mut all = file
+            .prepare("SELECT component, version FROM schema_version")
+            .unwrap();
+        let all = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        all.unwrap().map(Result::unwrap).collect()
+    };
+    for arguments in [&["list"][..], &["doctor"], &["pause", "mail"]] {
+        let said = monitord(database, arguments);
+        assert_eq!(said.code, 1);
+        assert!(said.err.contains("holds no jobs"), "{}", said.err);
+        assert!(said.err.contains("`monitord jobs migrate`"), "{}", said.err);
+    }
+    assert_eq!(components(), [("another".to_owned(), 7)]);
+    let migrated = monitord(database, &["migrate"]);
+    assert_eq!(migrated.code, 0, "{}", migrated.err);
+    assert!(migrated.out.contains("version 0 to "), "{}", migrated.out);
+    assert_eq!(components().len(), 2);
+    assert!(monitord(database, &["migrate"]).out.contains("already"));
+    assert_eq!(monitord(database, &["list"]).out, "no job\n");
+
+    let newer = "UPDATE schema_version SET version = version + 1 WHERE component = 'jobs'";
+    file.execute_batch(newer).unwrap();
+    let said = monitord(database, &["list"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("newer program"), "{}", said.err);
 }
 
 #[test]

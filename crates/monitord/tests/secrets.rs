@@ -4,7 +4,7 @@
 
 mod process;
 
-use process::{Running, command, config, run, stderr};
+use process::{Running, command, config, run, stderr, stdout};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
@@ -100,4 +100,28 @@ fn no_secret_is_in_what_is_said_about_a_broken_configuration() {
     let said = stderr(&output);
     assert!(said.lines().count() > 3 * urls.len(), "{said}");
     assert_no_secret(&said);
+}
+
+/// OPS-47: what is refused on the command line is not told with its password, whichever command
+/// reads it and however it is written.
+#[test]
+fn no_secret_is_in_a_refused_argument() {
+    let refused = [
+        vec!["check", "http://u:PW@h h/"],
+        vec!["check", "ftp://u:PW@h/"],
+        vec!["check", "http://u:PW@h:port/"],
+        vec!["jobs", "list", "--database", "mysql://u:PW@h/x"],
+        vec!["jobs", "list", "--database", "postgres://u:PW@:port/x"],
+        vec!["doctor", "--database", "mysql://u:PW@h/x"],
+        vec!["explain", "m", "--url", "http://u:PW@h:port/"],
+    ];
+    for args in refused {
+        let args: Vec<String> = args.iter().map(|arg| arg.replace("PW", SECRET)).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said = stderr(&output) + &stdout(&output);
+        assert!(said.starts_with("monitord: "), "{said}");
+        assert_no_secret(&said);
+    }
 }

@@ -14,7 +14,7 @@ use crate::{Schema, StoreError, StoreErrorKind};
 
 const ACTION: &str = "look at the schema of the jobs";
 /// How long the server may take to let the one session in.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl PgJobs {
     /// Which schema of jobs the database has, which is left as it is. Without TLS.

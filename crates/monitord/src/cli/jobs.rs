@@ -1,35 +1,41 @@
 //! The arguments of `monitord jobs`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use monitor_jobs::{JobId, JobState};
 
-use crate::commands::jobs::Database;
-
 const JOBS_HELP: &str = "\
+With --config these are the jobs of the daemon itself: its backups and its looks for defects. They
+are in a file beside its results (monitord.jobs.db beside monitord.db), or in its PostgreSQL
+database.
+
+Nothing here migrates an older database but `migrate`.
+
 Examples:
-  monitord jobs --database monitor.sqlite list --state dead
-  monitord jobs --database postgres://monitor@db-1/jobs show 4711
-  monitord jobs --database monitor.sqlite list --json | jq '.[].last_error'
-  monitord jobs --database monitor.sqlite pause mail
-  monitord jobs --database monitor.sqlite doctor
+  monitord jobs --config monitord.toml list
+  monitord jobs --config monitord.toml show 4711
+  monitord jobs --database jobs.sqlite list --state dead
+  monitord jobs --database jobs.sqlite list --json | jq '.[].last_error'
+  monitord jobs --database postgres://monitor@db-1/jobs pause mail
+  monitord jobs --database jobs.sqlite doctor
 
 Exit codes:
   0  done; `doctor`: nothing is wrong
   1  it failed, there is no such job, it could not be changed; `doctor`: something is wrong
-  2  bad usage; nothing was changed";
+  2  bad usage or configuration; nothing was changed";
 
 /// The arguments of `monitord jobs`.
 #[derive(Debug, Args)]
 #[command(after_help = JOBS_HELP)]
 pub struct JobsArgs {
-    /// Where the jobs are: an SQLite file, or postgres://user@host/database
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE|URL",
-        default_value = "monitor.sqlite"
-    )]
-    pub database: Database,
+    /// The configuration of the daemon whose own jobs they are
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the jobs are, a file or postgres://..., or where the daemon's results are (other users
+    /// of this machine can see it in the list of processes, with a password in it)
+    #[arg(long, global = true, value_name = "FILE|URL")]
+    pub database: Option<PathBuf>,
     /// Write JSON instead
     #[arg(long, global = true)]
     pub json: bool,
@@ -69,6 +75,8 @@ pub enum JobsAction {
     Workers,
     /// Look for what should not be: broken promises first, then what is worth knowing
     Doctor,
+    /// Bring the schema of the database up to date with this program
+    Migrate,
 }
 
 /// Which jobs to list.

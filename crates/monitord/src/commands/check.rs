@@ -10,7 +10,7 @@ use std::time::Duration;
 use monitor_core::operation::{Epoch, Operations};
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{Finding, Observation, Phases, Probe, ProbeContext, Progress};
-use monitor_probes::{HttpProbe, Target, TcpProbe};
+use monitor_probes::{HttpProbe, Target, TcpProbe, parse_target};
 use tokio::time::Instant;
 
 use super::Failure;
@@ -53,9 +53,10 @@ pub fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 fn probe(args: &CheckArgs) -> Result<Arc<dyn Probe>, Failure> {
+    let target = parse_target(&args.target).map_err(Failure::usage)?;
     let expects =
         args.expect_status.is_some() || args.expect_body.is_some() || args.degraded_over.is_some();
-    match &args.target {
+    match &target {
         Target::Tcp { .. } if expects => Err(Failure::usage(
             "--expect-status, --expect-body and --degraded-over are for http and https targets; \
              a port is checked by connecting to it",

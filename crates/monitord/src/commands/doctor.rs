@@ -11,7 +11,7 @@ use super::run::{refused, store};
 use crate::cli::DoctorArgs;
 use crate::config::{Config, Overrides};
 use crate::daemon::StoreOptions;
-use crate::terminal::{Colour, Paint};
+use crate::terminal::{Colour, Paint, printable};
 
 /// Looks, and prints what it found.
 ///
@@ -70,7 +70,8 @@ fn table(defects: &[Defect], paint: Paint) -> String {
     let line = |defect: &Defect| {
         let kind = format!("{:kinds$}", defect.kind.as_str());
         let kind = paint.colour(Colour::Red, &kind);
-        format!("{kind}  {:subjects$}  {}\n", defect.subject, defect.detail)
+        let (subject, detail) = (printable(&defect.subject), printable(&defect.detail));
+        format!("{kind}  {subject:subjects$}  {detail}\n")
     };
     match defects {
         [] => format!("{}\n", paint.colour(Colour::Green, "nothing is wrong")),

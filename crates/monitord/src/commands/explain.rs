@@ -114,7 +114,7 @@ async fn ask(url: &str, id: &str) -> Result<Value, ExplainError> {
 /// The host and the port of `http://host:port` or `host:port`, an IPv6 address in its brackets.
 fn address(url: &str) -> Result<(String, u16), ExplainError> {
     let refused = || ExplainError::Url {
-        url: url.to_owned(),
+        url: monitor_probes::redacted(url),
     };
     let whole = match url.contains("://") {
         true => url.to_owned(),

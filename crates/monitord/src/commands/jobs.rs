@@ -4,14 +4,14 @@ mod database;
 mod show;
 mod table;
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use monitor_jobs::{Backend, JobFilter, JobId, StoreError};
+use monitor_jobs::{Backend, JobFilter, JobId, Schema, StoreError, StoreErrorKind};
 use serde::Serialize;
 
-pub use self::database::{Database, InvalidDatabase};
 use super::Failure;
 use crate::cli::jobs::{JobsAction, JobsArgs, ListArgs};
 use crate::terminal::Paint;
@@ -25,25 +25,38 @@ pub fn run(args: JobsArgs) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let jobs = args.database.open().await?;
+        let database = database::named(&args)?;
+        let schema = database::schema(&database).await?;
+        let jobs = match args.action {
+            JobsAction::Migrate => database::migrated(&database).await?,
+            _ => database::open(&database, schema).await?,
+        };
         let is_terminal = std::io::stdout().is_terminal();
         let desk = Desk {
             jobs: Arc::clone(&jobs),
+            schema,
             json: args.json,
             paint: Paint::on(is_terminal),
         };
         let end = desk.act(args.action).await;
-        jobs.close().await?;
-        let (text, code) = end?;
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
+        let said = end.and_then(|(text, code)| say(&text).map(|()| code));
+        let closed = jobs.close().await;
+        let code = said?;
+        closed?;
         Ok(code)
     })
 }
 
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
 struct Desk {
     jobs: Arc<dyn Backend>,
+    /// As it was found.
+    schema: Schema,
     json: bool,
     paint: Paint,
 }
@@ -57,21 +70,23 @@ impl Desk {
             JobsAction::List(args) => self.list(args).await,
             JobsAction::Show { job } => self.show(job).await,
             JobsAction::Retry(chosen) => {
-                let mut changes = Vec::new();
-                for job in chosen.jobs {
-                    changes.push(Change::of(job, self.jobs.retry(job).await?, RETRIED));
-                }
-                self.changed(&changes)
+                let retry = async |job| self.jobs.retry(job).await;
+                self.change(chosen.jobs, RETRIED, retry).await
             }
             JobsAction::Cancel(chosen) => {
-                let mut changes = Vec::new();
-                for job in chosen.jobs {
-                    changes.push(Change::of(job, self.jobs.cancel(job).await?, CANCELLED));
-                }
-                self.changed(&changes)
+                let cancel = async |job| self.jobs.cancel(job).await;
+                self.change(chosen.jobs, CANCELLED, cancel).await
             }
             JobsAction::Pause { queue } => self.set_paused(&queue, true).await,
             JobsAction::Resume { queue } => self.set_paused(&queue, false).await,
+            JobsAction::Migrate => {
+                let (from, to) = (self.schema.found, self.schema.supported);
+                let all = serde_json::json!({ "from": from, "to": to });
+                self.print(&all, || match self.schema.is_current() {
+                    true => format!("the schema of the jobs has version {to} already\n"),
+                    false => format!("the schema of the jobs went from version {from} to {to}\n"),
+                })
+            }
             JobsAction::Queues => {
                 let queues = self.jobs.queues().await?;
                 self.print(&queues, || show::queues(&queues, self.paint))
@@ -123,15 +138,24 @@ impl Desk {
         self.print(&all, || format!("{state} {queue}\n"))
     }
 
-    /// One line for each change; a failure when one of them was not made.
-    fn changed(&self, changes: &[Change]) -> Result<Answer, Failure> {
+    /// One line for each change, as soon as it is made or not made: what was done stands there
+    /// whatever becomes of the rest. A failure when one of them was not made.
+    async fn change(
+        &self,
+        jobs: Vec<JobId>,
+        words: Words,
+        change: impl AsyncFn(JobId) -> Result<Option<bool>, StoreError>,
+    ) -> Result<Answer, Failure> {
+        let mut changes = Vec::new();
+        for job in jobs {
+            let change = Change::of(job, change(job).await, words);
+            if !self.json {
+                say(&format!("{} {}\n", change.job, change.text))?;
+            }
+            changes.push(change);
+        }
         let failed = changes.iter().any(|change| !change.done);
-        let (text, _) = self.print(&changes, || {
-            let lines = changes.iter();
-            lines
-                .map(|change| format!("{} {}\n", change.job, change.text))
-                .collect()
-        })?;
+        let (text, _) = self.print(&changes, String::new)?;
         Ok((text, ExitCode::from(u8::from(failed))))
     }
 
@@ -155,7 +179,7 @@ impl Desk {
 struct Change {
     job: JobId,
     done: bool,
-    text: &'static str,
+    text: Cow<'static, str>,
 }
 
 /// What is said when it was changed, and when its state forbids it.
@@ -169,15 +193,20 @@ const RETRIED: Words = (
 const CANCELLED: Words = ("is cancelled", "was left as it is: it has ended");
 
 impl Change {
-    fn of(job: JobId, answer: Option<bool>, (done, refused): Words) -> Self {
+    fn of(job: JobId, answer: Result<Option<bool>, StoreError>, (done, refused): Words) -> Self {
+        let is_done = matches!(answer, Ok(Some(true)));
         let text = match answer {
-            Some(true) => done,
-            Some(false) => refused,
-            None => "does not exist, or was pruned after its end",
+            Ok(Some(true)) => done.into(),
+            Ok(Some(false)) => refused.into(),
+            Ok(None) => "does not exist, or was pruned after its end".into(),
+            Err(error) if error.kind == StoreErrorKind::Ambiguous => {
+                format!("may have been changed: {error}").into()
+            }
+            Err(error) => format!("was left as it is: {error}").into(),
         };
         Self {
             job,
-            done: answer == Some(true),
+            done: is_done,
             text,
         }
     }

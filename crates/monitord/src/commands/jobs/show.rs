@@ -7,10 +7,12 @@ use monitor_jobs::{
 };
 
 use super::table::{Cell, Table};
-use crate::terminal::{Colour, Paint};
+use crate::terminal::{Colour, Paint, printable};
 
 /// How much of an error stands in a list, in characters.
 const SHOWN: usize = 60;
+/// Under the first line of a value.
+const BELOW: &str = "\n                ";
 
 /// A list of jobs.
 pub(super) fn jobs(jobs: &[JobView], now_unix_ms: i64, limit: u32, paint: Paint) -> String {
@@ -62,6 +64,8 @@ pub(super) fn job(
         state(job.state).text(paint)
     );
     let mut line = |name: &str, value: String| {
+        let value: Vec<_> = value.lines().map(printable).collect();
+        let value = value.join(BELOW);
         text.push_str(&format!(
             "  {}  {value}\n",
             paint.dim(&format!("{name:12}"))
@@ -193,7 +197,7 @@ pub(super) fn findings(findings: &[Finding], paint: Paint) -> String {
             "{} {}: {}\n",
             paint.colour(colour, word),
             finding.check,
-            finding.what
+            printable(&finding.what)
         )
     });
     lines.collect()

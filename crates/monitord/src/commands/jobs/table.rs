@@ -1,6 +1,6 @@
 //! A table for a terminal: columns as wide as what stands in them.
 
-use crate::terminal::Paint;
+use crate::terminal::{Paint, printable};
 
 /// Rows of cells under a heading. A cell in the last column may be of any length.
 pub(super) struct Table {
@@ -14,9 +14,10 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn painted(text: impl Into<String>, paint: fn(Paint, &str) -> String) -> Self {
+    /// Whoever put the text in, it is nothing but text here.
+    pub(super) fn painted(text: impl AsRef<str>, paint: fn(Paint, &str) -> String) -> Self {
         Self {
-            text: text.into(),
+            text: printable(text.as_ref()),
             paint,
         }
     }
@@ -26,7 +27,7 @@ impl Cell {
     }
 }
 
-impl<T: Into<String>> From<T> for Cell {
+impl<T: AsRef<str>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self::painted(text, |_, text| text.to_owned())
     }
