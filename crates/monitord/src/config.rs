@@ -20,6 +20,7 @@ mod permits;
 mod policy;
 mod problem;
 mod reader;
+mod schedules;
 mod suggest;
 mod target;
 
@@ -33,5 +34,6 @@ pub use layers::{Layer, Setting};
 pub use monitor::MonitorSpec;
 pub use policy::{BreakerMode, PolicyKeys, Window};
 pub use problem::{Place, Position, Problem, Report};
+pub use schedules::{BackupConfig, Timetable};
 pub(crate) use suggest::closest;
 pub use target::{HttpSpec, Reuse, TargetSpec};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_core::{Core, Definition, ShutdownReport, Sink, pressure};
-use monitor_model::{Store, StoreError};
+use monitor_model::StoreError;
 use monitor_scheduler::Saturation;
 use monitor_store::{PostgresOpenError, PostgresStore, SqliteStore};
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::commands::Failure;
 use crate::config::{Database, Defaults};
+use crate::jobs::{AtWork, Kept, OwnJobs, Plan};
 use crate::server::{App, AppOptions, Bound, Parts};
 
 mod journal;
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) definitions: Vec<Definition>,
     /// One more taker of events.
     pub(crate) sink: Option<Arc<dyn Sink>>,
+    /// What it does on a schedule. `None`: nothing.
+    pub(crate) jobs: Option<Plan>,
     /// Called in each tick of a periodic task, with its name: what tests make fail.
     pub(crate) before_tick: Option<BeforeTick>,
 }
@@ -56,28 +59,38 @@ impl StoreOptions {
             Database::File(path) => Ok(Self::Sqlite(monitor_store::Options::new(path))),
             Database::Postgres(url) => {
                 let mut options = url.options()?;
-                let host = rustix::system::uname();
-                let host = host.nodename().to_string_lossy();
-                options.name = format!("monitord on {host}, process {}", std::process::id());
+                options.name = name();
                 Ok(Self::Postgres(Box::new(options)))
             }
         }
     }
 
     /// Opens the store, and returns it with what tells that another has taken it over.
-    pub(crate) async fn open(self) -> Result<(Arc<dyn Store>, TakenOver), StoreError> {
+    async fn open(self) -> Result<(Kept, TakenOver), StoreError> {
         match self {
             Self::Sqlite(options) => {
-                let store = SqliteStore::open(options)?;
-                Ok((Arc::new(store), Box::pin(std::future::pending())))
+                let store = Arc::new(SqliteStore::open(options)?);
+                let kept = Kept {
+                    sqlite: Some(Arc::clone(&store)),
+                    store,
+                };
+                Ok((kept, Box::pin(std::future::pending())))
             }
             Self::Postgres(options) => {
                 let store = Arc::new(PostgresStore::open(*options).await?);
                 let until = store.until_taken_over();
-                Ok((store, Box::pin(until)))
+                let sqlite = None;
+                Ok((Kept { store, sqlite }, Box::pin(until)))
             }
         }
     }
+}
+
+/// Who this is, to others that use the same database.
+fn name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    format!("monitord on {host}, process {}", std::process::id())
 }
 
 /// Ready, with who it is, when another daemon has taken the store over.
@@ -92,6 +105,7 @@ pub(crate) struct Daemon {
     close_server: oneshot::Sender<()>,
     server: JoinHandle<()>,
     journal: JoinHandle<()>,
+    jobs: Option<AtWork>,
     taken_over: TakenOver,
 }
 
@@ -109,9 +123,13 @@ impl Daemon {
     /// Opens the store, starts the core, defines the monitors and serves, in this order: what
     /// fails, fails before anything is checked.
     pub(crate) async fn start(bound: Bound, options: Options) -> Result<Self, Failure> {
-        let (store, taken_over) = options.store.open().await.map_err(Failure::new)?;
+        let (kept, taken_over) = options.store.open().await.map_err(Failure::new)?;
+        let jobs = match options.jobs {
+            Some(plan) => Some(OwnJobs::open(plan).await?),
+            None => None,
+        };
         let parts = Parts::new();
-        let mut builder = Core::builder(store)
+        let mut builder = Core::builder(Arc::clone(&kept.store))
             .max_concurrent(options.max_concurrent)
             .saturation(options.without_permit)
             .max_wait(options.max_wait)
@@ -126,14 +144,24 @@ impl Daemon {
         let core = builder.start().await.map_err(Failure::new)?;
         let journal = tokio::spawn(journal::keep(core.subscribe()));
         journal::watch_store(&core).map_err(Failure::new)?;
-        if let Err(failure) = monitors::define(&core, options.definitions, &options.defaults).await
-        {
-            // What was defined so far may have looked already; its results are kept.
-            core.shutdown(Duration::from_secs(5)).await;
-            core.supervisor().stop(Duration::from_secs(1)).await;
-            return Err(failure);
-        }
+        let defined = monitors::define(&core, options.definitions, &options.defaults).await;
+        let started = match (defined, jobs) {
+            (Ok(()), Some(jobs)) => jobs.start(name(), kept, &core).await.map(Some),
+            (defined, _) => defined.map(|()| None),
+        };
+        let jobs = match started {
+            Ok(jobs) => jobs,
+            Err(failure) => {
+                // What was defined so far may have looked already; its results are kept.
+                core.shutdown(Duration::from_secs(5)).await;
+                core.supervisor().stop(Duration::from_secs(1)).await;
+                return Err(failure);
+            }
+        };
         let app = App::new(core.clone(), parts, options.app);
+        if let Some(jobs) = &jobs {
+            app.show_jobs(Arc::clone(&jobs.watch));
+        }
         let (close_server, closed) = oneshot::channel::<()>();
         let serve = bound.serve(app.clone(), async {
             // An error is a dropped sender, and that means the same.
@@ -145,6 +173,7 @@ impl Daemon {
             close_server,
             server: tokio::spawn(serve),
             journal,
+            jobs,
             taken_over,
         })
     }
@@ -158,12 +187,21 @@ impl Daemon {
         &self.core
     }
 
-    /// Ends everything within `timeout`, in phases: not ready any more; no new checks, those in
-    /// flight drain and are called off, results are written and the store is closed; the server
-    /// goes last, so that the state can be seen until the end.
+    /// Ends everything within `timeout`, in phases: not ready any more; its own jobs are handed
+    /// back, for they use the store; no new checks, those in flight drain and are called off,
+    /// results are written and the store is closed; the server goes last, so that the state can be
+    /// seen until the end.
     pub(crate) async fn shutdown(self, timeout: Duration) -> Ending {
         let begun = Instant::now();
         self.app.stop();
+        if let Some(jobs) = self.jobs {
+            let drain = tokio::time::timeout(timeout / 4, jobs.drain(timeout / 5));
+            if drain.await.is_err() {
+                tracing::warn!("the jobs did not end in time");
+            }
+        }
+        let end = begun + timeout;
+        let timeout = timeout.saturating_sub(begun.elapsed());
         let (drain, close) = (timeout * 8 / 10, timeout * 19 / 20);
         let ended = tokio::time::timeout(close, self.core.shutdown(drain)).await;
         let report = ended.unwrap_or_else(|_| ShutdownReport {
@@ -172,7 +210,9 @@ impl Daemon {
             ..ShutdownReport::default()
         });
         let _ = self.close_server.send(());
-        let left = timeout.saturating_sub(begun.elapsed()).max(timeout / 20);
+        let left = end
+            .saturating_duration_since(Instant::now())
+            .max(timeout / 20);
         let mut server = self.server;
         let server_closed = tokio::time::timeout(left, &mut server).await.is_ok();
         server.abort();

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 mod daemon;
 mod demo;
+mod jobs;
 pub mod server;
 pub mod simulate;
 mod terminal;

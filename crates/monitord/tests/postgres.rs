@@ -8,10 +8,11 @@ mod served;
 
 use std::time::Duration;
 
+use monitor_jobs::{Backend, NewJob, Payload, PgJobs, PgOptions};
 use monitor_pool::managers::postgres::tokio_postgres::{Client, NoTls, connect};
 use monitor_testkit::services::{Postgres, Shutdown};
 use monitor_testkit::targets::Target;
-use process::{HANG, Running, command, config};
+use process::{HANG, Running, command, config, run};
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -313,4 +314,45 @@ fn a_database_that_cannot_be_is_told_without_its_password() {
         said.contains("--database") && !said.contains("hunter2"),
         "{said}"
     );
+}
+
+/// The daemon's own jobs are beside its results, each with a schema of its own; `monitord jobs`
+/// finds them by the configuration, and the end leaves no worker behind.
+#[tokio::test]
+async fn its_own_jobs_are_in_the_same_database() {
+    let server = Postgres::start().unwrap();
+    let doctor = "[doctor]\nschedule = \"0 3 1 1 *\"\n";
+    let mut served = start(&server, &format!("{doctor}{BYSTANDER}"));
+    let config = server.url().parse().unwrap();
+    let jobs = PgJobs::connect(config, PgOptions::default()).await.unwrap();
+    let job = NewJob::new("doctor", Payload::default()).queue("monitord");
+    let id = jobs.enqueue(&[job]).await.unwrap()[0].id();
+    let done = served.process.until("job done");
+    assert!(done.contains("nothing is wrong"), "{done}");
+    while served
+        .metric("jobs{queue=\"monitord\",state=\"completed\"}")
+        .await
+        < 1.0
+    {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        served
+            .metric("jobs_settled_total{outcome=\"completed\"}")
+            .await,
+        1.0
+    );
+    let file = served.folder.path().join("monitord.toml");
+    let file = file.to_str().unwrap();
+    let listed = run(&["jobs", "list", "--json", "--config", file]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["kind"]),
+        (&json!(id.0), &json!("doctor"))
+    );
+    jobs.close().await.unwrap();
+    end(served);
+    let sql = sql(&server).await;
+    assert_eq!(count(&sql, "schema_version").await, 2);
+    assert_eq!(count(&sql, "job_worker WHERE retired_ms IS NULL").await, 0);
 }

@@ -76,6 +76,7 @@ async fn show(args: DemoArgs) -> Result<ExitCode, Failure> {
         definitions: definitions(&targets, &defaults)?,
         defaults,
         sink: Some(Arc::new(Forward(sink))),
+        jobs: None,
         before_tick: None,
     };
     let live = can_draw_over(demo::LEAST_WIDTH) && !args.lines;

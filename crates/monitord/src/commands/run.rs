@@ -10,6 +10,7 @@ use super::Failure;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{Config, Layer, Overrides, Report, StoreConfig};
 use crate::daemon::{self, Daemon, Ending, Format, Signals, StoreOptions, start_logging};
+use crate::jobs::Plan;
 use crate::server::{self, AppOptions};
 
 /// Runs until a signal, and ends in order.
@@ -126,6 +127,7 @@ fn options(config: &Config, allow_admin: bool) -> Result<daemon::Options, Failur
         defaults: config.defaults.clone(),
         definitions: definitions.map_err(Failure::usage)?,
         sink: None,
+        jobs: Plan::of(config)?,
         before_tick: None,
     })
 }

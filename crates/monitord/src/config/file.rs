@@ -21,7 +21,7 @@ use super::node::{Node, Text, Value, show_text};
 use super::permits::{PermitKeys, max_concurrent};
 use super::policy::to_u32;
 use super::reader::Reader;
-use super::{Database, Defaults, MonitorSpec, Place, Problem, Report};
+use super::{BackupConfig, Database, Defaults, MonitorSpec, Place, Problem, Report, Timetable};
 
 /// How many checks may run at once.
 pub(crate) const PROBES: RangeInclusive<u64> = 1..=10_000;
@@ -68,6 +68,10 @@ pub struct Config {
     pub defaults: Defaults,
     /// The monitors, in the order of the file.
     pub monitors: Vec<MonitorSpec>,
+    /// Copies of the database. `None`: nobody makes any.
+    pub backup: Option<BackupConfig>,
+    /// When the daemon looks for defects in its own store. `None`: never.
+    pub doctor: Option<Timetable>,
     /// The values that several layers may set, each with the layer that did.
     pub settings: Vec<Setting>,
 }
@@ -125,6 +129,9 @@ pub(super) struct File {
     pub(super) resource_check_interval: Option<Duration>,
     pub(super) defaults: Defaults,
     pub(super) monitors: Vec<(Node, MonitorSpec)>,
+    /// With its place.
+    pub(super) backup: Option<(Place, BackupConfig)>,
+    pub(super) doctor: Option<Timetable>,
 }
 
 impl Config {
@@ -182,6 +189,11 @@ impl Config {
             let problem = Problem::new(at, "store.max_size_mb", what);
             problems.push(problem.allowed("nothing: limit the size on the server"));
         }
+        if let (Database::Postgres(_), Some((at, _))) = (&database, &file.backup) {
+            let what = "copies a file, and the database is one of a server";
+            let problem = Problem::new(at.clone(), "backup", what);
+            problems.push(problem.allowed("nothing: run pg_dump on a schedule of your own"));
+        }
         if !problems.is_empty() {
             return Err(problems.into());
         }
@@ -205,6 +217,8 @@ impl Config {
             memory_limit_mb: memory.unwrap_or(MEMORY_DEFAULT),
             resource_check_interval: looks.unwrap_or(LOOKS_DEFAULT),
             defaults: file.defaults,
+            backup: file.backup.map(|(_, backup)| backup),
+            doctor: file.doctor,
             monitors: file.monitors.into_iter().map(|(_, spec)| spec).collect(),
             settings,
         })
@@ -274,20 +288,23 @@ fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Option<File> 
     }
     // What the parser made up around a syntax error is not worth a word.
     if errors.is_empty() {
-        Some(read_root(&name, &text.table(&table), problems))
+        let root = text.table(&table);
+        Some(read_root(path, &name, &root, problems))
     } else {
         None
     }
 }
 
-fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File {
-    const KNOWN: [&str; 5] = ["server", "store", "defaults", "limits", "monitor"];
+fn read_root(path: &Path, name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File {
+    const KNOWN: [&str; 7] = [
+        "server", "store", "defaults", "limits", "backup", "doctor", "monitor",
+    ];
     let mut file = File::default();
     let Some(reader) = Reader::new(root, "", &KNOWN, problems) else {
         return file;
     };
     let table = |key: &str| reader.entry(key).map(|entry| &entry.node);
-    let [server, store, defaults, limits, monitors] = KNOWN.map(table);
+    let [server, store, defaults, limits, backup, doctor, monitors] = KNOWN.map(table);
     if let Some(mut reader) =
         server.and_then(|node| Reader::new(node, "server", &["listen", "title"], problems))
     {
@@ -329,6 +346,8 @@ fn read_root(name: &Arc<str>, root: &Node, problems: &mut Vec<Problem>) -> File 
         file.resource_check_interval = reader.duration(keys[3], LOOKS);
         file.permits = PermitKeys::read(&mut reader, &file.defaults.policy);
     }
+    file.backup = backup.and_then(|node| BackupConfig::read(node, path, problems));
+    file.doctor = doctor.and_then(|node| Timetable::of_doctor(node, problems));
     file.monitors = read_monitors(name, monitors, problems);
     file
 }

@@ -3,18 +3,20 @@
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use monitor_core::pool::{Manager, Pool};
 use monitor_model::{MonitorId, Outcome, Source};
 use serde_json::{Value, json};
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use super::*;
-use crate::config::MonitorSpec;
+use crate::config::{Config, MonitorSpec, Overrides};
 use crate::server::bind;
 
 /// Every periodic task that the daemon has.
-const TASKS: [&str; 4] = ["page", "pools", "pressure", "store"];
+const TASKS: [&str; 5] = ["jobs", "page", "pools", "pressure", "store"];
 
 /// A log in memory.
 #[derive(Clone, Default)]
@@ -23,6 +25,10 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Takes what this thread logs from now on.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        // With only one subscriber in the process, a line that another test's thread reaches first
+        // would be switched off for all.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -58,6 +64,15 @@ impl Sink for Faulty {
     }
 }
 
+/// Something to do once a year.
+fn scheduled(folder: &std::path::Path) -> Plan {
+    let text = "[doctor]\nschedule = \"@yearly\"\n[[monitor]]\nid = \"a\"\ntcp = \"h:1\"\n\
+                [store]\npath = \"m.db\"\n";
+    let path = folder.join("monitord.toml");
+    let config = Config::parse(&path, text.as_bytes(), &Overrides::default(), |_| None);
+    Plan::of(&config.unwrap()).unwrap().unwrap()
+}
+
 /// Starts a daemon with one monitor, `a`, a hook in its periodic tasks, and a sink that takes
 /// nothing.
 async fn start(
@@ -81,6 +96,7 @@ async fn start(
         definitions: vec![spec.definition(&defaults, Source::File).unwrap()],
         defaults,
         sink: Some(Arc::new(Faulty)),
+        jobs: Some(scheduled(folder)),
         before_tick: Some(Box::new(before_tick)),
     };
     let daemon = Daemon::start(bound, options).await;

@@ -1,8 +1,8 @@
 //! What all requests share.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
@@ -15,6 +15,7 @@ use super::metrics::Metrics;
 use super::page::PageCache;
 use super::recent::Recent;
 use crate::config::Defaults;
+use crate::jobs::Watch;
 use crate::view::{Frame, Moment};
 
 /// What must exist before the core, because it takes the core's events.
@@ -91,6 +92,7 @@ pub(super) struct Shared {
     pub(super) frame: Frame,
     pub(super) page: PageCache,
     pub(super) is_stopping: AtomicBool,
+    jobs: OnceLock<Arc<Watch>>,
     zone: TimeZone,
 }
 
@@ -121,8 +123,20 @@ impl App {
             frame,
             page: PageCache::default(),
             is_stopping: AtomicBool::new(false),
+            jobs: OnceLock::new(),
             zone: TimeZone::system(),
         }))
+    }
+
+    /// From now on it also shows the jobs of the process.
+    pub(crate) fn show_jobs(&self, jobs: Arc<Watch>) {
+        // There is one worker in a process.
+        let _ = self.0.jobs.set(jobs);
+    }
+
+    /// `None`: the process has none.
+    pub(super) fn jobs(&self) -> Option<&Watch> {
+        self.0.jobs.get().map(|jobs| &**jobs)
     }
 
     pub(super) fn core(&self) -> &Core {

@@ -42,6 +42,7 @@ pub(super) async fn health(State(app): State<App>, RawQuery(query): RawQuery) ->
         "pressure": resources::pressure(app.core()),
         "pools": resources::pools(app.core(), verbose),
         "tasks": resources::tasks(app.core(), verbose),
+        "jobs": app.jobs().map(|jobs| jobs.json(app.now().unix_ms, verbose)),
     });
     if verbose {
         let now = app.now().unix_ms;

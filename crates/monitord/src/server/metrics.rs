@@ -5,10 +5,11 @@
 //! defined monitors and of pools, and names of closed sets, nothing else.
 //!
 //! Names begin with `prober_`, but for those that stand written elsewhere and are looked for by
-//! that name: of pools, and `health_check_failures_total`.
+//! that name: of pools, of jobs, and `health_check_failures_total`.
 
 mod counters;
 mod gauges;
+mod jobs;
 mod pools;
 mod process;
 mod text;
@@ -23,10 +24,12 @@ use prometheus_client::registry::Registry;
 
 use self::counters::Counters;
 use self::gauges::Gauges;
+use self::jobs::OwnJobs;
 use self::pools::Told;
 use self::process::{Pressure, Tasks};
 use super::app::App;
 use super::problem::Problem;
+use crate::jobs::Watch;
 
 const PREFIX: &str = "prober";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -77,7 +80,12 @@ impl Metrics {
     }
 
     /// The whole exposition, in OpenMetrics.
-    fn openmetrics(&self, core: &Core, old_names: bool) -> Result<String, std::fmt::Error> {
+    fn openmetrics(
+        &self,
+        core: &Core,
+        jobs: Option<&Watch>,
+        old_names: bool,
+    ) -> Result<String, std::fmt::Error> {
         let mut now = Registry::with_prefix(PREFIX);
         now.register_collector(Box::new(Gauges::read(core)));
         if let Some(pressure) = Pressure::read(core) {
@@ -86,6 +94,9 @@ impl Metrics {
         let mut as_written = Registry::default();
         as_written.register_collector(Box::new(Tasks::read(core)));
         as_written.register_collector(Box::new(self.pools.read(core, old_names)));
+        if let Some(jobs) = jobs {
+            as_written.register_collector(Box::new(OwnJobs(jobs.reading())));
+        }
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &now)?;
@@ -104,7 +115,8 @@ pub(super) async fn get(
 ) -> Response {
     let mut parameters = query.iter().flat_map(|query| query.split('&'));
     let old_names = parameters.any(|parameter| parameter == "names=old");
-    let Ok(text) = app.0.parts.metrics.openmetrics(app.core(), old_names) else {
+    let metrics = &app.0.parts.metrics;
+    let Ok(text) = metrics.openmetrics(app.core(), app.jobs(), old_names) else {
         let detail = "the metrics cannot be written";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };

@@ -4,6 +4,7 @@
 
 mod layers;
 mod refused;
+mod schedules;
 mod values;
 
 use std::collections::HashMap;

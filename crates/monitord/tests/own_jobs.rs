@@ -1,0 +1,360 @@
+//! The daemon's own jobs through the real binary: copies and looks for defects on a schedule, what
+//! is shown of them, and what becomes of them when something fails.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod process;
+mod served;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use monitor_jobs::{
+    Backend, ClaimRequest, JobId, NewJob, Outcome, Payload, Register, Settle, SqliteJobs,
+    SqliteOptions,
+};
+use monitor_model::Store;
+use monitor_store::{Options, SqliteStore};
+use monitor_testkit::services::check_metrics;
+use monitor_testkit::targets::{Refusing, Target};
+use process::{run, stderr, stdout};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use served::{Served, file_monitor};
+use tempfile::TempDir;
+
+const QUEUE: &str = "monitord";
+/// A monitor of no interest.
+const DOWN: &str = "[[monitor]]\nid = \"a\"\ntcp = \"127.0.0.1:1\"\ninterval = \"1d\"\n";
+
+fn jobs_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("monitord.jobs.db")
+}
+
+fn open(folder: &TempDir) -> SqliteJobs {
+    SqliteJobs::open(&SqliteOptions::new(jobs_file(folder))).unwrap()
+}
+
+fn new(kind: &str) -> NewJob {
+    NewJob::new(kind, Payload::default()).queue(QUEUE)
+}
+
+/// A folder in which a daemon ran until two days ago: then the schedule of `kind` ticked last.
+async fn two_days_ago(kind: &str) -> (TempDir, JobId) {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = open(&folder);
+    let tick = jobs.now_unix_ms().await.unwrap() - 2 * 86_400_000;
+    let name = format!("{QUEUE}.{kind}");
+    let job = jobs.tick(&name, tick, &new(kind)).await.unwrap().unwrap();
+    assert_eq!(jobs.cancel(job).await.unwrap(), Some(true));
+    jobs.close().await.unwrap();
+    (folder, job)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn monitord_jobs(arguments: &[&str]) -> String {
+    let output = run(&[&["jobs"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stdout(&output)
+}
+
+/// What `/health` says of the jobs of that kind, as soon as `wanted` holds for it.
+async fn health(served: &Served, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let health = served.json("/health?verbose").await;
+        let jobs = health["jobs"].as_array().unwrap();
+        let found = jobs.iter().find(|job| job["kind"] == kind).unwrap();
+        if wanted(found) {
+            return found.clone();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_completed(job: &Value) -> bool {
+    job["last"]["state"] == "completed"
+}
+
+/// JOB-42, JOB-43: a copy that was due while no daemon ran is made at the start, once; the oldest
+/// give way; it is listed, shown in `/health` and counted; it can be opened; the end leaves no
+/// worker behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_42_43_a_missed_copy_is_made_at_the_start() {
+    let target = Target::healthy().await.unwrap();
+    let (folder, earlier) = two_days_ago("backup").await;
+    let copies = folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let old = [
+        "monitord-20260101T030000Z.db",
+        "monitord-20260102T030000Z.db",
+    ];
+    for name in [old[0], old[1], "monitord-mine.db"] {
+        fs::write(copies.join(name), "old").unwrap();
+    }
+    let config = format!(
+        "[backup]\nschedule = \"0 3 * * *\"\nfolder = \"copies\"\nkeep = 2\n{}",
+        file_monitor("web", &target)
+    );
+    let mut served = Served::within(folder, "127.0.0.1:0", &config);
+    let done = served.process.until("job done");
+    assert!(done.contains("1 older removed"), "{done}");
+    let shown = health(&served, "backup", is_completed).await;
+    assert_eq!(shown["healthy"], true);
+    assert_eq!(shown["schedule"], "0 3 * * *");
+    assert!(shown["next_unix_ms"].as_i64() > shown["last"]["ended_unix_ms"].as_i64());
+    let made = shown["last"]["result"]["file"].as_str().unwrap();
+    let made = Path::new(made).to_owned();
+    let name = made.file_name().unwrap().to_str().unwrap();
+    assert_eq!(files(&copies), [old[1], name, "monitord-mine.db"]);
+
+    let metrics = served.text("/metrics").await;
+    check_metrics(&metrics).unwrap();
+    for series in [
+        "jobs_registrations_total{result=\"ok\"} 1",
+        "jobs_claimed_total 1",
+        "jobs_settled_total{outcome=\"completed\"} 1",
+        "jobs_cascade_seconds_count 1",
+        "jobs_cascade_seconds_bucket{le=\"+Inf\"} 1",
+        "jobs_released_later_total 0",
+        "jobs{queue=\"monitord\",state=\"completed\"} 1",
+    ] {
+        let is_there = metrics.lines().any(|line| line == series);
+        assert!(is_there, "{series} is not in:\n{metrics}");
+    }
+    let when = "jobs_last_completed_timestamp_seconds{kind=\"backup\"}";
+    assert!(served.metric(when).await > 1e9);
+
+    let config = served.folder.path().join("monitord.toml");
+    let results = served.folder.path().join("monitord.db");
+    let [config, results] = [&config, &results].map(|path| path.to_str().unwrap());
+    let by_config = monitord_jobs(&["list", "--json", "--config", config]);
+    let by_results = monitord_jobs(&["--database", results, "list", "--json"]);
+    assert_eq!(by_config, by_results);
+    let listed: Value = serde_json::from_str(&by_config).unwrap();
+    let listed = listed.as_array().unwrap();
+    assert_eq!(
+        listed.len(),
+        2,
+        "one tick of two that were missed: {by_config}"
+    );
+    assert_eq!(listed[0]["id"], earlier.0);
+    assert_eq!(listed[0]["state"], "cancelled");
+    assert_eq!(
+        (&listed[1]["kind"], &listed[1]["attempt"]),
+        (&json!("backup"), &json!(1))
+    );
+    assert!(monitord_jobs(&["workers", "-c", config]).contains("idle"));
+    monitord_jobs(&["doctor", "-c", config]);
+
+    served.process.signal(Signal::TERM);
+    let (status, said) = served.process.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let left = files(served.folder.path());
+    assert!(!left.iter().any(|name| name.ends_with("-wal")), "{left:?}");
+    let workers = monitord_jobs(&["workers", "-c", config]);
+    assert_eq!(workers, "no worker is registered\n");
+    let copy = SqliteStore::open(Options::new(&made)).unwrap();
+    let loaded = copy.load().await.unwrap();
+    assert_eq!(loaded.monitors[0].monitor.id.as_str(), "web");
+}
+
+/// JOB-26, JOB-37: a copy that cannot be made is told in the log, in `/health`, in the metrics and
+/// by `show`, is made again later, and harms nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_fails_is_seen_everywhere_and_harms_nothing() {
+    let target = Target::healthy().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let copies = folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let config = format!(
+        "[backup]\nschedule = \"0 3 1 1 *\"\nfolder = \"copies\"\n{}",
+        file_monitor("web", &target)
+    );
+    let mut served = Served::within(folder, "127.0.0.1:0", &config);
+    fs::remove_dir(&copies).unwrap();
+    let jobs = open(&served.folder);
+    let id = jobs.enqueue(&[new("backup")]).await.unwrap()[0].id();
+    let failed = served.process.until("job failed");
+    assert!(failed.contains("create it first"), "{failed}");
+    let shown = health(&served, "backup", |job| job["last"]["state"] == "scheduled").await;
+    let problem = shown["problem"].as_str().unwrap();
+    let expected = format!("backup: attempt 1 of 3 of job {id} failed: ");
+    assert!(problem.starts_with(&expected), "{problem}");
+    let failed = "jobs_settled_total{outcome=\"failed\"}";
+    assert_eq!(served.metric(failed).await, 1.0);
+    let health = served.json("/health").await;
+    let tasks = health["tasks"].as_array().unwrap();
+    let task = tasks.iter().find(|task| task["name"] == "jobs").unwrap();
+    assert_eq!(task["healthy"], false);
+    assert!(task["last"].as_str().unwrap().contains(&expected), "{task}");
+    let unhealthy = "health_check_failures_total{component=\"jobs\",kind=\"unhealthy\"}";
+    assert!(served.metric(unhealthy).await >= 1.0);
+    let mut stream = served.stream().await;
+    stream.result("web", "up").await;
+    assert_eq!(
+        served.get("/health").await.status(),
+        200,
+        "the targets are well"
+    );
+    assert_eq!(served.get("/readyz").await.status(), 200);
+    let file = jobs_file(&served.folder);
+    let file = file.to_str().unwrap();
+    let shown = monitord_jobs(&["--database", file, "show", &id.to_string()]);
+    assert!(
+        shown.contains("create it first") && shown.contains("due"),
+        "{shown}"
+    );
+    jobs.close().await.unwrap();
+}
+
+/// JOB-44: while another process holds the file, claims are repeated; each such claim is counted by
+/// whether that helped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_44_claims_that_meet_another_are_counted() {
+    let (folder, _) = two_days_ago("doctor").await;
+    let config = format!("[doctor]\nschedule = \"0 3 * * *\"\n{DOWN}");
+    let mut served = Served::talking(folder, &config, "info,monitor_jobs=debug");
+    served.process.until("job done");
+    let conflicts = |recovered: bool| {
+        format!("claim_conflicts_total{{kind=\"store\",recovered=\"{recovered}\"}}")
+    };
+    let other = rusqlite::Connection::open(jobs_file(&served.folder)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    served.process.until("a claim is repeated");
+    other.execute_batch("ROLLBACK").unwrap();
+    while served.metric(&conflicts(true)).await < 1.0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served.metric(&conflicts(false)).await, 0.0);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    served.process.until("nothing can be claimed");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(served.metric(&conflicts(false)).await >= 1.0);
+    check_metrics(&served.text("/metrics").await).unwrap();
+    assert_eq!(served.get("/livez").await.status(), 200);
+}
+
+/// JOB-45: a look for defects compares how long jobs take with what the oldest look measured: a
+/// slow-down of more than a tenth, and beyond chance, is a figure in the metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_45_a_slow_down_is_measured_against_a_stored_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = open(&folder);
+    jobs.enqueue(&[new("doctor")]).await.unwrap();
+    // As measured on a machine that is faster than any.
+    let samples = json!({ "count": 1000, "mean": 1e-9, "squares": 1e-18 });
+    let result = json!({
+        "defects": 0, "findings": [], "seconds": { "claim": samples }, "slower": {},
+    });
+    complete(&jobs, &result).await;
+    let config = format!("[doctor]\nschedule = \"0 3 1 1 *\"\n{DOWN}");
+    let mut served = Served::within(folder, "127.0.0.1:0", &config);
+    // Claims enough to tell a change from chance; there is no [backup] that they could be of.
+    let mut put: Vec<NewJob> = (0..100).map(|_| new("backup")).collect();
+    put.push(new("doctor"));
+    jobs.enqueue(&put).await.unwrap();
+    let slower = served.process.until("jobs became slower");
+    assert!(slower.contains("\"operation\":\"claim\""), "{slower}");
+    let is_told = |job: &Value| job["last"]["result"]["slower"]["claim"].is_number();
+    let shown = health(&served, "doctor", is_told).await;
+    assert_eq!(shown["healthy"], true, "slow is no defect");
+    let ratio = |operation| format!("jobs_regression_ratio{{operation=\"{operation}\"}}");
+    assert!(served.metric(&ratio("claim")).await > 0.1);
+    assert!(served.text("/metrics").await.contains(&ratio("settle")));
+    assert_eq!(served.metric(&ratio("settle")).await, 0.0);
+    let failed = "jobs_settled_total{outcome=\"failed\"}";
+    assert_eq!(served.metric(failed).await, 100.0);
+    jobs.close().await.unwrap();
+}
+
+/// Claims a job, and ends it well with that result.
+async fn complete(jobs: &SqliteJobs, result: &Value) {
+    let register = Register {
+        name: "yesterday".to_owned(),
+        queues: vec![QUEUE.to_owned()],
+        capacity: 1,
+        lease: std::time::Duration::from_secs(30),
+    };
+    let worker = jobs.register(&register).await.unwrap();
+    let request = ClaimRequest {
+        worker,
+        limit: 1,
+        history: true,
+    };
+    let claim = jobs.claim(&request).await.unwrap();
+    let end = Settle {
+        job: claim.jobs[0].id,
+        epoch: claim.jobs[0].epoch,
+        outcome: Outcome::Complete {
+            result: Some(Payload::of(result).unwrap()),
+        },
+    };
+    jobs.settle(worker, &[end]).await.unwrap();
+    assert!(jobs.deregister(worker).await.unwrap());
+}
+
+/// What a look for defects finds is logged and shown, until a later look finds nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_defect_is_shown_until_it_is_mended() {
+    let refusing = Refusing::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[doctor]\nschedule = \"0 3 1 1 *\"\n\
+         [[monitor]]\nid = \"gone\"\ntcp = \"{}\"\ninterval = \"1d\"\n",
+        refusing.addr()
+    );
+    let mut served = Served::within(folder, "127.0.0.1:0", &config);
+    let mut stream = served.stream().await;
+    served.act("gone", "trigger").await;
+    stream.result("gone", "down").await;
+    // Nobody looks again, and opens another incident.
+    served.act("gone", "pause").await;
+    let results = served.folder.path().join("monitord.db");
+    let results = rusqlite::Connection::open(results).unwrap();
+    let jobs = open(&served.folder);
+    let spoil = "UPDATE incident SET closed_unix_ms = 1, closed_by = 'recovery'";
+    assert_eq!(results.execute(spoil, []).unwrap(), 1);
+    jobs.enqueue(&[new("doctor")]).await.unwrap();
+    let defect = served.process.until("\"defect\"");
+    assert!(defect.contains("no incident is open"), "{defect}");
+    let shown = health(&served, "doctor", is_completed).await;
+    let problem = shown["problem"].as_str().unwrap();
+    assert!(problem.contains("found 1 defect: "), "{problem}");
+    assert_eq!(shown["last"]["result"]["defects"], 1);
+    let mend = "UPDATE incident SET closed_unix_ms = NULL, closed_by = NULL";
+    assert_eq!(results.execute(mend, []).unwrap(), 1);
+    let id = jobs.enqueue(&[new("doctor")]).await.unwrap()[0].id();
+    let is_later = |job: &Value| is_completed(job) && job["last"]["job"] == id.0;
+    let shown = health(&served, "doctor", is_later).await;
+    assert_eq!(shown["problem"], Value::Null);
+    jobs.close().await.unwrap();
+}
+
+/// Nothing is started when there is no folder for the copies; and without a schedule there are no
+/// jobs at all.
+#[test]
+fn a_folder_that_is_missing_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{DOWN}[backup]\nschedule = \"@daily\"\nfolder = \"copies\"\n");
+    let path = process::config(folder.path(), &text);
+    let output = run(&["run", "--config", &path, "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("copies; create it first"), "{said}");
+    assert_eq!(files(folder.path()), ["monitord.toml"]);
+    let output = run(&["jobs", "list", "--config", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("[backup] or [doctor]"), "{said}");
+
+    let served = Served::start(DOWN);
+    assert!(!jobs_file(&served.folder).exists());
+}
