@@ -9,6 +9,7 @@ mod claim;
 mod doctor;
 mod enqueue;
 mod failure;
+mod floors;
 mod migrate;
 mod plan;
 mod reason;
@@ -20,17 +21,20 @@ mod transaction;
 mod view;
 mod wake;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
 use monitor_pool::managers::postgres::tokio_postgres::{Config, Row};
 use monitor_pool::managers::postgres::{PostgresConnection, PostgresError, PostgresManager};
 use monitor_pool::{Manager, Object, Pool};
+use tokio::time::Instant;
 
 use self::failure::Failure;
+use self::floors::Floors;
 use self::session::Sessions;
 use self::wake::Wake;
 use crate::kernel::limits::INLINE_EDGES;
@@ -107,6 +111,13 @@ struct Shared<M: PgManager> {
     forget_completed: bool,
     /// Round trips with the server, those that prepare statements apart.
     calls: AtomicU64,
+    /// Queues that are known to have a number.
+    named: Mutex<BTreeSet<String>>,
+    /// Where claims begin to look.
+    floors: Mutex<Floors>,
+    /// Entries of the index of ready jobs that claims looked at.
+    walked: AtomicU64,
+    origin: Instant,
 }
 
 impl<M: PgManager> Drop for Shared<M> {
@@ -180,6 +191,10 @@ impl<M: PgManager> PgJobs<M> {
                 wake: Arc::default(),
                 forget_completed: options.forget_completed,
                 calls: AtomicU64::new(0),
+                named: Mutex::default(),
+                floors: Mutex::default(),
+                walked: AtomicU64::new(0),
+                origin: Instant::now(),
             }),
         };
         let session = jobs
@@ -212,6 +227,14 @@ impl<M: PgManager> PgJobs<M> {
     #[must_use]
     pub fn round_trips(&self) -> u64 {
         self.shared.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many entries of the index of ready jobs its claims have looked at so far, dead or
+    /// alive: what tests of the work of a claim count.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn entries_walked(&self) -> u64 {
+        self.shared.walked.load(Ordering::Relaxed)
     }
 
     /// A connection that was alive a moment ago.

@@ -4,19 +4,29 @@
 -- used when it is not.
 
 -- Takes the most urgent ready jobs of a worker. `refusal`: 1 unknown, 2 not claiming, 3 at capacity.
+--
+-- As long as an old snapshot is held open, the entries of all jobs that have left the index of the
+-- ready ones since stay in it, before those of jobs that are ready. `p_floors`: keys from which on to look
+-- in the queues of that name; only if there is nothing, from the start. `walked`: entries that
+-- were looked at, dead or alive; `from_start`: whether any floor was passed over.
 CREATE FUNCTION jobs_claim(
-    p_worker bigint, p_limit integer, p_history boolean,
+    p_worker bigint, p_limit integer, p_history boolean, p_floor_queues text[] DEFAULT NULL,
+    p_floors bigint[] DEFAULT NULL,
     OUT refusal smallint, OUT draining boolean, OUT health smallint, OUT held integer,
     OUT next_due_ms bigint, OUT epoch bigint, OUT ids bigint[], OUT kinds text[],
     OUT queues text[], OUT payloads text[], OUT attempts smallint[], OUT max_attempts smallint[],
-    OUT timeouts bigint[], OUT enqueued bigint[]
+    OUT timeouts bigint[], OUT enqueued bigint[], OUT sort_keys bigint[], OUT walked bigint,
+    OUT from_start boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     worker job_worker;
     serving integer[];
+    names text[];
+    lowest bigint[];
+    floors bigint[];
     free integer;
     now_ms bigint;
-    picked bigint[];
+    picked tid[];
 BEGIN
     -- Claims of one worker come one after the other, or two could take what is left for one. Not
     -- by its row: its beats shall not wait.
@@ -48,10 +58,21 @@ BEGIN
     END IF;
 
     now_ms := jobs_now_ms();
-    SELECT coalesce(array_agg(q.queue_id), '{}') INTO serving FROM job_queue q
+    SELECT coalesce(array_agg(q.queue_id), '{}'), array_agg(q.name),
+        array_agg(-9223372036854775808),
+        array_agg(coalesce(
+            p_floors[array_position(p_floor_queues, q.name)], -9223372036854775808))
+        INTO serving, names, lowest, floors FROM job_queue q
         WHERE q.queue_id = ANY (worker.queues) AND NOT q.paused;
     PERFORM jobs_ripen(serving, now_ms);
-    picked := jobs_pick(serving, free);
+    from_start := floors = lowest;
+    walked := pg_stat_get_xact_tuples_returned('job_ready'::regclass);
+    picked := jobs_pick(serving, floors, free);
+    IF picked IS NULL AND NOT from_start THEN
+        from_start := true;
+        picked := jobs_pick(serving, lowest, free);
+    END IF;
+    walked := pg_stat_get_xact_tuples_returned('job_ready'::regclass) - walked;
     IF picked IS NULL THEN
         SELECT min(due.run_at_ms) - now_ms INTO next_due_ms
             FROM unnest(serving) q(id)
@@ -68,19 +89,16 @@ BEGIN
         UPDATE job j
             SET state = 4, epoch = jobs_claim.epoch, worker_id = p_worker, started_ms = now_ms,
                 attempt = j.attempt + 1, last_end = NULL, history = p_history
-            WHERE j.job_id = ANY (picked)
-            RETURNING j.*
+            WHERE j.ctid = ANY (picked)
+            RETURNING j.job_id, j.kind, j.queue_id, j.payload, j.attempt, j.max_attempts,
+                j.timeout_ms, j.enqueued_ms, j.sort_key
     )
-    SELECT array_agg(t.job_id ORDER BY t.sort_key, t.job_id),
-        array_agg(t.kind ORDER BY t.sort_key, t.job_id),
-        array_agg(q.name ORDER BY t.sort_key, t.job_id),
-        array_agg(t.payload ORDER BY t.sort_key, t.job_id),
-        array_agg(t.attempt ORDER BY t.sort_key, t.job_id),
-        array_agg(t.max_attempts ORDER BY t.sort_key, t.job_id),
-        array_agg(t.timeout_ms ORDER BY t.sort_key, t.job_id),
-        array_agg(t.enqueued_ms ORDER BY t.sort_key, t.job_id)
-        INTO ids, kinds, queues, payloads, attempts, max_attempts, timeouts, enqueued
-        FROM taken t JOIN job_queue q USING (queue_id);
+    SELECT array_agg(t.job_id), array_agg(t.kind),
+        array_agg(names[array_position(serving, t.queue_id)]), array_agg(t.payload),
+        array_agg(t.attempt), array_agg(t.max_attempts), array_agg(t.timeout_ms),
+        array_agg(t.enqueued_ms), array_agg(t.sort_key)
+        INTO ids, kinds, queues, payloads, attempts, max_attempts, timeouts, enqueued, sort_keys
+        FROM (SELECT * FROM taken t ORDER BY t.sort_key, t.job_id) t;
     INSERT INTO job_claim VALUES (epoch, p_worker, cardinality(ids), ids);
     IF NOT EXISTS (SELECT FROM job_claimant c WHERE c.worker_id = p_worker) THEN
         INSERT INTO job_claimant VALUES (p_worker) ON CONFLICT DO NOTHING;
@@ -106,16 +124,18 @@ BEGIN
 END
 $$;
 
--- Locks the first ready jobs over several queues; none: NULL. Rows that another claim has locked
+-- Locks the first ready jobs over several queues, each from its floor on, and says where they
+-- stand: they stay there, since they are locked. None: NULL. Rows that another claim has locked
 -- are passed over: nobody waits here.
-CREATE FUNCTION jobs_pick(p_queues integer[], p_limit integer) RETURNS bigint[]
+CREATE FUNCTION jobs_pick(p_queues integer[], p_floors bigint[], p_limit integer) RETURNS tid[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    picked bigint[];
+    picked tid[];
 BEGIN
     IF cardinality(p_queues) = 1 THEN
-        SELECT array_agg(r.job_id) INTO picked FROM (
-            SELECT j.job_id FROM job j WHERE j.state = 3 AND j.queue_id = p_queues[1]
+        SELECT array_agg(r.ctid) INTO picked FROM (
+            SELECT j.ctid FROM job j
+                WHERE j.state = 3 AND j.queue_id = p_queues[1] AND j.sort_key >= p_floors[1]
                 ORDER BY j.sort_key, j.job_id LIMIT p_limit
                 FOR NO KEY UPDATE SKIP LOCKED
         ) r;
@@ -123,19 +143,20 @@ BEGIN
     END IF;
     -- First how many of each queue are among the best, so that no queue's rows are locked in vain.
     WITH share AS MATERIALIZED (
-        SELECT best.queue_id, count(*) AS n FROM (
-            SELECT r.* FROM unnest(p_queues) q(id)
+        SELECT best.queue_id, min(best.sort_key) AS floor, count(*) AS n FROM (
+            SELECT r.* FROM unnest(p_queues, p_floors) q(id, floor)
                 CROSS JOIN LATERAL (
                     SELECT j.queue_id, j.sort_key, j.job_id FROM job j
-                        WHERE j.state = 3 AND j.queue_id = q.id
+                        WHERE j.state = 3 AND j.queue_id = q.id AND j.sort_key >= q.floor
                         ORDER BY j.sort_key, j.job_id LIMIT p_limit
                 ) r
                 ORDER BY r.sort_key, r.job_id LIMIT p_limit
         ) best GROUP BY best.queue_id
     )
-    SELECT array_agg(r.job_id) INTO picked FROM share s
+    SELECT array_agg(r.ctid) INTO picked FROM share s
         CROSS JOIN LATERAL (
-            SELECT j.job_id FROM job j WHERE j.state = 3 AND j.queue_id = s.queue_id
+            SELECT j.ctid FROM job j
+                WHERE j.state = 3 AND j.queue_id = s.queue_id AND j.sort_key >= s.floor
                 ORDER BY j.sort_key, j.job_id LIMIT s.n
                 FOR NO KEY UPDATE SKIP LOCKED
         ) r;

@@ -21,7 +21,7 @@ DECLARE
     back bigint[];
     ending bigint[];
     goes smallint[];
-    vanishing bigint[];
+    vanishing tid[];
     vanished bigint[];
     vanished_epochs bigint[];
     uppers bigint[];
@@ -34,13 +34,13 @@ BEGIN
         array_agg(m.job_id) FILTER (WHERE m.goes = 3),
         array_agg(m.job_id) FILTER (WHERE m.goes >= 5 AND m.stays),
         array_agg(m.goes) FILTER (WHERE m.goes >= 5 AND m.stays),
-        array_agg(m.job_id) FILTER (WHERE NOT m.stays)
+        array_agg(m.place) FILTER (WHERE NOT m.stays)
         INTO ids, epochs, noted, back, ending, goes, vanishing
         FROM (
-            SELECT j.job_id, j.epoch, j.history, u.goes,
+            SELECT j.place, j.job_id, j.epoch, j.history, u.goes,
                 NOT p_forget OR u.goes <> 5 OR j.outdeg > 0 AS stays
                 FROM (
-                    SELECT l.* FROM job l
+                    SELECT l.ctid AS place, l.* FROM job l
                         WHERE l.job_id = ANY (p_jobs)
                             AND l.epoch = p_epochs[width_bucket(l.job_id, p_jobs)]
                             AND l.worker_id = p_worker
@@ -71,7 +71,7 @@ BEGIN
         END IF;
         IF vanishing IS NOT NULL THEN
             WITH gone AS (
-                DELETE FROM job j WHERE j.job_id = ANY (vanishing)
+                DELETE FROM job j WHERE j.ctid = ANY (vanishing)
                     RETURNING j.job_id, j.epoch, j.unique_key
             ), freed AS (
                 DELETE FROM job_unique u WHERE u.key = ANY (ARRAY(

@@ -22,7 +22,7 @@ BEGIN
         RETURN false;
     END IF;
     IF edges <= 1000 AND lowest > p_locked THEN
-        RETURN jobs_carry(p_parents, 1000, p_now_ms) < 0;
+        RETURN c.remain FROM jobs_carry(p_parents, 1000, p_locked, p_now_ms) c;
     END IF;
     INSERT INTO job_todo
         SELECT d.job_id, 0, d.state FROM job_ended d WHERE d.job_id = ANY (p_parents)
@@ -31,105 +31,101 @@ BEGIN
 END
 $$;
 
--- Carries the ends of jobs along up to `p_limit` open edges. The count, negative when it left
--- something to do: a child that ended has children itself, or other parents.
-CREATE FUNCTION jobs_carry(p_parents bigint[], p_limit integer, p_now_ms bigint)
-RETURNS integer LANGUAGE plpgsql AS $$
+-- Carries the ends of jobs along up to `p_limit` open edges, unless the first of their children is
+-- not above `p_locked`. `highest`: the last child of these edges. `remain`: it left something to
+-- do, since a child that ended has children itself, or other parents.
+CREATE FUNCTION jobs_carry(
+    p_parents bigint[], p_limit integer, p_locked bigint, p_now_ms bigint,
+    OUT carried integer, OUT highest bigint, OUT remain boolean
+) LANGUAGE plpgsql AS $$
 DECLARE
     uppers bigint[];
     ends smallint[];
-    places tid[];
+    passing tid[];
+    holding tid[];
     lowers bigint[];
-    resolved integer[];
-    holding integer[];
-    means integer[];
+    lowest bigint;
+    alike record;
     moved integer;
-    n integer;
-    ending bigint[];
-    goes smallint[];
-    remain boolean := false;
+    buried bigint[];
 BEGIN
+    remain := false;
     SELECT array_agg(d.job_id ORDER BY d.job_id), array_agg(d.state ORDER BY d.job_id)
         INTO uppers, ends FROM job_ended d WHERE d.job_id = ANY (p_parents);
-    SELECT array_agg(e.ctid), array_agg(e.child_id), count(*) INTO places, lowers, n FROM (
-        SELECT e.ctid, e.child_id FROM job_edge e
-            WHERE e.parent_id = ANY (uppers) AND e.state = 0
-            ORDER BY e.parent_id, e.child_id LIMIT p_limit
-    ) e;
-    IF n = 0 THEN
-        RETURN 0;
+    SELECT array_agg(e.ctid) FILTER (WHERE e.means <> 1),
+        array_agg(e.ctid) FILTER (WHERE e.means = 1),
+        array_agg(e.child_id), count(*), min(e.child_id), max(e.child_id)
+        INTO passing, holding, lowers, carried, lowest, highest
+        FROM (
+            SELECT e.ctid, e.child_id,
+                (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
+                FROM job_edge e
+                WHERE e.parent_id = ANY (uppers) AND e.state = 0
+                ORDER BY e.parent_id, e.child_id LIMIT p_limit
+        ) e;
+    IF carried = 0 OR lowest <= p_locked THEN
+        carried := 0;
+        RETURN;
     END IF;
     PERFORM FROM job j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
     GET DIAGNOSTICS moved = ROW_COUNT;
-    IF moved < n THEN
+    IF moved < carried THEN
         PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
     END IF;
     -- The wait may have been long: a child that was put in meanwhile is due by now.
     p_now_ms := greatest(p_now_ms, jobs_now_ms());
     -- Each edge is consumed by the transaction that takes it out of its state, and by no other;
-    -- a child is counted down once, by as many as it lost.
-    WITH verdict AS (
-        SELECT e.ctid AS place, e.child_id,
-            (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
-            FROM job_edge e WHERE e.ctid = ANY (places)
-    ), consumed AS (
-        DELETE FROM job_edge e
-            WHERE e.ctid = ANY (ARRAY(SELECT v.place FROM verdict v WHERE v.means <> 1))
-            RETURNING e.child_id,
-                (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
-    ), held AS (
-        UPDATE job_edge e SET state = 2
-            WHERE e.ctid = ANY (ARRAY(SELECT v.place FROM verdict v WHERE v.means = 1))
-            RETURNING e.child_id, 1 AS means
-    )
-    SELECT array_agg(c.child_id ORDER BY c.child_id), array_agg(c.n ORDER BY c.child_id),
-        array_agg(c.holding ORDER BY c.child_id), array_agg(c.means ORDER BY c.child_id)
-        INTO lowers, resolved, holding, means
-        FROM (
-            SELECT l.child_id, count(*)::integer AS n,
-                (count(*) FILTER (WHERE l.means = 1))::integer AS holding, max(l.means) AS means
-                FROM (SELECT * FROM consumed UNION ALL SELECT * FROM held) l GROUP BY l.child_id
-        ) c;
-    WITH moved AS (
+    -- a child is counted down once, by as many as it lost. Children that lost alike go together:
+    -- nearly always all of them.
+    FOR alike IN
+        WITH consumed AS (
+            DELETE FROM job_edge e WHERE e.ctid = ANY (passing)
+                RETURNING e.child_id,
+                    (e.verdicts >> (2 * (ends[width_bucket(e.parent_id, uppers)] - 5))) & 3 AS means
+        ), held AS (
+            UPDATE job_edge e SET state = 2 WHERE e.ctid = ANY (holding)
+                RETURNING e.child_id, 1 AS means
+        )
+        SELECT l.resolved, l.holds, l.means, array_agg(l.child_id ORDER BY l.child_id) AS children
+            FROM (
+                SELECT l.child_id, count(*)::integer AS resolved,
+                    (count(*) FILTER (WHERE l.means = 1))::integer AS holds, max(l.means) AS means
+                    FROM (SELECT * FROM consumed UNION ALL SELECT * FROM held) l GROUP BY l.child_id
+            ) l GROUP BY l.resolved, l.holds, l.means
+    LOOP
         UPDATE job j
-            SET pending = j.pending - resolved[width_bucket(j.job_id, lowers)],
-                holds = j.holds + holding[width_bucket(j.job_id, lowers)],
+            SET pending = j.pending - alike.resolved,
+                holds = j.holds + alike.holds,
                 state = CASE
-                    WHEN j.holds + holding[width_bucket(j.job_id, lowers)] > 0 THEN 1
-                    WHEN j.pending > resolved[width_bucket(j.job_id, lowers)] THEN 0
+                    WHEN j.holds + alike.holds > 0 THEN 1
+                    WHEN j.pending > alike.resolved THEN 0
                     WHEN j.run_at_ms > p_now_ms THEN 2
                     ELSE 3
                 END
-            WHERE j.job_id = ANY (lowers)
-            RETURNING j.job_id, means[width_bucket(j.job_id, lowers)] AS means,
-                j.inherits AND j.pending > 0 AS urges
-    ), urgency AS (
-        INSERT INTO job_todo SELECT m.job_id, 1 FROM moved m WHERE m.means >= 2 AND m.urges
-            ON CONFLICT DO NOTHING
-            RETURNING 1
-    )
-    SELECT count(*), array_agg(m.job_id ORDER BY m.job_id) FILTER (WHERE m.means >= 2),
-        array_agg((CASE m.means WHEN 2 THEN 7 ELSE 6 END)::smallint ORDER BY m.job_id)
-            FILTER (WHERE m.means >= 2),
-        EXISTS (SELECT FROM urgency)
-        INTO moved, ending, goes, remain
-        FROM moved m;
-    IF moved < cardinality(lowers) THEN
-        UPDATE job_ended j
-            SET pending = j.pending - resolved[width_bucket(j.job_id, lowers)],
-                holds = j.holds + holding[width_bucket(j.job_id, lowers)]
-            WHERE j.job_id = ANY (lowers);
-    END IF;
-    IF ending IS NOT NULL THEN
-        uppers := jobs_bury(ending, goes, NULL, NULL, NULL, p_now_ms);
-        IF uppers IS NOT NULL THEN
-            INSERT INTO job_todo SELECT d.job_id, 0, d.state FROM job_ended d
-                WHERE d.job_id = ANY (uppers)
-                ON CONFLICT DO NOTHING;
-            remain := true;
+            WHERE j.job_id = ANY (alike.children);
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        IF moved < cardinality(alike.children) THEN
+            UPDATE job_ended j
+                SET pending = j.pending - alike.resolved, holds = j.holds + alike.holds
+                WHERE j.job_id = ANY (alike.children);
         END IF;
-    END IF;
-    RETURN CASE WHEN remain THEN -n ELSE n END;
+        IF alike.means >= 2 THEN
+            INSERT INTO job_todo
+                SELECT j.job_id, 1 FROM job j
+                    WHERE j.job_id = ANY (alike.children) AND j.inherits AND j.pending > 0
+                ON CONFLICT DO NOTHING;
+            remain := remain OR FOUND;
+            buried := jobs_bury(alike.children,
+                array_fill((9 - alike.means)::smallint, ARRAY[cardinality(alike.children)]),
+                NULL, NULL, NULL, p_now_ms);
+            IF buried IS NOT NULL THEN
+                INSERT INTO job_todo SELECT d.job_id, 0, d.state FROM job_ended d
+                    WHERE d.job_id = ANY (buried)
+                    ON CONFLICT DO NOTHING;
+                remain := true;
+            END IF;
+        END IF;
+    END LOOP;
 END
 $$;
 
@@ -139,10 +135,9 @@ CREATE FUNCTION jobs_release(p_limit integer) RETURNS integer LANGUAGE plpgsql A
 DECLARE
     now_ms bigint := jobs_now_ms();
     wave bigint[];
+    step record;
     carried integer := 0;
     locked bigint := 0;
-    lowest bigint;
-    highest bigint;
 BEGIN
     WHILE carried < p_limit LOOP
         SELECT array_agg(w.job_id) INTO wave FROM (
@@ -150,13 +145,10 @@ BEGIN
                 ORDER BY t.job_id LIMIT 1000 FOR UPDATE SKIP LOCKED
         ) w;
         EXIT WHEN wave IS NULL;
-        SELECT min(e.child_id), max(e.child_id) INTO lowest, highest FROM (
-            SELECT e.child_id FROM job_edge e WHERE e.parent_id = ANY (wave) AND e.state = 0
-                ORDER BY e.parent_id, e.child_id LIMIT p_limit - carried
-        ) e;
-        EXIT WHEN lowest <= locked;
-        locked := coalesce(highest, locked);
-        carried := carried + greatest(1, abs(jobs_carry(wave, p_limit - carried, now_ms)));
+        SELECT * INTO step FROM jobs_carry(wave, p_limit - carried, locked, now_ms);
+        EXIT WHEN step.highest IS NOT NULL AND step.carried = 0;
+        locked := coalesce(step.highest, locked);
+        carried := carried + greatest(1, step.carried);
         DELETE FROM job_todo t
             WHERE t.job_id = ANY (wave) AND t.what = 0 AND NOT EXISTS (
                 SELECT FROM job_edge e WHERE e.parent_id = t.job_id AND e.state = 0);

@@ -43,15 +43,19 @@ BEGIN
     was := FOUND;
     IF was THEN
         -- Those that others have locked are ended by their owner or cancelled: wait for them.
-        WHILE EXISTS (SELECT FROM job_claim c WHERE c.worker_id = p_worker) LOOP
+        LOOP
             PERFORM FROM job j
                 WHERE j.job_id = ANY (ARRAY(
                         SELECT unnest(c.jobs) FROM job_claim c WHERE c.worker_id = p_worker))
                     AND j.worker_id = p_worker
                 ORDER BY j.job_id FOR NO KEY UPDATE;
+            EXIT WHEN NOT FOUND;
             SELECT t.unfinished OR jobs_deregister.unfinished INTO unfinished
                 FROM jobs_take_back(p_worker, 1000000000, 4::smallint, NULL) t;
         END LOOP;
+        -- What is left has a wrong count, and no job.
+        DELETE FROM job_claim c WHERE c.worker_id = p_worker;
+        DELETE FROM job_receipt r WHERE r.worker_id = p_worker;
         DELETE FROM job_worker w WHERE w.worker_id = p_worker;
     END IF;
 END

@@ -63,6 +63,8 @@ BEGIN
             RETURN 0;
         END IF;
     END IF;
+    -- Whoever carries its end along takes the note of that first, then children.
+    PERFORM FROM job_todo t WHERE t.job_id = p_job AND t.what = 0 FOR UPDATE;
     -- It will wait for those of its parents that have not ended: none ends before we have.
     PERFORM FROM job j WHERE j.job_id = ANY (above) ORDER BY j.job_id FOR NO KEY UPDATE;
     SELECT * INTO was FROM job_ended j WHERE j.job_id = p_job AND j.state IN (6, 7) FOR UPDATE;
@@ -73,7 +75,7 @@ BEGIN
         RETURN 0;
     END IF;
     -- Whatever its end still had to do comes first.
-    PERFORM jobs_carry(ARRAY[p_job], 1000000000, now_ms);
+    PERFORM FROM jobs_carry(ARRAY[p_job], 1000000000, 0, now_ms);
     DELETE FROM job_todo t WHERE t.job_id = p_job AND t.what = 0;
     PERFORM jobs_revive(was, now_ms);
     INSERT INTO job_todo VALUES (p_job, 1) ON CONFLICT DO NOTHING;
@@ -240,6 +242,14 @@ BEGIN
             FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS workers = ROW_COUNT;
     DELETE FROM job_receipt r WHERE r.at_ms <= oldest;
+    -- What a tenant owes lapses when its queue has stood still for so long, and for a day.
+    DELETE FROM job_fair f WHERE (f.queue_id, f.tenant) IN (
+        SELECT o.queue_id, o.tenant FROM job_fair o
+            WHERE o.finish <= oldest - 86400000
+                AND NOT EXISTS (SELECT FROM job j WHERE j.queue_id = o.queue_id AND j.state = 3)
+                AND NOT EXISTS (SELECT FROM job j WHERE j.queue_id = o.queue_id AND j.state = 2)
+            ORDER BY o.queue_id, o.tenant LIMIT p_limit
+            FOR UPDATE OF o SKIP LOCKED);
     RETURN cardinality(gone) + workers;
 END
 $$;

@@ -2,6 +2,7 @@
 //! writes. Two round trips, three with parents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::PoisonError;
 
 use monitor_pool::managers::postgres::tokio_postgres::Row;
 
@@ -17,12 +18,16 @@ use crate::{
 };
 
 const PREPARE: &str = "SELECT * FROM jobs_prepare($1, $2, $3, $4)";
+const QUEUES: &str = "SELECT jobs_queues($1)";
 const MINT: &str = "SELECT jobs_mint($1) AS ids";
 const FAIR: &str = "SELECT * FROM jobs_fair($1, $2)";
 const KEEP_FAIR: &str = "SELECT jobs_keep_fair($1, $2, $3)";
 const TICK: &str = "SELECT jobs_tick($1, $2) AS taken";
 const INSERT: &str = "SELECT jobs_insert($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
      $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
+
+/// Names of queues that are remembered; more are asked for again.
+const MANY_NAMES: usize = 1000;
 
 /// Why nothing is put in: refused, or the database failed.
 #[derive(Debug)]
@@ -97,6 +102,34 @@ impl<M: PgManager> PgJobs<M> {
             self.finish().await;
         }
         Ok(Some(put_in.answers))
+    }
+}
+
+impl<M: PgManager> PgJobs<M> {
+    /// Queues that are new are written down by themselves, before a transaction that may stay open:
+    /// in there, whoever else meets the name would wait for its end. Without a connection to spare,
+    /// or when it fails, the transaction does it.
+    pub(super) async fn name_queues(&self, jobs: &[NewJob]) {
+        let named = || {
+            self.shared
+                .named
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut queues: BTreeSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
+        queues.retain(|queue| !named().contains(*queue));
+        let status = self.shared.pool.status();
+        if queues.is_empty() || status.leased >= status.max_size {
+            return;
+        }
+        let queues: Vec<&str> = queues.into_iter().collect();
+        if self.write_one(QUEUES, &[&queues]).await.is_ok() {
+            let mut named = named();
+            if named.len() > MANY_NAMES {
+                named.clear();
+            }
+            named.extend(queues.into_iter().map(str::to_owned));
+        }
     }
 }
 

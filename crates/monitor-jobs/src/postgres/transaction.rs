@@ -178,6 +178,7 @@ impl<M: PgManager> JobTransaction for PgTransaction<M> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        self.jobs.name_queues(jobs).await;
         // A refusal must leave nothing behind, and the transaction usable.
         let client: &Client = &self.session.connection;
         let failed = |error| Stop::Failed(Failure::read(error)).doing("put jobs in");

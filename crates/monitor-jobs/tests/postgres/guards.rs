@@ -93,12 +93,10 @@ const GUARDS: [Guard; 34] = guards![
     "jobs_take_back": "LIMIT p_limit" => "", RescueInParts;
     "jobs_lock_parents": "ORDER BY j.job_id FOR NO KEY UPDATE" => "", LateEdge;
     "jobs_carry": "AND e.state = 0 ORDER BY" => "ORDER BY", MetEdge;
-    "jobs_carry": "WHERE v.means <> 1" => "", HeldEdge;
-    "jobs_carry": "WHEN j.pending > resolved[width_bucket(j.job_id, lowers)] THEN 0" => "",
-        PendingBesideEnd;
+    "jobs_carry": "FILTER (WHERE e.means <> 1)" => "", HeldEdge;
+    "jobs_carry": "WHEN j.pending > alike.resolved THEN 0" => "", PendingBesideEnd;
     "jobs_carry": "WHEN j.run_at_ms > p_now_ms THEN 2" => "", NotDueChild;
-    "jobs_carry": "- resolved[width_bucket(j.job_id, lowers)], holds" => "- 1, holds",
-        PendingBesideEnd;
+    "jobs_carry": "- alike.resolved, holds" => "- 1, holds", PendingBesideEnd;
     "jobs_release": "AND NOT EXISTS ( SELECT FROM job_edge e WHERE e.parent_id = t.job_id AND e.state = 0)"
         => "", Slices;
     "jobs_bury": "u.key = ANY (ARRAY( SELECT g.unique_key FROM gone g WHERE g.unique_key IS NOT NULL))"

@@ -5,6 +5,8 @@
 )]
 
 mod guards;
+mod people;
+mod pinned;
 mod races;
 mod server;
 mod storms;
