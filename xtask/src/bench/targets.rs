@@ -93,6 +93,7 @@ const JOBS_LITE: &str = "monitor-jobs, SQLite";
 const DRAIN: &str = "drain of no-op jobs";
 const FIFTY: &str = "complete a parent, release 50 children";
 const MANY_CHILDREN: &str = "complete a parent, release 50000 children";
+const THOUSAND: Bound = Bound::Itself("complete a parent, release 1000 children");
 const CROWD_16: Bound = Bound::Itself("claim and complete, 16 workers");
 const CROWD_512: &str = "claim and complete, 512 workers";
 const GRAPHILE: Bound = Bound::Best(&["graphile-worker 0.17, batched"]);
@@ -254,6 +255,9 @@ const TARGETS: [Target; 55] = [
     wall(FIFTY, JOBS_LITE, 5e6, Bound::Absolute),
     wall(MANY_CHILDREN, JOBS_PG, 1.5e9, Bound::Absolute),
     wall(MANY_CHILDREN, JOBS_LITE, 1.5e9, Bound::Absolute),
+    // Linear: fifty times as many, and a fifth for what one run says.
+    wall(MANY_CHILDREN, JOBS_PG, 60.0, THOUSAND),
+    wall(MANY_CHILDREN, JOBS_LITE, 60.0, THOUSAND),
     // 0.8 times as fast.
     wall(CROWD_512, JOBS_PG, 1.25, CROWD_16),
     wall(CROWD_512, JOBS_LITE, 1.25, CROWD_16),
