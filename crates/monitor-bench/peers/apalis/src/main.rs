@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use apalis::prelude::*;
 use apalis_postgres::{Config, PostgresStorage};
 use futures::{StreamExt, stream};
@@ -66,21 +66,26 @@ async fn main() -> Result<()> {
         .parallelize(tokio::spawn)
         .build(handler);
     let began = Instant::now();
-    let worker = tokio::spawn(async move { worker.run().await });
-    drained.notified().await;
-    acknowledged(&pool, jobs).await?;
-    let drain_ms = began.elapsed().as_secs_f64() * 1e3;
+    let measure = async {
+        drained.notified().await;
+        acknowledged(&pool, jobs).await?;
+        let drain_ms = began.elapsed().as_secs_f64() * 1e3;
 
-    let mut latency_us = Vec::new();
-    let mut storage = storage();
-    // It polls, further and further apart: a few say enough.
-    for n in 0..20 {
-        let put = Instant::now();
-        storage.push(n).await.context("enqueue")?;
-        let began = seen.recv().await.context("the worker ended")?;
-        latency_us.push(began.duration_since(put).as_secs_f64() * 1e6);
-    }
-    worker.abort();
+        let mut latency_us = Vec::new();
+        let mut storage = storage();
+        // It polls, further and further apart: a few say enough.
+        for n in 0..20 {
+            let put = Instant::now();
+            storage.push(n).await.context("enqueue")?;
+            let began = seen.recv().await.context("the worker ended")?;
+            latency_us.push(began.duration_since(put).as_secs_f64() * 1e6);
+        }
+        anyhow::Ok((drain_ms, latency_us))
+    };
+    let (drain_ms, latency_us) = tokio::select! {
+        measured = measure => measured?,
+        ended = worker.run() => bail!("the worker ended: {ended:?}"),
+    };
     let line = serde_json::json!({
         "enqueue_ms": enqueue_ms,
         "drain_ms": drain_ms,
