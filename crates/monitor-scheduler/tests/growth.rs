@@ -29,12 +29,12 @@ const FEW: usize = 16 * 64;
 /// PRB-14, PRB-17, OPS-48: adds and removes of keys that were never there before leave no
 /// key, no place and no epoch behind, and a key that stays is run all the while.
 #[tokio::test(start_paused = true)]
-async fn three_hundred_thousand_names_leave_nothing() {
+async fn a_hundred_thousand_names_leave_nothing() {
     let scheduler = strings();
     let stays = "stays".to_owned();
     scheduler.schedule(stays.clone(), spec(0), nothing).unwrap();
     let mut peak = 0;
-    for turn in 0..300_000 {
+    for turn in 0..100_000 {
         let key = turn.to_string();
         let placed = scheduler.schedule(key.clone(), spec(turn), nothing);
         assert!(placed.unwrap().is_created());
@@ -54,7 +54,7 @@ async fn three_hundred_thousand_names_leave_nothing() {
     assert!(peak <= FEW, "{peak} keys were kept of one");
     let status = scheduler.status();
     assert_eq!((status.states.len(), scheduler.page(0).next), (1, None));
-    assert!(status.states[0].successes_total >= 29);
+    assert!(status.states[0].successes_total >= 9);
 }
 
 /// PRB-17, PRB-18, PRB-23: the same with keys whose runs are going on when they are taken out: gone
