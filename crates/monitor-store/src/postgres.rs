@@ -158,7 +158,9 @@ impl PostgresStore {
         let sessions = connect(&options)?;
         let session = sessions.acquire_timeout(options.patience).await;
         let session = session.map_err(|error| at(error.into()))?;
-        let defects = doctor::examine(&session).await.map_err(at);
+        let defects = doctor::examine(&session, options.silence())
+            .await
+            .map_err(at);
         drop(session);
         sessions.close(GOODBYE).await;
         Ok(defects?)
@@ -378,12 +380,12 @@ impl Store for PostgresStore {
     }
 
     async fn doctor(&self) -> Result<Vec<Defect>, StoreError> {
-        insist!(
-            self,
-            "examine the store",
-            session,
-            doctor::examine(&session)
-        )
+        insist!(self, "examine the store", _again => async {
+            let session = self.database.session().await?;
+            let examined = doctor::examine(&session, self.database.silence).await;
+            examined.map_err(End::Failed)
+        }
+        .await)
     }
 
     async fn close(&self) -> Result<(), StoreError> {

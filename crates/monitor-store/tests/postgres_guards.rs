@@ -141,6 +141,33 @@ async fn inv_store_7_a_second_owner_is_refused_or_fences_the_first() {
     schema.open().await.close().await.unwrap();
 }
 
+/// S2: whoever took over shows that it lives as soon as the former owner has gone, so that a third is
+/// refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_store_7_whoever_took_over_is_not_taken_over_by_mistake() {
+    let schema = Schema::alone("").await;
+    let first = schema.open().await;
+    let mut options = schema.options();
+    options.take_over = true;
+    options.name = "the second".into();
+    let second = PostgresStore::open(options).await.unwrap();
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    assert_eq!(schema.ask(locks).await, 1, "that of the first");
+    first.close().await.unwrap();
+    for _ in 0..200 {
+        if schema.ask(locks).await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut options = schema.options();
+    options.wait_for_owner = Duration::ZERO;
+    let refused = PostgresStore::open(options).await.unwrap_err();
+    assert_eq!(refused.kind, StoreErrorKind::Busy);
+    assert!(refused.to_string().contains("the second"), "{refused}");
+    second.define(monitor("a"), Epoch::new(1)).await.unwrap();
+}
+
 /// A takeover waits for the commit that is under way: what the old owner acknowledges was written
 /// before the new one reads.
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,56 @@ async fn a_newer_schema_is_named_with_both_versions_and_left_alone() {
     assert_eq!(schema.ask("SELECT version FROM schema_version").await, 42);
 }
 
+/// A newer program that migrates while an older one takes over: the older one waits, finds it out, and
+/// leaves both the schema and the right to it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_becomes_newer_while_it_is_opened_is_refused() {
+    let schema = Schema::alone("").await;
+    schema.open().await.close().await.unwrap();
+    let newer = schema.sql().await;
+    let migrates = "BEGIN;
+        SELECT pg_advisory_xact_lock(hashtext('schema_version'), hashtext(current_schema()));
+        UPDATE schema_version SET version = 42";
+    newer.batch_execute(migrates).await.unwrap();
+    let epoch = schema.ask("SELECT epoch FROM owner").await;
+    let mut options = schema.options();
+    options.take_over = true;
+    let opening = tokio::spawn(PostgresStore::open(options));
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while schema.ask(waiting).await == 0 {
+        assert!(!opening.is_finished());
+        tokio::task::yield_now().await;
+    }
+    newer.batch_execute("COMMIT").await.unwrap();
+    let error = opening.await.unwrap().unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Newer, "{error}");
+    assert_eq!(schema.ask("SELECT epoch FROM owner").await, epoch);
+}
+
+/// The doctor takes as long as there is much to look at; each of its questions has a limit.
+#[tokio::test]
+async fn a_doctor_of_a_large_database_ends() {
+    let schema = Schema::new().await;
+    let mut options = schema.options();
+    options.statement_timeout = Duration::from_secs(4);
+    let store = PostgresStore::open(options).await.unwrap();
+    // Three questions of two seconds each are more than one may take.
+    let slow = ["status", "incident", "bucket"].map(|table| {
+        format!(
+            "ALTER TABLE {table} RENAME TO slow_{table};
+             CREATE VIEW {table} AS
+                 SELECT * FROM slow_{table} WHERE (SELECT pg_sleep(2)) IS NOT NULL;"
+        )
+    });
+    schema
+        .sql()
+        .await
+        .batch_execute(&slow.concat())
+        .await
+        .unwrap();
+    assert_eq!(store.doctor().await.unwrap(), []);
+}
+
 /// Eight programs meet an empty database at once: one of them has it, each of the others is told by
 /// whom, none sees half a schema.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,15 @@
 //! What can be wrong with a database.
 
+use std::time::Duration;
+
 use monitor_model::{Defect, DefectKind};
 use monitor_operation::Epoch;
+use monitor_pool::managers::postgres::tokio_postgres::Row;
 
 use super::failure::Failure;
 use super::migrate::{self, SUPPORTED};
 use super::row::Fields;
-use super::session::Session;
+use super::session::{Session, answer};
 
 /// Rows that belong to nothing. The keys of the schema see to it; this sees to the keys.
 const ORPHANS: &[(&str, &str)] = &[
@@ -40,21 +43,32 @@ const ORPHANS: &[(&str, &str)] = &[
 /// At most so many of a kind: the first say what is wrong.
 const MOST: usize = 100;
 
+/// A session to look with. To look at everything takes as long as there is much; each question has
+/// its limit.
+struct Look<'s> {
+    session: &'s Session,
+    silence: Duration,
+}
+
+impl Look<'_> {
+    async fn rows(&self, query: &str) -> Result<Vec<Row>, Failure> {
+        let asked = self.session.query_typed(query, &[]);
+        answer(self.silence, async { Ok(asked.await?) }).await
+    }
+}
+
 /// Looks at everything, as of one instant, and changes nothing.
-pub(super) async fn examine(session: &Session) -> Result<Vec<Defect>, Failure> {
-    session
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+pub(super) async fn examine(session: &Session, silence: Duration) -> Result<Vec<Defect>, Failure> {
+    let look = Look { session, silence };
+    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    look.rows(snapshot).await?;
     let mut defects = Vec::new();
-    if let Some(other) = schema(session).await? {
-        session.batch_execute("COMMIT").await?;
+    if let Some(other) = answer(silence, schema(session)).await? {
+        look.rows("COMMIT").await?;
         return Ok(vec![other]);
     }
     for (table, orphans) in ORPHANS {
-        let rows = session
-            .query(&format!("{orphans} LIMIT {MOST}"), &[])
-            .await?;
-        for row in &rows {
+        for row in &look.rows(&format!("{orphans} LIMIT {MOST}")).await? {
             let key: i64 = Fields::of(row, table, "key").get("key")?;
             defects.push(Defect {
                 kind: DefectKind::Orphan,
@@ -63,9 +77,9 @@ pub(super) async fn examine(session: &Session) -> Result<Vec<Defect>, Failure> {
             });
         }
     }
-    monitors(session, &mut defects).await?;
-    notices(session, &mut defects).await?;
-    session.batch_execute("COMMIT").await?;
+    monitors(&look, &mut defects).await?;
+    notices(&look, &mut defects).await?;
+    look.rows("COMMIT").await?;
     Ok(defects)
 }
 
@@ -78,7 +92,7 @@ async fn schema(session: &Session) -> Result<Option<Defect>, Failure> {
     }))
 }
 
-async fn monitors(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+async fn monitors(look: &Look<'_>, defects: &mut Vec<Defect>) -> Result<(), Failure> {
     let monitors = "SELECT monitor.id, status.*, grave.epoch AS grave,
             EXISTS (SELECT 1 FROM history WHERE history.monitor = number)
                 OR EXISTS (SELECT 1 FROM bucket WHERE bucket.monitor = number) AS is_recorded
@@ -88,7 +102,7 @@ async fn monitors(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Fa
         JOIN monitor ON monitor.number = incident.monitor AND NOT ended
         WHERE closed_unix_ms IS NULL";
     let mut open = std::collections::HashMap::new();
-    for row in &session.query(incidents, &[]).await? {
+    for row in &look.rows(incidents).await? {
         let fields = Fields::of(row, "incident", "id");
         let id = fields.id("monitor_id");
         match id.and_then(|id| Ok((id.clone(), fields.incident("id", id)?))) {
@@ -96,7 +110,7 @@ async fn monitors(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Fa
             Err(failure) => defects.push(damaged(&failure)),
         }
     }
-    for row in &session.query(monitors, &[]).await? {
+    for row in &look.rows(monitors).await? {
         let fields = Fields::of(row, "monitor", "id");
         let status = match fields.id("id").and_then(|id| fields.status(id)) {
             Ok(status) => status,
@@ -122,10 +136,10 @@ fn damaged(failure: &Failure) -> Defect {
     }
 }
 
-async fn notices(session: &Session, defects: &mut Vec<Defect>) -> Result<(), Failure> {
+async fn notices(look: &Look<'_>, defects: &mut Vec<Defect>) -> Result<(), Failure> {
     let notices = "SELECT sequence, incident || '-' || kind AS dedup_key, attempt,
             state = 'given_up' AS is_given_up FROM outbox ORDER BY sequence";
-    for row in &session.query(notices, &[]).await? {
+    for row in &look.rows(notices).await? {
         let fields = Fields::of(row, "notice", "sequence");
         let key: String = fields.get("dedup_key")?;
         let (attempt, given_up) = (fields.number("attempt")?, fields.get("is_given_up")?);

@@ -29,26 +29,33 @@ pub(super) async fn refuse_newer(
     place: &Arc<str>,
 ) -> Result<(), PostgresOpenError> {
     let found = version(session).await;
-    match found.map_err(|failure| PostgresOpenError::at(place, &failure))? {
-        Some(found) if found > SUPPORTED => Err(PostgresOpenError::Newer {
-            place: Arc::clone(place),
-            found,
-            supported: SUPPORTED,
-        }),
-        _ => Ok(()),
-    }
+    let found = found.map_err(|failure| PostgresOpenError::at(place, &failure))?;
+    refuse(found.unwrap_or(0), place)
 }
 
-/// Brings the schema to the version of this code, or changes nothing. A newer one stays as it is.
+fn refuse(found: i64, place: &Arc<str>) -> Result<(), PostgresOpenError> {
+    if found <= SUPPORTED {
+        return Ok(());
+    }
+    Err(PostgresOpenError::Newer {
+        place: Arc::clone(place),
+        found,
+        supported: SUPPORTED,
+    })
+}
+
+/// Brings the schema to the version of this code, or changes nothing. A newer one, which may have come
+/// since it was looked for, stays as it is and is refused.
 pub(super) async fn run(session: &mut Session, place: &Arc<str>) -> Result<(), PostgresOpenError> {
     let at = |failure: Failure| PostgresOpenError::at(place, &failure);
     let transaction = session.transaction().await.map_err(|e| at(e.into()))?;
-    apply(&transaction, STEPS).await.map_err(at)?;
+    let found = apply(&transaction, STEPS).await.map_err(at)?;
+    refuse(found, place)?;
     transaction.commit().await.map_err(|e| at(e.into()))
 }
 
-/// Takes the missing steps.
-async fn apply(transaction: &Transaction<'_>, steps: &[&str]) -> Result<(), Failure> {
+/// Takes the missing steps. Returns the version that was found.
+async fn apply(transaction: &Transaction<'_>, steps: &[&str]) -> Result<i64, Failure> {
     // A step takes as long as it takes; to wait for others has its limit all the same.
     let unlimited = "SET LOCAL statement_timeout = 0";
     transaction.batch_execute(unlimited).await?;
@@ -74,7 +81,7 @@ async fn apply(transaction: &Transaction<'_>, steps: &[&str]) -> Result<(), Fail
             .await?;
         tracing::info!(version = number, "migrated the schema");
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The version that is there; 0 for another crate's database; `None` without the shared table.

@@ -82,26 +82,35 @@ async fn raise(session: &Session, name: &str) -> Result<i64, Failure> {
     })
 }
 
-/// Keeps showing that the owner lives, until it is aborted. A lost session is made again; should
-/// another have the lock by then, the fence decides.
+/// Keeps showing that the owner lives, until it is aborted: by the lock, which is asked for again until
+/// it is there. After a takeover the former owner may still have it for a while; and a lost session is
+/// made again. Should another have the lock for good, the fence decides.
 pub(super) async fn stay(sessions: Sessions, place: Arc<str>, session: Session) {
     let mut held = Some(session);
+    let mut is_shown = false;
     loop {
-        sleep(LOOK_EVERY).await;
         if let Some(session) = &held {
-            let looked = timeout(LOOK_EVERY, session.check_connection()).await;
-            if looked.is_ok_and(|looked| looked.is_ok()) {
-                continue;
+            let look = timeout(LOOK_EVERY, look(session, is_shown)).await;
+            is_shown = matches!(look, Ok(Ok(true)));
+            match look {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => tracing::debug!(%place, "another has the lock of the owner"),
+                Ok(Err(_)) | Err(_) => held = None,
             }
         }
-        held = None;
-        let Ok(session) = sessions.acquire_timeout(LOOK_EVERY).await else {
-            continue;
-        };
-        match is_locked(&session).await {
-            Ok(true) => held = Some(session),
-            Ok(false) => tracing::warn!(%place, "another store has the lock of the owner"),
-            Err(failure) => tracing::debug!(%place, %failure, "the lock of the owner is not back"),
+        if held.is_none() {
+            held = sessions.acquire_timeout(LOOK_EVERY).await.ok();
         }
+        let is_waiting = held.is_some() && !is_shown;
+        sleep(if is_waiting { ASK_EVERY } else { LOOK_EVERY }).await;
     }
+}
+
+/// Whether the session has the lock; what had it has it for as long as it lives.
+async fn look(session: &Session, is_shown: bool) -> Result<bool, Failure> {
+    if is_shown {
+        session.check_connection().await?;
+        return Ok(true);
+    }
+    is_locked(session).await
 }

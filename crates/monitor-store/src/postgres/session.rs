@@ -145,7 +145,8 @@ impl Transaction {
     }
 }
 
-async fn answer<T>(
+/// Waits for an answer, but no longer than the server may take.
+pub(super) async fn answer<T>(
     silence: Duration,
     asked: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
