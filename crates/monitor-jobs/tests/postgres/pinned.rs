@@ -57,6 +57,11 @@ async fn a_claim_from_a_floor_passes_over_what_is_dead() {
     let urgent = db.put(new().ordering(deadline)).await;
     let (_, below) = db.claim_from(worker, &format!("'{{{key}}}'")).await;
     assert!(below.unwrap() < key, "{urgent} was not found");
+    let guard = "IF picked IS NULL AND NOT from_start THEN";
+    db.mutate("jobs_claim", guard, "IF false THEN").await;
+    db.put(new().ordering(deadline)).await;
+    let (_, below) = db.claim_from(worker, &format!("'{{{key}}}'")).await;
+    assert_eq!(below, None, "nothing finds it without {guard:?}");
 }
 
 /// JOB-48: a worker's claims come to know the floor by themselves.
