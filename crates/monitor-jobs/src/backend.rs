@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClaimError, EnqueueError, Epoch, Execution, Finding, JobFilter, JobId, JobState, JobView,
-    NewJob, Payload, QueueView, Reason, StoreError, WorkerId, WorkerView,
+    NewJob, Payload, QueueView, Reason, Snapshot, StoreError, WorkerId, WorkerView,
 };
 
 /// Who registers.
@@ -285,6 +285,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// All queues that hold a job or are paused, by name.
     async fn queues(&self) -> Result<Vec<QueueView>, StoreError>;
+
+    /// All of that at one instant, in one transaction that reads and keeps nobody from working. It
+    /// is all in memory then: for queues of some hundred thousand jobs. A scheduled job that becomes
+    /// due in the meantime may be counted as either.
+    async fn export(&self) -> Result<Snapshot, StoreError>;
 
     /// Why a job is as urgent as it is.
     async fn why_priority(&self, job: JobId) -> Result<Option<Reason>, StoreError>;

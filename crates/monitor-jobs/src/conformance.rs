@@ -14,6 +14,7 @@ mod pair;
 mod scale;
 mod schedules;
 mod shell;
+mod snapshots;
 mod workers;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::graph::*;
 pub use self::scale::*;
 pub use self::schedules::schedules;
 pub use self::shell::*;
+pub use self::snapshots::*;
 pub use self::workers::*;
 
 /// Where the clock of a fresh database stands, unix milliseconds.
@@ -188,6 +190,8 @@ macro_rules! conformance_tests {
             w3_a_lost_registration_is_poisoned;
             /// JOB-10, JOB-16, JOB-22, JOB-32, S6, S7: a graph of mixed jobs run by workers.
             job_32_workers_run_a_mixed_load;
+            /// JOB-54: what is exported is of one instant, whatever goes on meanwhile.
+            job_54_an_export_is_of_one_instant;
             /// JOB-53, R6, F1-F6, W1-W7, C1-C4, D1-D9, P1-P4, R1-R7: random schedules against the
             /// model.
             schedules;

@@ -66,7 +66,7 @@ pub use jobs::Jobs;
 pub use kernel::predict::{Advice, Predictor};
 pub use kernel::regression::Baseline;
 pub use kernel::retrying::RetryPolicy;
-pub use memory::{Memory, MemoryTransaction, OnConflict, SnapshotError};
+pub use memory::{Memory, MemoryTransaction, OnConflict, SnapshotError, Snapshots};
 pub use payload::{InvalidPayload, Payload};
 #[cfg(feature = "postgres")]
 pub use postgres::{PgJobs, PgManager, PgOptions, PgTransaction};
@@ -85,5 +85,5 @@ pub use state::{JobState, WorkerState};
 pub use stats::{BUCKETS, Histogram, Stats};
 pub use transaction::JobTransaction;
 pub use upkeep::{Keeping, Upkeep};
-pub use view::{Execution, Finding, JobFilter, JobView, QueueView, Reason, WorkerView};
+pub use view::{Execution, Finding, JobFilter, JobView, QueueView, Reason, Snapshot, WorkerView};
 pub use worker::{Drained, RunningWorker, Worker};

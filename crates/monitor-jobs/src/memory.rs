@@ -6,6 +6,7 @@ mod journal;
 mod lines;
 mod op;
 mod rows;
+mod schedule;
 #[cfg(all(test, not(monitor_loom)))]
 mod tests;
 mod transaction;
@@ -26,10 +27,12 @@ use self::world::World;
 use crate::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
     Finding, JobFilter, JobId, JobView, NewJob, Priority, QueueView, Reason, Register, Rescued,
-    Settle, Settled, StoreError, StoreErrorKind, WorkerId, WorkerPulse, WorkerState, WorkerView,
+    Settle, Settled, Snapshot, StoreError, StoreErrorKind, WorkerId, WorkerPulse, WorkerState,
+    WorkerView,
 };
 
 pub use self::journal::{OnConflict, SnapshotError};
+pub use self::schedule::Snapshots;
 pub use self::transaction::MemoryTransaction;
 
 /// Jobs in memory: plain maps under one lock.
@@ -441,6 +444,16 @@ impl Backend for Memory {
 
     async fn queues(&self) -> Result<Vec<QueueView>, StoreError> {
         self.see("list queues", World::queues)
+    }
+
+    async fn export(&self) -> Result<Snapshot, StoreError> {
+        self.see("export jobs", |world, now| Snapshot {
+            unix_ms: now,
+            jobs: world.list(now, &JobFilter::all()),
+            executions: world.every_execution(),
+            workers: world.workers(),
+            queues: world.queues(now),
+        })
     }
 
     async fn why_priority(&self, job: JobId) -> Result<Option<Reason>, StoreError> {

@@ -135,6 +135,31 @@ pub struct JobFilter {
     pub limit: u32,
 }
 
+impl JobFilter {
+    /// All there are.
+    pub(crate) fn all() -> Self {
+        Self {
+            limit: u32::MAX,
+            ..Self::default()
+        }
+    }
+}
+
+/// All that there is to be seen, as it stood at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// When, unix milliseconds by the database.
+    pub unix_ms: i64,
+    /// The jobs, by id.
+    pub jobs: Vec<JobView>,
+    /// Their attempts, by job, in their order.
+    pub executions: Vec<Execution>,
+    /// The workers, by id.
+    pub workers: Vec<WorkerView>,
+    /// The queues, by name.
+    pub queues: Vec<QueueView>,
+}
+
 /// Why a job is as urgent as it is: itself, or the chain that it inherits from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {

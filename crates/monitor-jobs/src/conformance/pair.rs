@@ -147,11 +147,19 @@ impl Pair {
     }
 
     async fn compare_the_rest(&self, jobs: &[JobView]) {
-        let queues = self.real.queues().await.unwrap();
-        assert_eq!(self.model.queues().await.unwrap(), queues, "R6: queues");
+        let export = self.real.export().await.unwrap();
+        assert_eq!(
+            self.model.queues().await.unwrap(),
+            export.queues,
+            "R6: queues"
+        );
+        let exported = export.jobs.into_iter().map(|view| self.job_view(view));
+        assert!(exported.eq(jobs.iter().cloned()), "JOB-54: jobs");
+        let executions = export.executions.into_iter();
+        let executions: Vec<_> = executions.map(|row| self.execution(row)).collect();
         for job in jobs {
-            let rows = self.real.executions(self.jobs.real(job.id)).await.unwrap();
-            let rows: Vec<_> = rows.into_iter().map(|row| self.execution(row)).collect();
+            let rows = executions.iter().filter(|row| row.job == job.id);
+            let rows: Vec<_> = rows.cloned().collect();
             let model = self.model.executions(job.id).await.unwrap();
             assert_eq!(model, rows, "R6: executions of job {}", job.id);
             invariants::history(job, &rows);

@@ -134,6 +134,37 @@ async fn any_point_in_time_comes_back() {
     assert!(world(&elsewhere) == worlds[1]);
 }
 
+/// JOB-54: on schedule a full one comes after every change, and none when nothing has changed.
+#[tokio::test(start_paused = true)]
+async fn snapshots_are_written_on_schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = recorded(folder.path());
+    let every = Duration::from_secs(60);
+    let written = || {
+        let names = fs::read_dir(folder.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("full-")).count()
+    };
+    let keeping = memory.snapshot_every(every);
+    for changes in 1..4 {
+        memory.enqueue(&[job("work")]).await.unwrap();
+        while written() == changes {
+            tokio::time::sleep(every).await;
+        }
+        tokio::time::sleep(every * 10).await;
+        assert_eq!(
+            written(),
+            changes + 1,
+            "one at the start, one for each change"
+        );
+    }
+    drop(keeping);
+    memory.enqueue(&[job("work")]).await.unwrap();
+    tokio::time::sleep(every * 10).await;
+    assert_eq!(written(), 4);
+    assert!(restore(folder.path(), None).unwrap().world == world(&memory));
+}
+
 /// JOB-54: a queue that is not empty is replaced only if that is what was asked for.
 #[tokio::test]
 async fn conflicts_are_resolved_as_asked() {

@@ -43,6 +43,11 @@ impl World {
         rows.map(super::rows::ExecutionRow::view).collect()
     }
 
+    pub(super) fn every_execution(&self) -> Vec<Execution> {
+        let rows = self.executions.values();
+        rows.map(super::rows::ExecutionRow::view).collect()
+    }
+
     pub(super) fn workers(&self) -> Vec<WorkerView> {
         let view = |worker: &super::rows::Worker| {
             let held = self.held_by(worker.id).count();

@@ -15,7 +15,7 @@ use crate::kernel::standing::Health;
 use crate::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
     Finding, JobFilter, JobId, JobView, NewJob, Priority, QueueView, Reason, Register, Rescued,
-    Settle, Settled, StoreError, WorkerId, WorkerPulse, WorkerState, WorkerView,
+    Settle, Settled, Snapshot, StoreError, WorkerId, WorkerPulse, WorkerState, WorkerView,
 };
 
 const REGISTER: &str = "INSERT INTO job_worker
@@ -260,6 +260,11 @@ impl<M: PgManager> Backend for PgJobs<M> {
     async fn queues(&self) -> Result<Vec<QueueView>, StoreError> {
         let queues = self.see_queues().await;
         queues.map_err(|failure| failure.doing("list queues"))
+    }
+
+    async fn export(&self) -> Result<Snapshot, StoreError> {
+        let everything = self.see_everything().await;
+        everything.map_err(|failure| failure.doing("export jobs"))
     }
 
     async fn why_priority(&self, job: JobId) -> Result<Option<Reason>, StoreError> {

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::Row;
+use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
 
 use super::failure::Failure;
 use super::rows::{get, number, priority, small};
+use super::session::Session;
 use super::{PgJobs, PgManager};
 use crate::kernel::attempts::End;
 use crate::kernel::standing::{Health, Standing};
 use crate::{
-    Edge, Epoch, Execution, JobFilter, JobId, JobState, JobView, On, QueueView, Unmet, WorkerId,
-    WorkerPulse, WorkerView,
+    Edge, Epoch, Execution, JobFilter, JobId, JobState, JobView, On, QueueView, Snapshot, Unmet,
+    WorkerId, WorkerPulse, WorkerView,
 };
 
 const JOB: &str = "SELECT * FROM job_seen WHERE job_id = $1";
@@ -20,6 +22,8 @@ const LIST: &str = "SELECT * FROM job_seen
         AND ($4::smallint IS NULL OR shown = $4)
     ORDER BY job_id LIMIT $5";
 const EXECUTIONS: &str = "SELECT * FROM job_attempt WHERE job_id = $1 ORDER BY epoch";
+const EVERY_EXECUTION: &str = "SELECT * FROM job_attempt ORDER BY job_id, epoch";
+const NOW: &str = "SELECT jobs_now_ms() AS now_ms";
 const HELD: &str = "SELECT j.job_id, j.epoch
     FROM job_claim c CROSS JOIN unnest(c.jobs) u(id) JOIN job j ON j.job_id = u.id
     WHERE c.worker_id = $1 AND j.epoch = c.epoch AND j.state = 4 ORDER BY j.job_id";
@@ -93,12 +97,50 @@ impl<M: PgManager> PgJobs<M> {
     }
 
     pub(super) async fn see_queues(&self) -> Result<Vec<QueueView>, Failure> {
-        let mut views: Vec<QueueView> = Vec::new();
-        for row in &self.read(QUEUES, &[]).await? {
-            add_count(&mut views, row)?;
-        }
-        Ok(views)
+        queue_views(&self.read(QUEUES, &[]).await?)
     }
+
+    /// One snapshot of the database for all of it.
+    pub(super) async fn see_everything(&self) -> Result<Snapshot, Failure> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut session = self.session().await?;
+        self.count(7);
+        let begun = session.connection.batch_execute(BEGIN).await;
+        begun.map_err(Failure::read)?;
+        let seen = everything(&mut session).await;
+        // If this fails the connection is closed, which has the same effect.
+        let _ = session.connection.batch_execute("COMMIT").await;
+        seen
+    }
+}
+
+async fn everything(session: &mut Session) -> Result<Snapshot, Failure> {
+    let mut read = async |sql, parameters: &[&(dyn ToSql + Sync)]| {
+        let rows = session.query(sql, parameters).await;
+        rows.map_err(Failure::read)
+    };
+    let now = read(NOW, &[]).await?;
+    let (none, no_state) = (None::<String>, None::<i16>);
+    let all: [&(dyn ToSql + Sync); 5] = [&i64::MIN, &none, &none, &no_state, &i64::MAX];
+    let jobs = read(LIST, &all).await?;
+    let executions = read(EVERY_EXECUTION, &[]).await?;
+    let workers = read(WORKERS, &[]).await?;
+    let queues = read(QUEUES, &[]).await?;
+    Ok(Snapshot {
+        unix_ms: now.first().map_or(Ok(0), |row| get(row, "now_ms"))?,
+        jobs: jobs.iter().map(job_view).collect::<Result<_, _>>()?,
+        executions: executions.iter().map(execution).collect::<Result<_, _>>()?,
+        workers: workers.iter().map(worker_view).collect::<Result<_, _>>()?,
+        queues: queue_views(&queues)?,
+    })
+}
+
+fn queue_views(rows: &[Row]) -> Result<Vec<QueueView>, Failure> {
+    let mut views: Vec<QueueView> = Vec::new();
+    for row in rows {
+        add_count(&mut views, row)?;
+    }
+    Ok(views)
 }
 
 pub(super) fn state(stored: i16) -> Result<JobState, Failure> {

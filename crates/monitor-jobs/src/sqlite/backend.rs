@@ -12,7 +12,7 @@ use crate::kernel::limits;
 use crate::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
     Finding, JobFilter, JobId, JobView, NewJob, Priority, QueueView, Reason, Register, Rescued,
-    Settle, Settled, StoreError, WorkerId, WorkerPulse, WorkerState, WorkerView,
+    Settle, Settled, Snapshot, StoreError, WorkerId, WorkerPulse, WorkerState, WorkerView,
 };
 
 #[async_trait]
@@ -199,6 +199,10 @@ impl Backend for SqliteJobs {
 
     async fn queues(&self) -> Result<Vec<QueueView>, StoreError> {
         self.read("list queues", view::queues).await
+    }
+
+    async fn export(&self) -> Result<Snapshot, StoreError> {
+        self.read("export jobs", view::everything).await
     }
 
     async fn why_priority(&self, job: JobId) -> Result<Option<Reason>, StoreError> {

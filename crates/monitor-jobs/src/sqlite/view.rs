@@ -11,7 +11,7 @@ use super::row;
 use crate::kernel::attempts::End;
 use crate::{
     Band, Epoch, Execution, JobFilter, JobId, JobState, JobView, Priority, QueueView, Reason,
-    WorkerId,
+    Snapshot, WorkerId,
 };
 
 const JOB: &str = "SELECT job.id, kind, queue, tenant, state, own, effective, sort_key, attempt,
@@ -19,6 +19,9 @@ const JOB: &str = "SELECT job.id, kind, queue, tenant, state, own, effective, so
     progress, error, result, payload, cancel
   FROM job JOIN job_payload ON job_payload.job = job.id
     LEFT JOIN job_note ON job_note.job = job.id";
+
+const EXECUTION: &str = "SELECT job, epoch, attempt, worker, worker_name, started_ms, ended_ms,
+    outcome, error FROM job_execution";
 
 pub(crate) fn job(tx: Tx<'_>, job: JobId) -> Result<Option<JobView>, Failure> {
     let view = tx.one(&format!("{JOB} WHERE job.id = ?1"), [job.0], |row| {
@@ -94,24 +97,33 @@ fn with_parents(tx: Tx<'_>, view: JobView) -> Result<JobView, Failure> {
 }
 
 pub(crate) fn executions(tx: Tx<'_>, job: JobId) -> Result<Vec<Execution>, Failure> {
-    tx.all(
-        "SELECT epoch, attempt, worker, worker_name, started_ms, ended_ms, outcome, error
-         FROM job_execution WHERE job = ?1 ORDER BY epoch",
-        [job.0],
-        |row| {
-            Ok(Execution {
-                job,
-                epoch: Epoch(row.get(0)?),
-                attempt: row.get(1)?,
-                worker: WorkerId(row.get(2)?),
-                worker_name: row.get(3)?,
-                started_unix_ms: row.get(4)?,
-                ended_unix_ms: row.get(5)?,
-                outcome: row::end(row, 6)?.map(End::as_str),
-                error: row.get(7)?,
-            })
-        },
-    )
+    let query = format!("{EXECUTION} WHERE job = ?1 ORDER BY epoch");
+    tx.all(&query, [job.0], execution)
+}
+
+fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
+    Ok(Execution {
+        job: row::job_id(row, 0)?,
+        epoch: Epoch(row.get(1)?),
+        attempt: row.get(2)?,
+        worker: WorkerId(row.get(3)?),
+        worker_name: row.get(4)?,
+        started_unix_ms: row.get(5)?,
+        ended_unix_ms: row.get(6)?,
+        outcome: row::end(row, 7)?.map(End::as_str),
+        error: row.get(8)?,
+    })
+}
+
+pub(crate) fn everything(tx: Tx<'_>) -> Result<Snapshot, Failure> {
+    let executions = format!("{EXECUTION} ORDER BY job, epoch");
+    Ok(Snapshot {
+        unix_ms: tx.now,
+        jobs: list(tx, &JobFilter::all())?,
+        executions: tx.all(&executions, [], execution)?,
+        workers: super::worker::workers(tx)?,
+        queues: queues(tx)?,
+    })
 }
 
 pub(crate) fn queues(tx: Tx<'_>) -> Result<Vec<QueueView>, Failure> {

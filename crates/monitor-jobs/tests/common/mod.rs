@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use monitor_jobs::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
     Finding, JobFilter, JobId, JobState, JobView, Memory, NewJob, Payload, Priority, QueueView,
-    Reason, Register, Rescued, Settle, Settled, StoreError, StoreErrorKind, WorkerId, WorkerPulse,
-    WorkerState, WorkerView,
+    Reason, Register, Rescued, Settle, Settled, Snapshot, StoreError, StoreErrorKind, WorkerId,
+    WorkerPulse, WorkerState, WorkerView,
 };
 use tokio::time::Instant;
 
@@ -226,6 +226,9 @@ impl Backend for Flaky {
     }
     async fn queues(&self) -> Result<Vec<QueueView>, StoreError> {
         self.memory.queues().await
+    }
+    async fn export(&self) -> Result<Snapshot, StoreError> {
+        self.memory.export().await
     }
     async fn why_priority(&self, job: JobId) -> Result<Option<Reason>, StoreError> {
         self.memory.why_priority(job).await
