@@ -25,13 +25,12 @@ impl<H: Keyed> Core<H> {
         self.arm_slot(index);
         self.entries[index].marks.put(NEW, true);
         let class = self.class(index);
-        let line = &mut self.newcomers[class.index()];
-        line.push_back(index);
-        // Keys that come and go leave their numbers behind, also to keys that come after them.
-        if line.len() > SHORT.max(2 * self.entries.len()) {
+        self.newcomers[class.index()].push_back(index);
+        if self.newcomers[class.index()].len() > SHORT.max(2 * self.entries.len()) {
             let mut met = HashSet::new();
-            let is_newcomer = |index| self.entries.get(index).is_some_and(is_newcomer);
-            line.retain(|index| is_newcomer(*index) && met.insert(*index));
+            let mut line = std::mem::take(&mut self.newcomers[class.index()]);
+            line.retain(|index| self.is_newcomer(*index, class) && met.insert(*index));
+            self.newcomers[class.index()] = line;
         }
         self.dispatch();
     }
@@ -43,11 +42,17 @@ impl<H: Keyed> Core<H> {
                 && self.paces[class.index()] != Pace::Suspended
                 && let Some(index) = self.newcomers[class.index()].pop_front()
             {
-                if self.entries.get(index).is_some_and(is_newcomer) {
+                if self.is_newcomer(index, class) {
                     self.take_newcomer(index);
                 }
             }
         }
+    }
+
+    /// Whether a number in the line of a class is still of a newcomer of that class. Keys that come
+    /// and go leave their numbers behind, also to keys that come after them.
+    fn is_newcomer(&self, index: u32, class: Class) -> bool {
+        self.entries.get(index).is_some_and(is_newcomer) && self.class(index) == class
     }
 
     fn take_newcomer(&mut self, index: u32) {

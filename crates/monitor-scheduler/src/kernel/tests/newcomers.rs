@@ -2,17 +2,21 @@
 
 use monitor_backoff::Verdict;
 
-use super::world::{MINUTE, SECOND, World, spec, world};
-use crate::{Saturation, Spec};
+use super::world::{MINUTE, QUEUE, SECOND, World, config, spec, world};
+use crate::{Class, Saturation, Spec};
 
 /// So many new keys, with a first slot that is still far.
 const NEW: u8 = 60;
 
 fn immediate(interval_ms: u64) -> Spec {
+    immediate_of(interval_ms, Class::Normal)
+}
+
+fn immediate_of(interval_ms: u64, class: Class) -> Spec {
     let like = spec(interval_ms);
     let spec = Spec::builder(like.interval()).timeout(like.timeout());
     let spec = spec.backoff(*like.backoff()).phase(like.phase());
-    spec.immediate(true).build().unwrap()
+    spec.class(class).immediate(true).build().unwrap()
 }
 
 fn finish_all(world: &mut World) {
@@ -95,4 +99,25 @@ fn who_leaves_the_line_is_not_run() {
     assert_eq!(world.running(), [3]);
     finish_all(&mut world);
     assert_eq!(world.running(), [0_u8; 0]);
+}
+
+/// PRB-4: a newcomer that has the number of one that is gone, of another class, is not taken for
+/// it: it waits for a permit of its own class, and takes none of theirs.
+#[test]
+fn a_newcomer_is_of_its_own_class() {
+    let mut config = config(9, QUEUE);
+    config.classes.normal.max_concurrent = Some(1.try_into().unwrap());
+    config.classes.critical.max_concurrent = Some(1.try_into().unwrap());
+    let mut world = World::new(&config);
+    world.run_for(1);
+    world.schedule(0, immediate_of(MINUTE, Class::Normal));
+    world.schedule(1, immediate_of(MINUTE, Class::Critical));
+    world.schedule(2, immediate_of(MINUTE, Class::Normal));
+    assert!(world.core.remove(&2, world.now));
+    world.schedule(3, immediate_of(MINUTE, Class::Critical));
+    assert_eq!(world.running(), [0, 1]);
+    world.finish(0, Verdict::Success);
+    assert_eq!(world.running(), [1], "no permit of its class is free");
+    world.finish(1, Verdict::Success);
+    assert_eq!(world.running(), [3]);
 }
