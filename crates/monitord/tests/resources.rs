@@ -7,7 +7,7 @@ mod process;
 mod served;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use monitor_testkit::services::check_metrics;
@@ -151,6 +151,59 @@ async fn beyond_its_memory_it_is_critical_and_not_ready() {
             .await
             > 1.0
     );
+}
+
+/// ROB-76, ROB-77, ROB-83: clients take every descriptor that the process may have. It sees to it and
+/// names the cause, is alive and not ready, judges no target by what it lacks itself, and works on
+/// once it has some again.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_descriptors_it_is_critical_and_blames_no_target() {
+    let target = Target::healthy().await.unwrap();
+    let monitor = served::file_monitor("web", &target);
+    let served = Served::start(&format!(
+        "[limits]\nresource_check_interval = \"1s\"\n{monitor}"
+    ));
+    let mut stream = served.stream().await;
+    stream.result("web", "up").await;
+    let descriptors = async || {
+        let health = served.json("/health").await;
+        find(&health["pressure"]["sources"], "source", "descriptors").clone()
+    };
+    let usage = descriptors().await["usage"].to_string();
+    let (used, _) = usage.trim_matches('"').split_once(" of ").unwrap();
+    served
+        .process
+        .limit_descriptors(used.parse::<u64>().unwrap() + 40);
+    let clients: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(served.address()).unwrap())
+        .collect();
+    let exhausted = loop {
+        let seen = descriptors().await;
+        if seen["level"] == "critical" {
+            break seen;
+        }
+    };
+    assert!(
+        exhausted["usage_ratio"].as_f64() >= Some(0.95),
+        "{exhausted}"
+    );
+    let ready = served.get("/readyz").await;
+    assert_eq!(ready.status(), 503);
+    let reasons = ready.json::<Value>().await.unwrap()["reasons"].to_string();
+    assert!(reasons.contains("descriptors: "), "{reasons}");
+    assert_eq!(served.get("/livez").await.status(), 200);
+    let text = served.text("/metrics").await;
+    check_metrics(&text).unwrap();
+    assert!(text.contains("prober_pressure_level{level=\"critical\"} 1"));
+    stream.result("web", "unknown").await;
+
+    drop(clients);
+    stream.result("web", "up").await;
+    while descriptors().await["usage_ratio"].as_f64() >= Some(0.8) {}
+    let blamed = served.history("web").await.into_iter();
+    let blamed = blamed.filter(|row| row["outcome"] == "down");
+    assert_eq!(blamed.count(), 0, "the target was well all the time");
 }
 
 /// ROB-83, STB-22: its own tasks are well, and what they cost is measured.

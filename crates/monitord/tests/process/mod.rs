@@ -49,6 +49,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Leaves it with so many descriptors at most.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_descriptors(&self, limit: u64) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let limits = Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        };
+        let process = Pid::from_child(&self.child);
+        prlimit(Some(process), Resource::Nofile, limits).expect("a child of ours");
+    }
+
     /// Starts it; both its streams are read into one.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
