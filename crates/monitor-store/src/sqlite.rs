@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use command::{Change, Hint, command};
 use failure::Failure;
+use presence::Presence;
 use retention::Retention;
 use writer::{Counters, Writer};
 
@@ -36,6 +37,7 @@ mod open_error;
 mod options;
 mod outbox;
 mod page;
+mod presence;
 mod query;
 mod reader;
 mod retention;
@@ -111,6 +113,7 @@ impl SqliteStore {
         let lock = Arc::new(opened.lock);
         let work = Writer {
             connection: opened.writer,
+            file: Presence::of(&opened.path),
             lock: Arc::clone(&lock),
             queue: commands,
             max_batch: options.max_batch.get(),

@@ -96,6 +96,30 @@ async fn a_larger_limit_lets_a_full_file_go_on() {
     applied(&store, long("a", due)).await;
 }
 
+/// OPS-18: nothing is acknowledged that goes to a file without a name. When the file is back, so is
+/// the store, with all that was acknowledged.
+#[tokio::test]
+async fn a_file_that_is_removed_or_replaced_is_gone_until_it_is_back() {
+    let place = Place::new();
+    let store = place.open();
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    applied(&store, up("a", 1, 1000)).await;
+    let away = place.folder().join("away");
+    std::fs::rename(place.path(), &away).unwrap();
+    let error = store.commit(up("a", 1, 2000)).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("removed or replaced"), "{error}");
+    std::fs::write(place.path(), "another").unwrap();
+    let error = store.commit(up("a", 1, 2000)).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
+    assert_eq!(std::fs::read(place.path()).unwrap(), b"another");
+    assert_eq!(store.history(&id("a"), 9).await.unwrap().len(), 1);
+    std::fs::rename(&away, place.path()).unwrap();
+    applied(&store, up("a", 1, 2000)).await;
+    store.close().await.unwrap();
+    assert_eq!(place.ask::<i64>("SELECT count(*) FROM history"), 2);
+}
+
 /// Another program that writes makes a command wait, then fail as busy; never anything else.
 #[tokio::test]
 async fn a_file_that_another_program_writes_is_busy_and_then_free() {

@@ -22,6 +22,11 @@ pub(crate) enum Failure {
     Conflict { epoch: Epoch, standing: Epoch },
     #[error("epoch {0} is above 2^63 - 1, the largest that a row can hold")]
     EpochTooLarge(Epoch),
+    #[error(
+        "the file was removed or replaced while it was open; nothing is written to what is left \
+         of it: put it back, or start again"
+    )]
+    Gone,
     #[error("it is closed")]
     Closed,
 }
@@ -33,6 +38,7 @@ impl Failure {
             Self::Unreadable { .. } => StoreErrorKind::Corrupt,
             Self::Conflict { .. } => StoreErrorKind::Conflict,
             Self::EpochTooLarge(_) => StoreErrorKind::Other,
+            Self::Gone => StoreErrorKind::Unreachable,
             Self::Closed => StoreErrorKind::Closed,
         }
     }

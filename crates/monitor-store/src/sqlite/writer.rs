@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{Command, Hint};
 use super::failure::Failure;
 use super::lock::Lock;
+use super::presence::Presence;
 use super::retention::{Retention, SLICE_ROWS};
 
 /// Under load so many old rows may be worked on for each command, without load as many as there are. A
@@ -45,6 +46,7 @@ impl Counters {
 
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
+    pub(crate) file: Presence,
     pub(crate) lock: Arc<Lock>,
     pub(crate) queue: mpsc::Receiver<Message>,
     pub(crate) max_batch: usize,
@@ -136,6 +138,7 @@ impl Writer {
     /// One transaction for all that is kept. What one command wrote and may not stand is taken back
     /// without the others.
     fn transact(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
+        self.file.check()?;
         if !self.connection.is_autocommit() {
             // A rollback failed before.
             self.connection.execute_batch("ROLLBACK")?;
@@ -185,7 +188,8 @@ impl Writer {
     }
 
     fn slice(&mut self) {
-        match self.retention.slice(&mut self.connection, now_unix_ms()) {
+        let is_there = self.file.check();
+        match is_there.and_then(|()| self.retention.slice(&mut self.connection, now_unix_ms())) {
             Ok(done) => {
                 Counters::add(&self.counters.slices, 1);
                 Counters::add(&self.counters.rolled_rows, done.rolled);

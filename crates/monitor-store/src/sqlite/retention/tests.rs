@@ -355,3 +355,34 @@ fn a_clock_that_leaps_for_a_moment_neither_empties_the_store_nor_stops_it() {
     let soon = last + 20 * 24 * HOUR;
     assert_eq!(place.count(&format!("{mark} {soon}")), 1);
 }
+
+/// OPS-29: to remove lines they are counted first, and that takes pages. A file that is full to the
+/// last one has them.
+#[test]
+fn a_full_file_has_room_for_what_makes_room() {
+    const PAGES: u32 = 256;
+    let mut place = Place::new([60, 30 * 1440, 90 * 1440, 730 * 1440]);
+    place.retention = Retention::new(&place.options, Some(PAGES));
+    let limit = |connection: &Connection| {
+        connection
+            .pragma_update(None, "max_page_count", PAGES)
+            .unwrap();
+    };
+    limit(place.connection());
+    let (mut due, mut committed) = (BASE, 0);
+    let long = |due| {
+        let observation = Observation::up().with_note("x".repeat(2000));
+        let id = "a".parse().unwrap();
+        Record::observed(id, Epoch::new(1), due, observation, Phases::default())
+    };
+    while place.commit(&long(due), None) {
+        due += 60 * MINUTE;
+        committed += 1;
+    }
+    assert!(committed > 100, "{committed}");
+    place.settle(due);
+    assert!(place.commit(&long(due), None), "there is room again");
+    let connection = place.connection();
+    let tally = query::tally(connection, &"a".parse().unwrap(), BASE).unwrap();
+    assert_eq!(tally.due, committed + 1);
+}
