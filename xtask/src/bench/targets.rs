@@ -99,7 +99,7 @@ const CROWD_512: &str = "claim and complete, 512 workers";
 const GRAPHILE: Bound = Bound::Best(&["graphile-worker 0.17, batched"]);
 const APALIS: Bound = Bound::Best(&["apalis-postgres 1.0"]);
 
-const TARGETS: [Target; 55] = [
+const TARGETS: [Target; 57] = [
     cpu("pool", ONE, POOL, 0.25, DEADPOOL),
     cpu(
         "pool",
