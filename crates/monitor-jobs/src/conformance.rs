@@ -124,6 +124,8 @@ macro_rules! conformance_tests {
             job_20_bands;
             /// JOB-38, L7, P4: under a constant load of urgent jobs a low one is served in time.
             job_38_a_low_job_is_served_under_load;
+            /// JOB-38, JOB-33: how long it takes to rise, and nobody is served twice for it.
+            job_38_a_low_job_rises_in_one_and_two_minutes;
             /// JOB-49: the selectable orderings.
             job_49_orderings;
             /// C3: nothing is claimed from a paused queue.

@@ -110,7 +110,9 @@ pub fn down(text: &str, epoch: u64, due_unix_ms: i64) -> Record {
 }
 
 async fn applied(store: &dyn Store, record: Record) -> Applied {
-    match store.commit(record).await.unwrap() {
+    let commit = store.commit(record).await.unwrap();
+    assert!(commit.is_applied(), "expected it to be applied: {commit:?}");
+    match commit {
         Commit::Applied(applied) => applied,
         Commit::Refused(refusal) => {
             panic!("expected an applied commit, it was refused: {refusal:?}")
@@ -122,7 +124,9 @@ async fn refused(store: &dyn Store, record: Record) -> Refusal {
     let before = store.load().await.unwrap();
     let history = store.history(&record.monitor, 100).await.unwrap();
     let monitor = record.monitor.clone();
-    match store.commit(record).await.unwrap() {
+    let commit = store.commit(record).await.unwrap();
+    assert!(!commit.is_applied(), "whatever the reason");
+    match commit {
         Commit::Applied(applied) => panic!("expected a refusal, it was applied: {applied:?}"),
         Commit::Refused(refusal) => {
             assert_eq!(

@@ -117,6 +117,14 @@ pub enum Commit {
     Refused(Refusal),
 }
 
+impl Commit {
+    /// Whether it was written. False for every [`Refusal`].
+    #[must_use]
+    pub const fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied(_))
+    }
+}
+
 /// What a commit wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {

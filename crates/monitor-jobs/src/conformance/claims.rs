@@ -141,6 +141,35 @@ pub async fn job_38_a_low_job_is_served_under_load(rig: &dyn Rig) {
     panic!("L7: the low job starves");
 }
 
+/// By default a low job is as urgent as a medium one that comes a minute later, and as a high one
+/// that comes two minutes later; two that look at the same moment do not both take it.
+pub async fn job_38_a_low_job_rises_in_one_and_two_minutes(rig: &dyn Rig) {
+    for (level, minutes) in [(3, 1), (5, 2)] {
+        let bench = Bench::new(rig).await;
+        let low = bench.put(job("low").priority(priority(1))).await;
+        let rises = START_MS + minutes * 60_000;
+        bench.base.set_clock(rises - 1).await;
+        let before = bench.put(job("before").priority(priority(level))).await;
+        bench.base.set_clock(rises + 1).await;
+        let after = bench.put(job("after").priority(priority(level))).await;
+        assert_eq!(bench.claim_ids(1).await, [before]);
+        let request = ClaimRequest {
+            worker: bench.worker,
+            limit: 1,
+            history: true,
+        };
+        let (one, two) = tokio::join!(bench.backend.claim(&request), bench.backend.claim(&request));
+        let mut both = [one, two].map(|claim| claim.unwrap().jobs[0].id);
+        both.sort_unstable();
+        assert_eq!(both, [low, after], "each once");
+        let epoch = async |id| bench.view(id).await.epoch;
+        assert_ne!(epoch(low).await, epoch(after).await);
+        let key = async |id| bench.view(id).await.sort_key;
+        assert!(key(before).await < key(low).await && key(low).await < key(after).await);
+        assert!(bench.claim(9).await.is_empty());
+    }
+}
+
 /// First in first out, strict, by deadline, fair.
 pub async fn job_49_orderings(rig: &dyn Rig) {
     let bench = Bench::new(rig).await;
