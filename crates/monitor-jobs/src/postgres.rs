@@ -90,6 +90,10 @@ impl Default for PgOptions {
 /// committed, whatever the server's default is. Settings such as `synchronous_commit` and
 /// `search_path` go into the `options` of the configuration.
 ///
+/// Where thousands of dead entries lie before what is ready, as happens beside an old snapshot, its
+/// claims remember for a second at most where they end. Meanwhile a job that becomes ready before
+/// all others may be passed over by a claim that finds others.
+///
 /// # Example
 /// ```no_run
 /// use monitor_jobs::{Backend, NewJob, Payload, PgJobs, PgOptions};
