@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::command::{Change, Kind, Tx, command};
 use self::failure::Failure;
+use self::presence::Presence;
 use self::reader::Reader;
 use self::writer::{Counters, Writer};
 use crate::StoreError;
@@ -32,6 +33,7 @@ mod open;
 mod open_error;
 mod operate;
 mod options;
+mod presence;
 mod reader;
 mod row;
 mod schema;
@@ -108,6 +110,7 @@ impl SqliteJobs {
         };
         let writer = Writer {
             connection: opened.writer,
+            file: Presence::of(&opened.path),
             queue: commands,
             next: std::collections::VecDeque::new(),
             max_batch: options.max_batch.get(),

@@ -154,6 +154,29 @@ async fn a_busy_file_is_a_passing_failure() {
     jobs.register(&register()).await.unwrap();
 }
 
+/// JOB-6, JOB-36: nothing is acknowledged that goes to a file without a name. When the file is back,
+/// so are the jobs, with all that was acknowledged.
+#[tokio::test]
+async fn a_file_that_is_removed_is_gone_until_it_is_back() {
+    let place = Place::new();
+    let jobs = place.open();
+    jobs.enqueue(&[work()]).await.unwrap();
+    let (path, away) = (place.options().path, place.folder.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let error = jobs.register(&register()).await.unwrap_err();
+    assert!(error.to_string().contains("removed or replaced"), "{error}");
+    let begun = jobs.enqueue(&[work()]).await.unwrap_err();
+    let EnqueueError::Store(error) = begun else {
+        panic!("{begun}");
+    };
+    assert_eq!(error.kind, StoreErrorKind::Transient, "{error}");
+    assert!(!path.exists());
+    std::fs::rename(&away, &path).unwrap();
+    jobs.enqueue(&[work()]).await.unwrap();
+    assert_eq!(place.count("SELECT count(*) FROM job"), 2);
+    assert_eq!(place.count("SELECT count(*) FROM job_worker"), 0);
+}
+
 /// JOB-9, R4: a commit by another process wakes whoever waits; so does one of this process.
 #[tokio::test]
 async fn commits_of_all_processes_wake() {

@@ -3,6 +3,7 @@
 //! | SQLite says | kind |
 //! |---|---|
 //! | `BUSY`, `LOCKED`, `PROTOCOL`, `INTERRUPT`, `NOMEM`, an I/O error of a lock | `Transient` |
+//! | nothing: the file was removed or replaced | `Transient` |
 //! | `FULL`: the disk, or the limit that was set for the file; `TOOBIG` | `Full` |
 //! | `READONLY`, `PERM`, `AUTH`, `CANTOPEN` | `Denied` |
 //! | `CORRUPT`, `NOTADB`, `FORMAT`, `SCHEMA`, a value that is none | `Schema` |
@@ -22,6 +23,11 @@ use crate::{StoreError, StoreErrorKind};
 pub(crate) enum Failure {
     #[error("{text}")]
     Sqlite { kind: StoreErrorKind, text: String },
+    #[error(
+        "the file was removed or replaced while it was open; nothing is written to what is left \
+         of it: put it back, or start again"
+    )]
+    Gone,
     #[error("it is closed")]
     Closed,
     #[error("a closure that was given to transact panicked; it was rolled back")]
@@ -41,7 +47,7 @@ impl Failure {
         match self {
             Self::Sqlite { kind, .. } => *kind,
             Self::Closed => StoreErrorKind::Closed,
-            Self::Abandoned => StoreErrorKind::Transient,
+            Self::Abandoned | Self::Gone => StoreErrorKind::Transient,
             Self::Panicked | Self::WrongPermit | Self::Missing(_) => StoreErrorKind::Fatal,
             Self::EndedByCaller => StoreErrorKind::Ambiguous,
         }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::command::{Command, Kind, Tx};
 use super::failure::Failure;
 use super::options::Clock;
+use super::presence::Presence;
 use super::session::Session;
 
 /// What the writer is sent.
@@ -35,6 +36,7 @@ pub(crate) struct Counters {
 
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
+    pub(crate) file: Presence,
     pub(crate) queue: mpsc::Receiver<Message>,
     /// Taken from the queue, and not to be mixed with what came before it.
     pub(crate) next: VecDeque<Message>,
@@ -121,6 +123,7 @@ impl Writer {
     /// One transaction, with a savepoint for each command: what one command wrote can be taken
     /// back alone, and all that is kept becomes durable together.
     fn transact(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
+        self.file.check()?;
         let mut transaction = begin(&mut self.connection)?;
         // Not before: transactions of other processes may have come between, and no job may begin
         // before the parent ended that it waited for.
@@ -134,7 +137,8 @@ impl Writer {
     /// Lets the owner of a session make its steps. Nothing else is written meanwhile, so a session
     /// that falls silent is rolled back.
     fn serve(&mut self, session: Session) {
-        let end = match begin(&mut self.connection) {
+        let begun = self.file.check();
+        let end = match begun.and_then(|()| begin(&mut self.connection)) {
             Ok(transaction) => session.serve(transaction, self.clock.now_unix_ms(), self.patience),
             Err(failure) => session.refuse(failure),
         };
