@@ -89,6 +89,27 @@ async fn the_denied_are_told() {
     assert_eq!(db.number("SELECT count(*) FROM job").await, 0);
 }
 
+/// A server that is out of disk says so: typed, with nothing half-done, and the same call succeeds when
+/// there is room.
+#[tokio::test]
+async fn a_full_disk_is_told() {
+    let db = open(quiet()).await;
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER full_disk AFTER INSERT ON job EXECUTE FUNCTION full_disk()";
+    db.sql.batch_execute(full).await.unwrap();
+    let refused = db.jobs.enqueue(&[new(), new()]).await.unwrap_err();
+    let monitor_jobs::EnqueueError::Store(error) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(error.kind, StoreErrorKind::Full, "{error}");
+    assert!(error.to_string().contains("53100"), "{error}");
+    assert_eq!(db.number("SELECT count(*) FROM job").await, 0);
+    let room = "DROP TRIGGER full_disk ON job";
+    db.sql.batch_execute(room).await.unwrap();
+    assert_eq!(db.jobs.enqueue(&[new(), new()]).await.unwrap().len(), 2);
+}
+
 /// A server that goes away and comes back, as in a crash: what was acknowledged is there, and the
 /// same handle goes on.
 #[tokio::test(flavor = "multi_thread")]
