@@ -144,7 +144,8 @@ impl<K: Clone + Eq + Hash> Operations<K> {
         Key(known)
     }
 
-    /// Returns a key at hand, or none if it was never registered, or forgotten since.
+    /// Returns a key at hand, or none if it was never registered, or is forgotten and nobody has it.
+    /// One that is forgotten and that somebody has begins nothing: its [epoch](Key::epoch) is none.
     #[must_use]
     pub fn key(&self, key: &K) -> Option<Key<K>> {
         self.shared.table.find(key).map(Key)

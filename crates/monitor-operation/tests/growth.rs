@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use monitor_operation::{Cause, Epoch, Operations};
+use monitor_operation::{BeginError, Cause, Epoch, Operations};
 
 /// A key that counts how many of it there are.
 #[derive(Clone)]
@@ -86,4 +86,41 @@ fn inv_operation_8_who_comes_back_is_above_where_it_was() {
     let fence = operations.forget(&9999).unwrap();
     let next = operations.register(9999, Epoch::default()).unwrap();
     assert!(next >= fence.epoch() && fence.epoch() > high);
+}
+
+/// OPS-31, OPS-48: an epoch that nobody can have counted up to, of a broken row, is its key's alone:
+/// when that is forgotten others do not begin where their own could not be registered any more.
+#[test]
+fn a_far_epoch_moves_no_other_key() {
+    let operations = Operations::new();
+    let far = operations.register(0, Epoch::MAX_REGISTERED).unwrap();
+    let fence = operations.forget(&0).unwrap();
+    for key in 1..20_000 {
+        drop(operations.hold(key));
+    }
+    assert!(operations.kept() <= 16 * 64, "{} keys", operations.kept());
+    let near = operations.register(20_000, Epoch::default()).unwrap();
+    assert!(near < Epoch::new(1 << 32), "it begins at {near}");
+    assert!(operations.begin(&0).is_err());
+    let again = operations.register(0, Epoch::default()).unwrap();
+    assert!(again >= fence.epoch() && fence.epoch() > far);
+}
+
+/// OPS-29: a key that is forgotten while somebody has it is still to be had, and begins nothing;
+/// registered again it is the same.
+#[test]
+fn a_forgotten_key_that_somebody_has_begins_nothing() {
+    let operations = Operations::new();
+    let held = operations.hold("a");
+    let fence = operations.forget(&"a").unwrap();
+    let found = operations.key(&"a").unwrap();
+    assert_eq!((found.epoch(), held.epoch()), (None, None));
+    assert_eq!(found.begin().err(), Some(BeginError::UnknownKey));
+    assert_eq!(
+        operations.register("a", Epoch::default()),
+        Ok(fence.epoch())
+    );
+    assert_eq!(held.epoch(), Some(fence.epoch()));
+    drop((held, found));
+    assert!(operations.forget(&"a").is_some() && operations.key(&"a").is_none());
 }
