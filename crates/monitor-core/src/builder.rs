@@ -154,12 +154,16 @@ impl Builder {
                 source,
             })
         };
-        for (id, epoch) in &loaded.graves {
-            register(id, *epoch)?;
-            operations.forget(id); // its epoch counts on in the registry, without its name
-        }
+        // Before the graves, whose epochs are counted on from by all who come after them.
         for stored in &loaded.monitors {
             register(&stored.monitor.id, stored.status.epoch)?;
+        }
+        for (id, epoch) in &loaded.graves {
+            let is_living = operations.epoch(id).is_some();
+            register(id, *epoch)?;
+            if !is_living {
+                operations.forget(id); // its epoch counts on in the registry, without its name
+            }
         }
         // Wall time is read once; from here on due times follow the monotonic clock.
         self.config.origin_unix = SystemTime::now()

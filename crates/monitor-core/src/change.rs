@@ -333,4 +333,30 @@ mod unit {
         assert!(view.status.epoch > *buried);
         Ok(())
     }
+
+    /// OPS-31, OPS-48: what was deleted, and had come further than others, moves none of those that
+    /// stay: after a restart they are in the epochs of their rows, and these need no other write.
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_keeps_the_epoch_of_its_row() -> Result<(), Box<dyn std::error::Error>> {
+        let store = Arc::new(MemoryStore::new());
+        let core = Core::builder(Arc::clone(&store) as _).start().await?;
+        core.define(definition(0)).await?;
+        core.define(definition(1)).await?;
+        for _ in 0..9 {
+            core.pause(&id(1)).await?;
+            core.resume(&id(1)).await?;
+        }
+        assert!(core.delete(&id(1)).await?);
+        drop(core);
+
+        let row = store.load().await?.monitors[0].status.epoch;
+        let core = Core::builder(Arc::clone(&store) as _).start().await?;
+        assert_eq!(core.define(definition(0)).await?, Defined::Unchanged);
+        let view = core.view(&id(0)).ok_or("it stays")?;
+        assert_eq!(view.status.epoch, row);
+        core.define(definition(1)).await?;
+        let again = core.view(&id(1)).ok_or("defined just now")?;
+        assert!(again.status.epoch > row, "above where it was");
+        Ok(())
+    }
 }
