@@ -18,7 +18,8 @@ use crate::{
 };
 
 const PREPARE: &str = "SELECT * FROM jobs_prepare($1, $2, $3, $4)";
-const QUEUES: &str = "SELECT jobs_queues($1)";
+/// Waits for nobody for long: it runs beside a transaction of ours that others may wait for.
+const QUEUES: &str = "SELECT jobs_queues($1) FROM set_config('lock_timeout', '100ms', true)";
 const MINT: &str = "SELECT jobs_mint($1) AS ids";
 const FAIR: &str = "SELECT * FROM jobs_fair($1, $2)";
 const KEEP_FAIR: &str = "SELECT jobs_keep_fair($1, $2, $3)";
