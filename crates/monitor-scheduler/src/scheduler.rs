@@ -140,8 +140,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         )
     }
 
-    /// Makes room for so many more keys. Adding them then moves none of those that are there, which
-    /// with hundreds of thousands holds up what is due. False, and nothing is changed but perhaps
+    /// Makes room for so many more keys. Adding them then files none of those anew that are there,
+    /// which with hundreds of thousands holds up what is due. False, and nothing is changed but perhaps
     /// some room made, if there is not so much memory.
     #[expect(
         clippy::must_use_candidate,

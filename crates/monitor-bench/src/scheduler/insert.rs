@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use monitor_operation::{Epoch, Operations};
 use monitor_scheduler::wheel::Wheel;
-use monitor_scheduler::{Run, Verdict};
+use monitor_scheduler::{Run, Scheduler, Verdict};
 use serde_json::{Value, json};
 
 use super::gauge::spread;
@@ -19,9 +20,9 @@ use crate::plan::{Plan, Sample, Subject};
 /// Far enough ahead for nothing to fire meanwhile.
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// What the id and the handler take on the heap, which is not the schedule's: the key with two
-/// counts of references, and two counts, a key at hand and a flag for the handler.
-const ID_AND_HANDLER: i64 = 24 + 32;
+/// What the handler takes on the heap, which is not the schedule's: two counts of references, the
+/// key at hand and a flag. The id is in the registry of operations.
+const HANDLER: i64 = 32;
 
 /// Adds so many keys; the measurement is over when it calls what it is given.
 type Inserts = fn(u32, &mut Measures);
@@ -55,6 +56,9 @@ struct Measures {
     wall: Duration,
     cpu: Duration,
     bytes: i64,
+    /// How many more it takes when each key has run, if that is wanted and there is such a thing.
+    history: Option<i64>,
+    runs: bool,
 }
 
 impl Measures {
@@ -80,14 +84,18 @@ impl Subject for Insert {
     }
 
     fn observe(&mut self) -> Vec<(&'static str, f64)> {
-        let mut measures = Measures::default();
+        let mut measures = Measures {
+            runs: true,
+            ..Measures::default()
+        };
         allocations::weigh(true);
         (self.inserts)(self.keys, &mut measures);
         allocations::weigh(false);
-        vec![(
-            "bytes_per_key",
-            measures.bytes as f64 / f64::from(self.keys),
-        )]
+        let each = |bytes: i64| bytes as f64 / f64::from(self.keys);
+        let mut observed = vec![("bytes_per_key", each(measures.bytes))];
+        let history = measures.history.map(each);
+        observed.extend(history.map(|bytes| ("history_per_key", bytes)));
+        observed
     }
 
     fn about(&self) -> Value {
@@ -131,8 +139,31 @@ fn add(keys: u32, operations: Operations<u32>, measures: &mut Measures) {
             placed.expect("not shut down");
         }
     });
-    measures.bytes -= i64::from(keys) * ID_AND_HANDLER;
+    measures.bytes -= i64::from(keys) * HANDLER;
+    if measures.runs {
+        let before = allocations::bytes();
+        run_each(&scheduler, keys);
+        measures.history = Some(allocations::bytes() - before);
+    }
     end(scheduler, &ear);
+}
+
+/// Runs each key once, not too many at the same time.
+fn run_each(scheduler: &Scheduler<u32>, keys: u32) {
+    const AT_ONCE: usize = 1000;
+    let all: Vec<u32> = (0..keys).collect();
+    for some in all.chunks(AT_ONCE) {
+        for key in some {
+            scheduler.trigger(key);
+        }
+        let has_run = |key: &u32| {
+            let status = scheduler.probe_status(key).expect("a key that is there");
+            status.successes_total > 0
+        };
+        while !some.iter().all(has_run) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 fn spawn(keys: u32, measures: &mut Measures) {

@@ -3,10 +3,11 @@
 //! It reads no clock, spawns nothing and calls nobody: `now` comes in with each call, and what is
 //! to be done goes out as [`Effect`]s, which the shell carries out under no lock.
 //!
-//! Contents: `keys` adds, changes and removes keys; `arm` sets due times and reports missed ones;
-//! `start` takes keys to their runs, `newcomers` those that are new, `runs` brings runs to their end; `permits` and `queue` are the
-//! tree that bounds them; `pace` slows classes down; `snapshot` and `explain` look; `check` holds
-//! the invariants.
+//! Contents: `entry` is what is known of one key, `kinds` what many have in common; `keys` adds,
+//! changes and removes keys; `arm` sets due times and reports missed ones; `start` takes keys to
+//! their runs, `newcomers` those that are new, `runs` brings runs to their end; `permits` and `queue`
+//! are the tree that bounds them; `pace` slows classes down; `snapshot` and `explain` look; `check`
+//! holds the invariants.
 
 mod arm;
 mod check;

@@ -124,9 +124,8 @@ fn spec(class: Class) -> Spec {
 /// A timer, a trigger and the end of a run at once: one run of the key at any time, and whatever
 /// the order the key waits for something afterwards.
 ///
-/// Breaks when `trigger_known` does not look whether a run is going on: replace its
-/// `if let Some(run) = entry.run` by `if let Some(run) = None::<Running>`, and the `else` of the
-/// wait by an `Armed` of now.
+/// Breaks when `trigger_known` does not look whether a run is going on: make its arm for a
+/// `Doing::Run` give an `Armed` of now.
 #[test]
 fn loom_inv_scheduler_1_2_timer_trigger_finish() {
     loom::model(|| {
