@@ -4,56 +4,60 @@ use std::ops::{Index, IndexMut};
 
 /// Entries by small numbers. In pages, so that none of those that are there is ever moved.
 pub(crate) struct Slab<T> {
-    pages: Vec<Box<Page<T>>>,
-    end: u32,
+    pages: Vec<Vec<Option<T>>>,
     vacant: Vec<u32>,
 }
 
-type Page<T> = [Option<T>; PAGE];
-
 /// Entries of a page.
-const PAGE: usize = 256;
+const PAGE: usize = 1024;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
         Self {
             pages: Vec::new(),
-            end: 0,
             vacant: Vec::new(),
         }
     }
 
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
-        let index = self.vacant.pop().unwrap_or_else(|| self.grow());
-        *self.at(index) = Some(entry);
+        if let Some(index) = self.vacant.pop() {
+            self.pages[page(index)][place(index)] = Some(entry);
+            return index;
+        }
+        // Four thousand million entries do not fit into memory.
+        let index = self.end();
+        if place(index) == 0 {
+            self.pages.push(Vec::with_capacity(PAGE));
+        }
+        self.pages[page(index)].push(Some(entry));
         index
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let page = self.pages.get_mut(index as usize / PAGE)?;
-        let entry = page[index as usize % PAGE].take()?;
+        let entry = self.pages.get_mut(page(index))?.get_mut(place(index))?;
+        let entry = entry.take()?;
         self.vacant.push(index);
         Some(entry)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        let index = index as usize;
-        self.pages.get(index / PAGE)?[index % PAGE].as_ref()
+        self.pages.get(page(index))?.get(place(index))?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        let index = index as usize;
-        self.pages.get_mut(index / PAGE)?[index % PAGE].as_mut()
+        let page = self.pages.get_mut(page(index))?;
+        page.get_mut(place(index))?.as_mut()
     }
 
     /// All numbers that were ever in use are below this.
     pub(crate) fn end(&self) -> u32 {
-        self.end
+        let last = self.pages.last().map_or(PAGE, Vec::len);
+        (self.pages.len() * PAGE + last - PAGE) as u32
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.end as usize - self.vacant.len()
+        self.end() as usize - self.vacant.len()
     }
 
     /// The numbers in use.
@@ -63,34 +67,18 @@ impl<T> Slab<T> {
             .collect()
     }
 
-    /// A place that was vacant, or is new.
-    fn at(&mut self, index: u32) -> &mut Option<T> {
-        let index = index as usize;
-        &mut self.pages[index / PAGE][index % PAGE]
-    }
-
-    /// The number of a new place. Four thousand million do not fit into memory.
-    fn grow(&mut self) -> u32 {
-        let index = self.end;
-        if index as usize / PAGE == self.pages.len() {
-            self.pages.push(empty());
-        }
-        self.end += 1;
-        index
-    }
-
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flat_map(|page| page.iter().flatten())
+        self.pages.iter().flatten().flatten()
     }
 }
 
-/// A page without entries, made where it will be: on the stack it may not have room.
-#[expect(clippy::expect_used, reason = "it has as many as a page")]
-fn empty<T>() -> Box<Page<T>> {
-    let page: Vec<Option<T>> = std::iter::repeat_with(|| None).take(PAGE).collect();
-    let page = page.into_boxed_slice().try_into();
-    page.ok().expect("a page is full")
+fn page(index: u32) -> usize {
+    index as usize / PAGE
+}
+
+fn place(index: u32) -> usize {
+    index as usize % PAGE
 }
 
 // For numbers known to be in use: the kernel frees an entry only together with its timer, its
