@@ -150,10 +150,6 @@ impl Chunks {
             self.free = self.at(chunk).next;
             return chunk;
         }
-        if self.chunks.len() == self.chunks.capacity() {
-            // By an eighth: what is beyond is room for nobody.
-            self.chunks.reserve_exact(64.max(self.chunks.len() / 8));
-        }
         self.chunks.push(Chunk {
             items: [NOBODY; ROOM],
             len: 0,

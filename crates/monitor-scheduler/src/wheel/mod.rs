@@ -35,7 +35,7 @@ const UNSET: u16 = u16::MAX;
 ///
 /// # Cost
 ///
-/// 16 bytes for each number up to the largest one used, about 5 for each timer that is set, 30 KB
+/// 16 bytes for each number up to the largest one used, 4 to 5 for each timer that is set, 30 KB
 /// for the slots. Nothing is given back before the wheel is dropped.
 ///
 /// # Examples
