@@ -110,7 +110,6 @@ fn timers(row: &Row) -> Vec<String> {
         count("missed", "missed"),
         page.map(pages),
         count("bytes_per_key", "bytes for each key"),
-        count("history_per_key", "bytes more once it has run"),
     ]
     .into_iter()
     .flatten()

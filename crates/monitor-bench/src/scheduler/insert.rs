@@ -2,12 +2,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use monitor_operation::{Epoch, Operations};
 use monitor_scheduler::wheel::Wheel;
-use monitor_scheduler::{Run, Scheduler, Verdict};
+use monitor_scheduler::{Run, Verdict};
 use serde_json::{Value, json};
 
 use super::gauge::spread;
@@ -56,9 +55,6 @@ struct Measures {
     wall: Duration,
     cpu: Duration,
     bytes: i64,
-    /// How many more it takes when each key has run, if that is wanted and there is such a thing.
-    history: Option<i64>,
-    runs: bool,
 }
 
 impl Measures {
@@ -84,18 +80,14 @@ impl Subject for Insert {
     }
 
     fn observe(&mut self) -> Vec<(&'static str, f64)> {
-        let mut measures = Measures {
-            runs: true,
-            ..Measures::default()
-        };
+        let mut measures = Measures::default();
         allocations::weigh(true);
         (self.inserts)(self.keys, &mut measures);
         allocations::weigh(false);
-        let each = |bytes: i64| bytes as f64 / f64::from(self.keys);
-        let mut observed = vec![("bytes_per_key", each(measures.bytes))];
-        let history = measures.history.map(each);
-        observed.extend(history.map(|bytes| ("history_per_key", bytes)));
-        observed
+        vec![(
+            "bytes_per_key",
+            measures.bytes as f64 / f64::from(self.keys),
+        )]
     }
 
     fn about(&self) -> Value {
@@ -125,7 +117,6 @@ fn schedule(keys: u32, measures: &mut Measures) {
 }
 
 fn schedule_and_register(keys: u32, measures: &mut Measures) {
-    measures.runs = false;
     add(keys, Operations::new(), measures);
 }
 
@@ -141,30 +132,7 @@ fn add(keys: u32, operations: Operations<u32>, measures: &mut Measures) {
         }
     });
     measures.bytes -= i64::from(keys) * HANDLER;
-    if measures.runs {
-        let before = allocations::bytes();
-        run_each(&scheduler, keys);
-        measures.history = Some(allocations::bytes() - before);
-    }
     end(scheduler, &ear);
-}
-
-/// Runs each key once, not too many at the same time.
-fn run_each(scheduler: &Scheduler<u32>, keys: u32) {
-    const AT_ONCE: usize = 1000;
-    let all: Vec<u32> = (0..keys).collect();
-    for some in all.chunks(AT_ONCE) {
-        for key in some {
-            scheduler.trigger(key);
-        }
-        let has_run = |key: &u32| {
-            let status = scheduler.probe_status(key).expect("a key that is there");
-            status.successes_total > 0
-        };
-        while !some.iter().all(has_run) {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
 
 fn spawn(keys: u32, measures: &mut Measures) {
