@@ -104,7 +104,7 @@ async fn job_42_43_a_missed_copy_is_made_at_the_start() {
         file_monitor("web", &target)
     );
     let mut served = Served::within(folder, "127.0.0.1:0", &config);
-    let done = served.process.until("job done");
+    let done = served.process.until_said("job done");
     assert!(done.contains("1 older removed"), "{done}");
     let shown = health(&served, "backup", is_completed).await;
     assert_eq!(shown["healthy"], true);
@@ -213,33 +213,6 @@ async fn a_copy_that_fails_is_seen_everywhere_and_harms_nothing() {
         "{shown}"
     );
     jobs.close().await.unwrap();
-}
-
-/// JOB-44: while another process holds the file, claims are repeated; each such claim is counted by
-/// whether that helped.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn job_44_claims_that_meet_another_are_counted() {
-    let (folder, _) = two_days_ago("doctor").await;
-    let config = format!("[doctor]\nschedule = \"0 3 * * *\"\n{DOWN}");
-    let mut served = Served::talking(folder, &config, "info,monitor_jobs=debug");
-    served.process.until("job done");
-    let conflicts = |recovered: bool| {
-        format!("claim_conflicts_total{{kind=\"store\",recovered=\"{recovered}\"}}")
-    };
-    let other = rusqlite::Connection::open(jobs_file(&served.folder)).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    served.process.until("a claim is repeated");
-    other.execute_batch("ROLLBACK").unwrap();
-    while served.metric(&conflicts(true)).await < 1.0 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(served.metric(&conflicts(false)).await, 0.0);
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    served.process.until("nothing can be claimed");
-    other.execute_batch("ROLLBACK").unwrap();
-    assert!(served.metric(&conflicts(false)).await >= 1.0);
-    check_metrics(&served.text("/metrics").await).unwrap();
-    assert_eq!(served.get("/livez").await.status(), 200);
 }
 
 /// JOB-45: a look for defects compares how long jobs take with what the oldest look measured: a

@@ -38,7 +38,8 @@ async fn no_secret_is_in_the_log() {
     let ready = daemon.until("\"ready\"");
     let (_, rest) = ready.split_once("http://").unwrap();
     let (address, _) = rest.split_once('/').unwrap();
-    daemon.until("\"status changed\"");
+    // Perhaps before it was ready.
+    daemon.until_said("\"status changed\"");
 
     let client = reqwest::Client::new();
     let send = async |method: Method, path: &str, body: serde_json::Value| {

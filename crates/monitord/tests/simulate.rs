@@ -175,7 +175,7 @@ fn a_due_time_that_a_restart_repeats_is_found() {
 
 #[test]
 fn a_restart_that_starts_everything_at_once_is_found() {
-    found_by(Plant::StartAtOnce, Property::Spread, Where::Small);
+    found_by(Plant::StartAtOnce, Property::Spread, Where::Large);
 }
 
 /// S2, OPS-31: results of a process that does not know how far the rows are.
@@ -400,9 +400,9 @@ fn the_command_takes_a_configuration() {
     };
     let (skipped, queued) = (run(&[]), run(&["--without-permit", "queue"]));
     assert_eq!(skipped["max_concurrent"], 3);
-    let overload = |json: &Value| json["missed"]["overload"].as_u64().unwrap();
+    let wait = |json: &Value| json["lag_ms"]["p50"].as_u64().unwrap();
     assert!(
-        overload(&skipped) > overload(&queued),
+        wait(&skipped) == 0 && wait(&queued) > 0,
         "{skipped}\n{queued}"
     );
 

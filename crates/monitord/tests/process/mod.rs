@@ -107,6 +107,15 @@ impl Running {
         }
     }
 
+    /// The line that contains `text`, also one that was said before.
+    pub(crate) fn until_said(&mut self, text: &str) -> String {
+        let said = self.seen.lines().find(|line| line.contains(text));
+        match said.map(str::to_owned) {
+            Some(line) => line,
+            None => self.until(text),
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }

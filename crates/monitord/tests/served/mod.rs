@@ -30,15 +30,6 @@ impl Served {
 
     /// In a folder in which something may be already, such as `monitord.db`.
     pub(crate) fn within(folder: TempDir, listen: &str, monitors: &str) -> Self {
-        Self::logging(folder, listen, monitors, "info")
-    }
-
-    /// In such a folder, and with more in its log.
-    pub(crate) fn talking(folder: TempDir, monitors: &str, log: &str) -> Self {
-        Self::logging(folder, "127.0.0.1:0", monitors, log)
-    }
-
-    fn logging(folder: TempDir, listen: &str, monitors: &str, log: &str) -> Self {
         let database = folder.path().join("monitord.db");
         let text = format!(
             "[server]\nlisten = {listen:?}\ntitle = \"Test status\"\n\n[store]\npath = {:?}\n\n{monitors}",
@@ -46,7 +37,7 @@ impl Served {
         );
         let path = config(folder.path(), &text);
         let mut command = command(&["run", "--config", &path, "--log-format", "json"]);
-        command.env("TZ", "UTC").env("RUST_LOG", log);
+        command.env("TZ", "UTC");
         let mut process = Running::start(command);
         let ready = process.until("\"ready\"");
         let (_, rest) = ready.split_once("http://").unwrap();
