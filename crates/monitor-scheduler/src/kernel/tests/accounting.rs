@@ -273,12 +273,14 @@ proptest! {
         limit in 1_usize..4,
         saturation in saturation(),
         optional in prop::option::of(1_usize..3),
+        normal in prop::option::of(1_usize..3),
         max_wait_ms in prop::option::weighted(0.3, 0_u64..4000),
         ops in prop::collection::vec((op(), prop_oneof![3 => Just(0), 1 => 0_u64..3000]), 1..120),
     ) {
         let mut config = config(limit, saturation);
         config.max_wait = max_wait_ms.map(Duration::from_millis);
         config.classes.optional.max_concurrent = optional.and_then(NonZeroUsize::new);
+        config.classes.normal.max_concurrent = normal.and_then(NonZeroUsize::new);
         let mut world = World::new(&config);
         for (op, ago_ms) in ops {
             world.apply(op, ago_ms);
