@@ -32,7 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::{fmt, hash::Hash, time::Duration};
+use std::{fmt, hash::Hash, sync::PoisonError, time::Duration};
 
 use monitor_operation::{Cause, Fence, Key, Operation, Operations};
 
@@ -48,6 +48,10 @@ use crate::{
 pub struct Kernel<K> {
     core: Mutex<Core<Key<K>>>,
     operations: Operations<K>,
+    /// An empty list, for the next time that effects are taken.
+    done: Vec<kernel::Effect<Key<K>>>,
+    /// When to look next, as long as no step may have changed that.
+    next: Option<Option<Tick>>,
 }
 
 /// One run of one key, for ever.
@@ -129,6 +133,8 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
         Self {
             core: Mutex::new(Core::new(config)),
             operations,
+            done: Vec::new(),
+            next: None,
         }
     }
 
@@ -204,8 +210,10 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
 
     /// Returns when to call [`advance`](Kernel::advance) at the latest, if nothing else happens.
     #[must_use]
-    pub fn next(&self) -> Option<Duration> {
-        lock(&self.core).next().map(Tick::duration)
+    pub fn next(&mut self) -> Option<Duration> {
+        let core = exclusive(&mut self.core);
+        let next = *self.next.get_or_insert_with(|| core.next());
+        next.map(Tick::duration)
     }
 
     /// Lets a batch of what is due by `now` happen. Call it again, after the effects, while
@@ -216,24 +224,20 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
 
     /// Takes what the driver has to do, in order.
     pub fn take_effects(&mut self) -> Vec<Effect<K>> {
-        let effects = lock(&self.core).take_effects();
-        let told = effects.into_iter().filter_map(|effect| match effect {
-            kernel::Effect::Start(start) => Some(Effect::Start(Start(start))),
-            kernel::Effect::Cancel { run } => Some(Effect::Cancel(RunNumber(run))),
-            kernel::Effect::Abort { run } => Some(Effect::Abort(RunNumber(run))),
-            kernel::Effect::Missed(missed) => {
-                Some(Effect::Missed(missed.map(|key| key.get().clone())))
-            }
-            kernel::Effect::Finished(_)
-            | kernel::Effect::Gone { .. }
-            | kernel::Effect::Discard { .. } => None,
-        });
-        told.collect()
+        let effects = self.core().take_effects();
+        effects.into_iter().filter_map(Effect::told).collect()
+    }
+
+    /// The same, one by one and without a list: for those who look after each step.
+    pub fn drain_effects(&mut self) -> impl Iterator<Item = Effect<K>> {
+        exclusive(&mut self.core).swap_effects(&mut self.done);
+        self.done.drain(..).filter_map(Effect::told)
     }
 
     /// Begins runs, as the driver of a scheduler does. Those that are not wanted any more do not
     /// come back.
     pub fn begin(&mut self, starts: Vec<Start<K>>, now: Duration) -> Vec<Begun<K>> {
+        self.next = None;
         let now = Tick::floor(now);
         let starts = starts.into_iter().map(|Start(start)| start).collect();
         let begun = begin(&self.core, starts, |start| start.handler.begin(), || now);
@@ -292,14 +296,16 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
 
     /// Returns when the timer of a key comes: its start, jitter and all, while it waits for that.
     #[must_use]
-    pub fn timer(&self, key: &K) -> Option<Duration> {
-        lock(&self.core).timer(key).map(Tick::duration)
+    pub fn timer(&mut self, key: &K) -> Option<Duration> {
+        exclusive(&mut self.core).timer(key).map(Tick::duration)
     }
 
     /// The same of the key of a run that has just ended, without looking it up.
     #[must_use]
-    pub fn timer_after(&self, RunNumber(run): RunNumber) -> Option<Duration> {
-        lock(&self.core).timer_at(run.index).map(Tick::duration)
+    pub fn timer_after(&mut self, RunNumber(run): RunNumber) -> Option<Duration> {
+        exclusive(&mut self.core)
+            .timer_at(run.index)
+            .map(Tick::duration)
     }
 
     /// Returns the numbers of the whole.
@@ -321,16 +327,44 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
     /// out. True if it had one.
     #[doc(hidden)]
     pub fn lose_timer(&mut self, key: &K) -> bool {
-        lock(&self.core).lose_timer(key)
+        self.core().lose_timer(key)
     }
 
-    fn step<R>(&self, now: Duration, step: impl FnOnce(&mut Core<Key<K>>, Tick) -> R) -> R {
-        step(&mut lock(&self.core), Tick::floor(now))
+    fn step<R>(&mut self, now: Duration, step: impl FnOnce(&mut Core<Key<K>>, Tick) -> R) -> R {
+        step(self.core(), Tick::floor(now))
+    }
+
+    /// The core for a step, after which another timer may be the next.
+    fn core(&mut self) -> &mut Core<Key<K>> {
+        self.next = None;
+        exclusive(&mut self.core)
     }
 
     /// After the kernel was told to start nothing more of before, as a scheduler does it.
     fn fence(&self, key: &K, cause: Cause) -> Option<Fence> {
         self.operations.fence(key, cause)
+    }
+}
+
+/// Nobody else has it, so there is nothing to lock.
+fn exclusive<T>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<K: Clone> Effect<K> {
+    /// What of an effect concerns who has no handlers.
+    fn told(effect: kernel::Effect<Key<K>>) -> Option<Self> {
+        match effect {
+            kernel::Effect::Start(start) => Some(Self::Start(Start(start))),
+            kernel::Effect::Cancel { run } => Some(Self::Cancel(RunNumber(run))),
+            kernel::Effect::Abort { run } => Some(Self::Abort(RunNumber(run))),
+            kernel::Effect::Missed(missed) => {
+                Some(Self::Missed(missed.map(|key| key.get().clone())))
+            }
+            kernel::Effect::Finished(_)
+            | kernel::Effect::Gone { .. }
+            | kernel::Effect::Discard { .. } => None,
+        }
     }
 }
 

@@ -72,6 +72,19 @@ pub(crate) fn millis(duration: Duration) -> String {
     }
 }
 
+/// A number with its digits in threes.
+pub(crate) fn digits(number: u64) -> String {
+    let plain = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in plain.chars().enumerate() {
+        if index > 0 && (plain.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `text` cut or filled to exactly `width` characters.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -106,6 +119,12 @@ pub(crate) fn columns() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_come_in_threes() {
+        let texts = [0, 12, 123, 1234, 143_000_000].map(digits);
+        assert_eq!(texts, ["0", "12", "123", "1 234", "143 000 000"]);
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

@@ -114,6 +114,7 @@ fn templates(config: &Config) -> Result<Vec<Template>, Failure> {
         Ok(Template {
             settings: definition.map_err(Failure::usage)?.settings,
             recovery: recovery.unwrap_or(Duration::from_secs(60)),
+            is_one_class: true,
         })
     });
     let templates: Vec<_> = templates.collect::<Result<_, Failure>>()?;

@@ -1,31 +1,50 @@
 //! The books of the audit: what was promised for each key, without a look into the kernel.
 
+use std::num::NonZeroU64;
+use std::rc::Rc;
+
 use monitor_backoff::Verdict;
 use monitor_scheduler::{MissedReason, Trigger};
 
 use super::Ms;
 use super::audit::{Audit, Property};
 
-/// What is known of one key.
+/// What is known of one key: 64 bytes, for with many keys each look at one is a wait for memory.
+#[repr(align(64))]
 pub(super) struct Book {
     pub(super) life: Life,
-    /// Its check goes on, and where it is kept.
-    pub(super) place: Option<u32>,
+    /// Due times in a row that came to nothing for want of a permit; saturates.
+    pub(super) losses: u8,
+    /// In a row; saturates.
+    failures: u16,
     /// How often its right to commit was withdrawn.
     pub(super) generation: u32,
-    pub(super) terms: Terms,
+    /// Its check goes on, and where it is kept.
+    pub(super) place: Option<u32>,
+    pub(super) terms: Rc<Terms>,
     /// Everything up to this due time has its record.
-    last: Option<Ms>,
+    last: Option<When>,
     /// The next record is of a due time no later than this.
     pub(super) promised: Ms,
     not_before: Ms,
     /// The timer starts no check before this, for the last one failed.
     floor: Ms,
-    failures: u32,
-    /// Due times in a row that came to nothing for want of a permit.
-    pub(super) losses: u32,
-    /// When its timer was to start it, jitter included.
-    pub(super) planned: Option<Ms>,
+    /// When its timer is to start it, jitter included.
+    planned: Option<When>,
+}
+
+/// A time in a word, which none fits in as well.
+#[derive(Clone, Copy)]
+struct When(NonZeroU64);
+
+impl When {
+    const fn new(at: Ms) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(at))
+    }
+
+    const fn ms(self) -> Ms {
+        self.0.get() - 1
+    }
 }
 
 /// Whether a key is to be looked at.
@@ -37,19 +56,17 @@ pub(super) enum Life {
 }
 
 /// How often a key is to be looked at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Terms {
     pub(super) interval: Ms,
     /// The longest wait after a failure.
     pub(super) longest_wait: Ms,
     /// How far a start may be put off.
     pub(super) jitter: Ms,
-    /// In which table the shortest waits are.
-    pub(super) waits: usize,
+    /// The shortest waits after so many failures in a row, from one on; the last one stands for
+    /// more.
+    pub(super) waits: Vec<Ms>,
 }
-
-/// The shortest waits after so many failures in a row, from one on; the last one stands for more.
-pub(super) type Waits = Vec<Ms>;
 
 /// What a new process knows of a key that the last one looked at.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +78,7 @@ pub(super) struct History {
 }
 
 /// Something that follows, or precedes, the effects of a step in the books.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Note {
     /// A check ended.
     Ended {
@@ -75,7 +92,7 @@ pub(super) enum Note {
     /// Scheduled, anew or once more.
     Placed {
         at: Ms,
-        terms: Terms,
+        terms: Rc<Terms>,
     },
     /// Resumed: what its last check asked to wait still holds.
     Resumed {
@@ -88,7 +105,7 @@ pub(super) enum Note {
 }
 
 impl Book {
-    pub(super) fn new(terms: Terms) -> Self {
+    pub(super) fn new(terms: Rc<Terms>) -> Self {
         Self {
             life: Life::Gone,
             place: None,
@@ -105,7 +122,7 @@ impl Book {
     }
 
     /// Takes note of what a step did to the key.
-    pub(super) fn note(&mut self, note: Note, waits: &[Waits]) {
+    pub(super) fn note(&mut self, note: Note) {
         match note {
             Note::Ended {
                 at,
@@ -116,20 +133,18 @@ impl Book {
                     self.not_before = not_before;
                     match verdict {
                         Verdict::Success => self.failures = 0,
-                        Verdict::Failure => self.failures += 1,
+                        Verdict::Failure => self.fail(),
                         Verdict::Ignore => {}
                     }
                 }
-                self.floor = match self.failures as usize {
+                let waits = &self.terms.waits;
+                self.floor = match usize::from(self.failures) {
                     0 => 0,
-                    failures => {
-                        let waits = &waits[self.terms.waits];
-                        at + waits[failures.min(waits.len()) - 1]
-                    }
+                    failures => at + waits[failures.min(waits.len()) - 1],
                 };
                 self.expect(at);
             }
-            Note::GivenUp => self.failures += 1,
+            Note::GivenUp => self.fail(),
             Note::Placed { at, terms } => {
                 self.terms = terms;
                 self.not_before = 0;
@@ -145,9 +160,28 @@ impl Book {
         }
     }
 
+    fn fail(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Says when its timer is set to.
+    pub(super) fn plan(&mut self, planned: Option<Ms>) {
+        self.planned = planned.map(When::new);
+    }
+
+    /// When its timer was to start it; it has come.
+    pub(super) fn take_planned(&mut self) -> Option<Ms> {
+        self.planned.take().map(When::ms)
+    }
+
+    /// Up to which due time everything has its record.
+    fn told_up_to(&self) -> Ms {
+        self.last.map_or(0, When::ms)
+    }
+
     /// It is active from now on: its next slot is not far, unless it waits out its backoff.
     fn place(&mut self, now: Ms) {
-        let from = now.max(self.last.unwrap_or(0)).max(self.not_before);
+        let from = now.max(self.told_up_to()).max(self.not_before);
         let slot = from + 2 * self.terms.interval;
         self.promised = match self.life {
             Life::Active => self.promised.max(slot),
@@ -166,7 +200,7 @@ impl Book {
         audit: &mut Audit,
     ) {
         (self.failures, self.floor, self.not_before, self.losses) = (0, 0, 0, 0);
-        self.last = history.map(|history| history.last);
+        self.last = history.map(|history| When::new(history.last));
         if self.life != Life::Active {
             return;
         }
@@ -219,7 +253,9 @@ impl Book {
         let last = due + u64::from(slots.saturating_sub(1)) * self.terms.interval;
         self.record(due, last, now, key, audit);
         match reason {
-            MissedReason::Overload | MissedReason::Shed => self.losses += 1,
+            MissedReason::Overload | MissedReason::Shed => {
+                self.losses = self.losses.saturating_add(1);
+            }
             _ => {}
         }
         self.expect(now);
@@ -227,7 +263,7 @@ impl Book {
 
     /// Due times, the first and the last, have their record.
     fn record(&mut self, due: Ms, last: Ms, now: Ms, key: u32, audit: &mut Audit) {
-        if self.last.is_some_and(|before| due <= before) {
+        if self.last.is_some_and(|before| due <= before.ms()) {
             let what = format!("due at {due} ms, which is accounted for already");
             audit.fail(Property::Record, now, Some(key), what);
         }
@@ -238,13 +274,13 @@ impl Book {
             );
             audit.fail(Property::Record, now, Some(key), what);
         }
-        self.last = Some(last.max(self.last.unwrap_or(0)));
+        self.last = Some(When::new(last.max(self.told_up_to())));
     }
 
     /// Works out how late the next due time may be.
     fn expect(&mut self, now: Ms) {
         let interval = self.terms.interval;
-        let slot = now.max(self.last.unwrap_or(0)).max(self.not_before) + interval * 3 / 2;
+        let slot = now.max(self.told_up_to()).max(self.not_before) + interval * 3 / 2;
         let wait = if self.failures > 0 {
             (now + self.terms.longest_wait).max(self.not_before)
         } else {

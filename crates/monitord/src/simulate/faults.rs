@@ -230,7 +230,7 @@ impl World<'_> {
             }
             _ => {}
         }
-        self.books[key as usize].planned = self.kernel.timer(&key).map(ms);
+        self.books[key as usize].plan(self.kernel.timer(&key).map(ms));
     }
 
     /// Any monitor; half the time one that is being checked, where changes hurt most.

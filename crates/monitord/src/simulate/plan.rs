@@ -66,6 +66,9 @@ pub struct Template {
     pub settings: Settings,
     /// How long the breaker stays open the first time.
     pub recovery: Duration,
+    /// Whether these targets matter as much as each other, as the settings say: otherwise three in
+    /// twenty matter more than the rest, and three less.
+    pub is_one_class: bool,
 }
 
 /// A fault of the prober that its kernels exclude: what the audit is there to find.
@@ -110,7 +113,7 @@ pub enum Plant {
     LoseAbsence,
     /// After a restart a due time comes again that has its record.
     RepeatDue,
-    /// After a restart all that there is starts at once.
+    /// After a restart all that there is starts in the same slot.
     StartAtOnce,
     /// After a restart epochs begin anew.
     ForgetEpochs,
@@ -197,6 +200,7 @@ impl Default for Template {
         Self {
             settings: Settings::default(),
             recovery: Duration::from_secs(60),
+            is_one_class: false,
         }
     }
 }

@@ -77,11 +77,11 @@ impl Pool {
     }
 
     /// All of them, by group.
-    pub(super) fn all(plan: &Plan) -> Vec<Option<Self>> {
+    pub(super) fn all(plan: &Plan) -> Vec<Option<Box<Self>>> {
         let is_one = |group: &u32| group % SHARED == FIRST;
         let groups = 0..GROUPS;
         groups
-            .map(|group| is_one(&group).then(|| Self::new(plan, group)))
+            .map(|group| is_one(&group).then(|| Box::new(Self::new(plan, group))))
             .collect()
     }
 

@@ -161,6 +161,7 @@ impl World<'_> {
     /// What was in memory alone.
     fn forget(&mut self) {
         self.live.clear();
+        self.vacant.clear();
         self.holding = 0;
         self.streaks.clear();
         self.trials.iter_mut().for_each(Vec::clear);
@@ -189,7 +190,8 @@ impl World<'_> {
         self.operations = Operations::with_seed(self.plan.seed ^ self.now);
         self.kernel = kernel(self.plan, &self.operations, self.wall_unix_ms);
         let mut first = None;
-        for key in 0..self.plan.targets {
+        for place in 0..self.order.len() {
+            let key = self.order[place];
             let epoch = self.store.row(key).epoch;
             if !self.plants(Plant::ForgetEpochs) {
                 // A registry that is new takes any epoch.
@@ -219,9 +221,10 @@ impl World<'_> {
         if let Some(after) = accounted.filter(|_| !self.plants(Plant::RepeatDue)) {
             spec = spec.after(Duration::from_millis(u64::try_from(after).unwrap_or(0)));
         }
-        let Ok(spec) = spec.immediate(self.plants(Plant::StartAtOnce)).build() else {
-            return;
-        };
+        if self.plants(Plant::StartAtOnce) {
+            spec = spec.phase(Phase::Offset(Duration::ZERO));
+        }
+        let Ok(spec) = spec.build() else { return };
         let now = at(self.now);
         let _ = match row.life {
             Life::Paused => self.kernel.schedule_paused(key, spec, now),
@@ -229,7 +232,8 @@ impl World<'_> {
         };
         let planned = self.kernel.timer(&key).map(ms);
         let book = &mut self.books[key as usize];
-        (book.terms, book.planned) = (terms, planned);
+        book.terms = terms;
+        book.plan(planned);
         self.unsettle(key);
     }
 
@@ -258,7 +262,7 @@ impl World<'_> {
         });
         self.books[key as usize].reloaded(history, now, key, &mut self.audit);
         if let Some(it) = absent {
-            self.tally.absent(it.slots);
+            self.tally.absent(it.slots, now);
             self.store.record(key, it, now);
         }
         absent.map(|it| it.end_unix_ms()).or(end)
@@ -291,8 +295,13 @@ impl World<'_> {
     pub(super) fn spec(&self, key: u32, edited: bool) -> SpecBuilder {
         let terms = self.terms(key, edited);
         let target = &self.targets.all[key as usize];
-        let settings = &self.plan.templates[usize::from(target.template)].settings;
-        let phase = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        let template = &self.plan.templates[usize::from(target.template)];
+        let settings = &template.settings;
+        let class = if template.is_one_class {
+            settings.class
+        } else {
+            class(key)
+        };
         let backoff = match self.plan.plant {
             Some(Plant::HurryBackoff) => Policy::socket(),
             _ => settings.backoff,
@@ -301,8 +310,8 @@ impl World<'_> {
             .timeout(settings.effective_timeout())
             .backoff(backoff)
             .trigger_resets_backoff(settings.trigger_resets_backoff)
-            .phase(Phase::Offset(at(phase % terms.interval)))
-            .class(class(key))
+            .phase(Phase::Offset(at(phase(key, terms.interval))))
+            .class(class)
     }
 
     /// A record is written.
@@ -327,17 +336,24 @@ impl World<'_> {
     fn forget_effects(&mut self) {
         for (key, note) in self.take_notes() {
             if !matches!(note, Note::Ended { .. }) {
-                self.books[key as usize].note(note, &self.waits);
+                self.books[key as usize].note(note);
             }
         }
         for book in &mut self.books {
-            (book.place, book.planned) = (None, None);
+            book.place = None;
+            book.plan(None);
         }
     }
 
     fn plants(&self, plant: Plant) -> bool {
         self.plan.plant == Some(plant)
     }
+}
+
+/// Where in its interval a key has its slots: the same for ever, and each somewhere else.
+pub(super) const fn phase(key: u32, interval: Ms) -> Ms {
+    let spread = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+    spread % interval
 }
 
 /// How much a key matters: three in twenty more than others, three less.

@@ -82,7 +82,7 @@ impl World<'_> {
         let due = ms(begun.due.at);
         let book = &mut self.books[key as usize];
         let lag = match begun.trigger {
-            Trigger::Timer => now.saturating_sub(book.planned.take().unwrap_or(due)),
+            Trigger::Timer => now.saturating_sub(book.take_planned().unwrap_or(due)),
             Trigger::Manual => now.saturating_sub(due),
         };
         self.tally
@@ -100,7 +100,10 @@ impl World<'_> {
         }
         let book = &mut self.books[key as usize];
         book.ran(due, begun.trigger, now, key, &mut self.audit);
-        let place = begun.run.place();
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.live.push(None);
+            self.live.len() as u32 - 1
+        });
         book.place = Some(place);
         let generation = book.generation;
         self.holding += 1;
@@ -116,9 +119,6 @@ impl World<'_> {
             None => Manner::Waits,
         };
         let name = name_of(place, self.next_number());
-        if self.live.len() <= place as usize {
-            self.live.resize_with(place as usize + 1, || None);
-        }
         self.live[place as usize] = Some(Live {
             run: begun.run,
             key,
@@ -229,6 +229,7 @@ impl World<'_> {
             |live: &&mut Option<Live>| live.as_ref().is_some_and(|live| live.version == version);
         let live = self.live.get_mut(place as usize).filter(is_it);
         if let Some(live) = live.and_then(Option::take) {
+            self.vacant.push(place);
             self.finish(live);
         }
     }
@@ -420,7 +421,7 @@ impl World<'_> {
         self.collect();
         let book = &mut self.books[key as usize];
         book.place = None;
-        book.planned = self.kernel.timer_after(run).map(ms);
+        book.plan(self.kernel.timer_after(run).map(ms));
     }
 
     fn give_back_trial(&mut self, key: u32, trial: Option<u64>) {
@@ -435,22 +436,25 @@ impl World<'_> {
 
     /// The grace of a check is over: its task is aborted, if that can be.
     pub(super) fn abort(&mut self, run: RunNumber) {
-        let place = run.place() as usize;
-        let is_it = |live: &&mut Option<Live>| live.as_ref().is_some_and(|live| live.run == run);
-        let Some(entry) = self.live.get_mut(place).filter(is_it) else {
-            return;
-        };
-        let Some(mut live) = entry.take() else { return };
-        let key = live.key;
+        // It comes to that so seldom that it may be looked for.
+        let mut all = (0..).zip(&mut self.live);
+        let found = all.find_map(|(place, live)| {
+            let live = live.as_mut().filter(|live| live.run == run)?;
+            Some((place, live))
+        });
+        let Some((place, live)) = found else { return };
+        let (key, generation) = (live.key, live.generation);
         self.holding -= usize::from(std::mem::replace(&mut live.holds, false));
-        if self.books[key as usize].generation == live.generation {
+        let is_blocked = matches!(live.manner, Manner::Blocks);
+        if !is_blocked {
+            live.manner = Manner::Deaf;
+        }
+        let version = live.version;
+        if self.books[key as usize].generation == generation {
             self.note(key, Note::GivenUp);
         }
-        if matches!(live.manner, Manner::Blocks) {
-            self.live[place] = Some(live);
-        } else {
-            live.manner = Manner::Deaf;
-            self.finish(live);
+        if !is_blocked {
+            self.end(place, version);
         }
     }
 

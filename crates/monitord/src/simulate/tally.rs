@@ -28,8 +28,10 @@ pub struct Report {
     pub connections: ConnectionCounts,
     /// What went wrong around the prober.
     pub faults: FaultCounts,
-    /// The course of it.
+    /// The course of it, in pieces of one length.
     pub bins: Vec<Bin>,
+    /// How long each piece is, in milliseconds.
+    pub bin_ms: u64,
     /// Events that were simulated.
     pub events: u64,
     /// What must not be, the first few.
@@ -253,7 +255,8 @@ impl Tally {
     }
 
     /// No process ran.
-    pub(super) fn absent(&mut self, slots: u32) {
+    pub(super) fn absent(&mut self, slots: u32, now: Ms) {
+        self.turn_to(now);
         self.not_running += u64::from(slots);
         self.bin.missed += u64::from(slots);
     }
@@ -276,9 +279,9 @@ impl Tally {
         }
     }
 
-    /// Ends the bins that are over.
+    /// Ends the bins that are over. The last one takes what is left, the end itself included.
     fn turn_to(&mut self, now: Ms) {
-        while now >= self.bin.from_ms + self.bin_ms {
+        while now >= self.bin.from_ms + self.bin_ms && self.bins.len() + 1 < BINS as usize {
             let from_ms = self.bin.from_ms + self.bin_ms;
             self.end_bin();
             self.bin.from_ms = from_ms;
@@ -306,6 +309,7 @@ impl Tally {
             connections: self.connections,
             faults: self.faults,
             bins: self.bins,
+            bin_ms: self.bin_ms,
             events: self.events,
             violations,
             violations_total,

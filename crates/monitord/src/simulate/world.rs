@@ -2,6 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use monitor_core::operation::Operations;
 use monitor_fault::CategoryStreaks;
@@ -9,7 +12,7 @@ use monitor_scheduler::simulation::{Effect, Kernel, Start};
 use monitor_scheduler::{MissedReason, Saturation};
 
 use super::audit::{Audit, Property};
-use super::books::{Book, Life, Note, Terms, Waits};
+use super::books::{Book, Life, Note, Terms};
 use super::chance::Chance;
 use super::pools::Pool;
 use super::process::{self, EPOCH_UNIX_MS, Process};
@@ -17,13 +20,13 @@ use super::runs::Live;
 use super::store::Store;
 use super::tally::{Report, Tally};
 use super::targets::{Targets, closes_within};
-use super::{MINUTE, Ms, Plan, at, ms};
+use super::{MINUTE, Ms, Plan, Template, at, ms};
 
 /// How often the audit goes through all keys.
 const AUDIT_EVERY: Ms = 10 * MINUTE;
 /// Nobody loses more due times in a row to others than this: the weights are 1 to 4, and all the
 /// faults together want some three times the permits there are.
-const LOSSES: u32 = 40;
+const LOSSES: u8 = 40;
 /// How many failures in a row have a wait of their own in the tables.
 const WAITS: u32 = 32;
 
@@ -40,16 +43,21 @@ pub(super) struct World<'a> {
     pub(super) store: Store,
     pub(super) targets: Targets,
     /// By group, where it shares one.
-    pub(super) pools: Vec<Option<Pool>>,
+    pub(super) pools: Vec<Option<Box<Pool>>>,
     pub(super) books: Vec<Book>,
+    /// All keys in the order in which they first come due. Kernels are told of them in this one, so
+    /// that who comes next mostly lies next in memory.
+    pub(super) order: Vec<u32>,
     pub(super) audit: Audit,
     pub(super) tally: Tally,
     pub(super) chance: Chance,
     pub(super) now: Ms,
     /// The driver does nothing before this.
     pub(super) held_up_until: Ms,
-    /// Checks that go on, by the place of their run.
+    /// Checks that go on, and the places between them that are free: the last one that was left is
+    /// taken first, so that few of them are in use and those stay in the caches.
     pub(super) live: Vec<Option<Live>>,
+    pub(super) vacant: Vec<u32>,
     /// Checks that hold a permit.
     pub(super) holding: usize,
     /// The trials that go on of the breaker that a group shares, by the epoch that admitted them.
@@ -60,8 +68,7 @@ pub(super) struct World<'a> {
     scheduled: u64,
     numbers: u64,
     /// By template and by whether it was edited.
-    terms: Vec<[Terms; 2]>,
-    pub(super) waits: Vec<Waits>,
+    terms: Vec<[Rc<Terms>; 2]>,
     pub(super) planting: Planting,
     /// Failures in a row by category, of those keys that tell them apart.
     pub(super) streaks: HashMap<u32, CategoryStreaks>,
@@ -133,11 +140,14 @@ impl<'a> World<'a> {
         let mut chance = Chance::new(plan.seed);
         let operations = Operations::with_seed(plan.seed);
         let targets = Targets::new(plan, &mut chance);
-        let (terms, waits) = terms(plan);
+        let terms = terms(plan);
         let books = targets.all.iter().map(|target| {
-            let terms: &[Terms; 2] = &terms[usize::from(target.template)];
-            Book::new(terms[0])
+            let [terms, _] = &terms[usize::from(target.template)];
+            Book::new(Rc::clone(terms))
         });
+        let books: Vec<_> = books.collect();
+        let mut order: Vec<_> = (0..plan.targets).collect();
+        order.sort_by_key(|key| process::phase(*key, books[*key as usize].terms.interval));
         Self {
             plan,
             kernel: process::kernel(plan, &operations, EPOCH_UNIX_MS),
@@ -147,13 +157,15 @@ impl<'a> World<'a> {
             process_unix_ms: EPOCH_UNIX_MS,
             store: Store::new(plan.targets),
             pools: Pool::all(plan),
-            books: books.collect(),
+            books,
+            order,
             audit: Audit::default(),
             tally: Tally::new(ms(plan.duration)),
             chance,
             now: 0,
             held_up_until: 0,
             live: Vec::new(),
+            vacant: Vec::new(),
             holding: 0,
             trials: targets.groups.iter().map(|_| Vec::new()).collect(),
             targets,
@@ -162,7 +174,6 @@ impl<'a> World<'a> {
             scheduled: 0,
             numbers: 0,
             terms,
-            waits,
             planting: Planting::default(),
             streaks: HashMap::new(),
         }
@@ -170,8 +181,8 @@ impl<'a> World<'a> {
 
     pub(super) fn run(mut self, mut progress: impl FnMut(f64)) -> Report {
         let end = ms(self.plan.duration);
-        for key in 0..self.plan.targets {
-            self.place(key, false);
+        for place in 0..self.order.len() {
+            self.place(self.order[place], false);
         }
         self.schedule_faults();
         self.schedule(AUDIT_EVERY, Event::Audit);
@@ -225,7 +236,7 @@ impl<'a> World<'a> {
     }
 
     /// When something happens next: an event, or a timer of the kernel if the driver is there.
-    fn next_moment(&self) -> Option<Ms> {
+    fn next_moment(&mut self) -> Option<Ms> {
         let event = self.events.peek().map(|Reverse(next)| next.at);
         let timer = self.kernel.next().map(ms).filter(|_| !self.is_held_up());
         event.into_iter().chain(timer).min()
@@ -303,16 +314,28 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self, starts: Vec<Start<u32>>) {
-        if !starts.is_empty() {
-            for begun in self.kernel.begin(starts, at(self.now)) {
-                self.begun(begun);
-            }
+        if starts.is_empty() {
+            return;
         }
+        let begun = self.kernel.begin(starts, at(self.now));
+        begun.iter().for_each(|it| self.touch(*it.operation.key()));
+        for begun in begun {
+            self.begun(begun);
+        }
+    }
+
+    /// Reads a little of everywhere before it is the turn of a key: so its memory comes all at the
+    /// same time and not one piece after the other, which is what many keys cost most.
+    fn touch(&self, key: u32) {
+        let book = &self.books[key as usize];
+        let breaker = self.targets.all[key as usize].breaker.as_ref();
+        let breaker = breaker.map(|it| (it.state(at(self.now)), Arc::weak_count(it)));
+        black_box((book.generation, self.store.row(key).epoch, breaker));
     }
 
     fn carry_out(&mut self, item: Item) {
         match item {
-            Item::Note(key, note) => self.books[key as usize].note(note, &self.waits),
+            Item::Note(key, note) => self.books[key as usize].note(note),
             Item::Effect(Effect::Missed(missed)) => {
                 let told = self.tells_missed(missed.reason, missed.key);
                 for _ in 0..told {
@@ -321,7 +344,7 @@ impl<'a> World<'a> {
                     self.tally.missed(key, due, slots, reason, self.now);
                     let book = &mut self.books[key as usize];
                     book.missed(due, slots, reason, self.now, key, &mut self.audit);
-                    book.planned = self.kernel.timer(&key).map(ms);
+                    book.plan(self.kernel.timer(&key).map(ms));
                     self.look_for_starvation(key);
                     if reason != MissedReason::Withdrawn {
                         self.write(key, due, slots);
@@ -336,8 +359,8 @@ impl<'a> World<'a> {
 
     /// Takes what the kernel wants done. After each step that changes it.
     pub(super) fn collect(&mut self) {
-        let effects = self.kernel.take_effects();
-        self.inbox.extend(effects.into_iter().map(Item::Effect));
+        let effects = self.kernel.drain_effects();
+        self.inbox.extend(effects.map(Item::Effect));
     }
 
     pub(super) fn note(&mut self, key: u32, note: Note) {
@@ -357,15 +380,15 @@ impl<'a> World<'a> {
                 self.call_off(key);
             }
             self.collect();
-            self.books[key as usize].planned = self.kernel.timer(&key).map(ms);
+            self.books[key as usize].plan(self.kernel.timer(&key).map(ms));
             let at = self.now;
             self.note(key, Note::Placed { at, terms });
         }
     }
 
-    pub(super) fn terms(&self, key: u32, edited: bool) -> Terms {
+    pub(super) fn terms(&self, key: u32, edited: bool) -> Rc<Terms> {
         let template = self.targets.all[key as usize].template;
-        self.terms[usize::from(template)][usize::from(edited)]
+        Rc::clone(&self.terms[usize::from(template)][usize::from(edited)])
     }
 
     /// A number that was never used before.
@@ -464,25 +487,21 @@ impl<'a> World<'a> {
     }
 }
 
-fn terms(plan: &Plan) -> (Vec<[Terms; 2]>, Vec<Waits>) {
-    let mut waits = Vec::new();
-    let mut terms = Vec::new();
-    for template in &plan.templates {
+fn terms(plan: &Plan) -> Vec<[Rc<Terms>; 2]> {
+    let of = |template: &Template| {
         let backoff = template.backoff();
         let jitter = backoff.jitter().ratio();
-        let both = [1, 2].map(|times| {
+        [1, 2].map(|times| {
             let interval = template.settings.interval * times;
             let shortest = |failures| ms(*backoff.range(failures, interval).start());
-            waits.push((1..=WAITS).map(shortest).collect());
-            Terms {
+            Rc::new(Terms {
                 interval: ms(interval),
                 // A class that is stretched waits three times as long.
                 longest_wait: 3 * ms(*backoff.range(u32::MAX, interval).end()),
                 jitter: ms(interval.mul_f64(jitter / 2.0)),
-                waits: waits.len() - 1,
-            }
-        });
-        terms.push(both);
-    }
-    (terms, waits)
+                waits: (1..=WAITS).map(shortest).collect(),
+            })
+        })
+    };
+    plan.templates.iter().map(of).collect()
 }

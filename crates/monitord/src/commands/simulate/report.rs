@@ -8,7 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::Simulated;
 use crate::config::format_duration;
-use crate::terminal::{Colour, Paint, millis};
+use crate::terminal::{Colour, Paint, digits, millis};
+
+/// No line is longer, so that none breaks in the middle of a word.
+const WIDTH: usize = 100;
+/// Where values begin.
+const INDENT: usize = 15;
 
 impl Simulated {
     /// How many checks a second of one processor brings.
@@ -22,6 +27,15 @@ impl Simulated {
         let counts = MissedReason::ALL.into_iter().zip(self.report.missed);
         let told = counts.map(|(reason, count)| (reason.as_str(), count));
         told.chain([("not_running", self.report.not_running)])
+    }
+
+    /// How many due times came to nothing, and which share of all that is.
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+    fn missed_in_all(&self) -> String {
+        let missed: u64 = self.missed().map(|(_, count)| count).sum();
+        let due = (self.report.checks + missed).max(1);
+        let percent = 100.0 * missed as f64 / due as f64;
+        format!("{} of {}, {percent:.2} %", digits(missed), digits(due))
     }
 }
 
@@ -60,7 +74,11 @@ pub(super) fn text(simulated: &Simulated, paint: Paint) -> String {
         format!("{} at most", digits(report.peak_concurrency)),
     );
     for (name, counts) in counts(simulated) {
-        line(name, list(counts));
+        let mut told = list(counts);
+        if name == "missed" && told[0] != NONE {
+            told[0].insert_str(0, &format!("{}: ", simulated.missed_in_all()));
+        }
+        line(name, wrap(&told));
     }
     #[expect(
         clippy::cast_possible_truncation,
@@ -191,42 +209,39 @@ pub(super) fn json(simulated: &Simulated) -> Value {
     })
 }
 
-/// Those that there are.
-fn list(counts: impl IntoIterator<Item = (&'static str, u64)>) -> String {
+const NONE: &str = "none";
+
+/// Those that there are, in words: never nothing.
+fn list(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<String> {
     let there = counts.into_iter().filter(|(_, count)| *count > 0);
-    let told: Vec<_> = there
-        .map(|(name, count)| match count {
-            1 => format!("1 {}", name.strip_suffix('s').unwrap_or(name)),
-            _ => format!("{} {name}", digits(count)),
-        })
-        .collect();
+    let told = there.map(|(name, count)| match count {
+        1 => format!("1 {}", name.strip_suffix('s').unwrap_or(name)),
+        _ => format!("{} {name}", digits(count)),
+    });
+    let mut told: Vec<_> = told.collect();
     if told.is_empty() {
-        "none".to_owned()
-    } else {
-        told.join(", ")
+        told.push(NONE.to_owned());
     }
+    told
 }
 
-/// A number with its digits in threes.
-fn digits(number: u64) -> String {
-    let plain = number.to_string();
+/// One after the other, with a comma between, in as many lines as that takes.
+fn wrap(parts: &[String]) -> String {
     let mut text = String::new();
-    for (index, digit) in plain.chars().enumerate() {
-        if index > 0 && (plain.len() - index).is_multiple_of(3) {
-            text.push(' ');
+    let mut column = INDENT;
+    for part in parts {
+        if !text.is_empty() {
+            text.push(',');
+            if column + part.len() + 2 > WIDTH {
+                text.push('\n');
+                text.extend(std::iter::repeat_n(' ', INDENT));
+                column = INDENT;
+            } else {
+                text.push(' ');
+            }
         }
-        text.push(digit);
+        text.push_str(part);
+        column += part.len() + 2;
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::digits;
-
-    #[test]
-    fn digits_come_in_threes() {
-        let texts = [0, 12, 123, 1234, 143_000_000].map(digits);
-        assert_eq!(texts, ["0", "12", "123", "1 234", "143 000 000"]);
-    }
 }
