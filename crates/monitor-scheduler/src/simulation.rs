@@ -210,6 +210,10 @@ impl<K: Clone + Eq + Hash> Kernel<K> {
 
     /// Returns when to call [`advance`](Kernel::advance) at the latest, if nothing else happens.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it takes nothing out: asked again it says the same"
+    )]
     pub fn next(&mut self) -> Option<Duration> {
         let core = exclusive(&mut self.core);
         let next = *self.next.get_or_insert_with(|| core.next());
