@@ -5,7 +5,8 @@
 //! | 40001 serialization failure, 40P01 deadlock | `Conflict` |
 //! | 08007 resolution unknown; a connection that ends before the reply to a write | `Ambiguous` |
 //! | 08 connection, 53 resources, 57P01-57P03 shutting down or starting, 57014 cancelled, 55P03 lock, 25P03 and 57P05 idle too long; no connection | `Transient` |
-//! | 53100 disk full, 53400 limit, 58030 I/O error | `Full` |
+//! | 53100 disk full | `Full` |
+//! | 58030 I/O error, 53400 a limit of the server | `Io` |
 //! | 42501 privilege, 28 role or password, 25006 read only, 3D000 no such database, 57P04 it was dropped | `Denied` |
 //! | 42P01, 42703, 42883, 3F000 no such table, column, function, schema; XX001, XX002 corrupted | `Schema` |
 //! | everything else | `Fatal` |
@@ -115,7 +116,8 @@ fn of_code(code: &str) -> StoreErrorKind {
     match (code, code.get(..2).unwrap_or_default()) {
         ("40001" | "40P01", _) => StoreErrorKind::Conflict,
         ("08007", _) => StoreErrorKind::Ambiguous,
-        ("53100" | "53400" | "58030", _) => StoreErrorKind::Full,
+        ("53100", _) => StoreErrorKind::Full,
+        ("53400" | "58030", _) => StoreErrorKind::Io,
         ("42501" | "25006" | "3D000" | "57P04", _) | (_, "28") => StoreErrorKind::Denied,
         ("42P01" | "42703" | "42883" | "3F000" | "XX001" | "XX002", _) => StoreErrorKind::Schema,
         ("57P01" | "57P02" | "57P03" | "57014" | "55P03" | "25P03" | "57P05", _)
@@ -157,11 +159,12 @@ mod tests {
     /// JOB-6: every class of SQLSTATE has its kind, by code and never by text.
     #[test]
     fn every_class_has_its_kind() {
-        use StoreErrorKind::{Ambiguous, Conflict, Denied, Fatal, Full, Schema, Transient};
+        use StoreErrorKind::{Ambiguous, Conflict, Denied, Fatal, Full, Io, Schema, Transient};
         let table = [
             (Conflict, &["40001", "40P01"][..]),
             (Ambiguous, &["08007"]),
-            (Full, &["53100", "53400", "58030"]),
+            (Full, &["53100"]),
+            (Io, &["53400", "58030"]),
             (
                 Denied,
                 &["42501", "25006", "28000", "28P01", "3D000", "57P04"],
