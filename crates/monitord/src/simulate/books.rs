@@ -200,6 +200,7 @@ impl Book {
         audit: &mut Audit,
     ) {
         (self.failures, self.floor, self.not_before, self.losses) = (0, 0, 0, 0);
+        let told = self.told_up_to();
         self.last = history.map(|history| When::new(history.last));
         if self.life != Life::Active {
             return;
@@ -208,6 +209,12 @@ impl Book {
             self.promised = now + 2 * self.terms.interval + 1;
             return;
         };
+        if history.last > told {
+            // More than was told: a former process wrote it, before the clock was set back across
+            // these due times. They have their record, by the clock.
+            let next = history.last + self.terms.interval;
+            self.promised = self.promised.max(next);
+        }
         let promised = self.promised;
         if let Some((first, last)) = history.absent {
             self.record(first, last, now, key, audit);
@@ -295,5 +302,50 @@ impl Book {
         self.life == Life::Active
             && self.place.is_none()
             && now > self.promised + self.terms.jitter + SLACK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Ms = 60_000;
+
+    /// A key that was told of up to the third minute, read again in the fifth.
+    fn found(history: History) -> u64 {
+        let terms = Terms {
+            interval: MINUTE,
+            longest_wait: MINUTE,
+            jitter: 0,
+            waits: vec![MINUTE],
+        };
+        let (mut book, mut audit) = (Book::new(Rc::new(terms)), Audit::default());
+        book.place(0);
+        for due in [MINUTE, 2 * MINUTE, 3 * MINUTE] {
+            book.ran(due, Trigger::Timer, due, 0, &mut audit);
+        }
+        assert_eq!(audit.total, 0);
+        book.reloaded(Some(history), 5 * MINUTE + 1000, 0, &mut audit);
+        audit.total
+    }
+
+    fn history(last: Ms, absent: Ms) -> History {
+        History {
+            last,
+            absent: Some((absent, 5 * MINUTE)),
+        }
+    }
+
+    /// Found by a seed: a clock that was set back leaves records of due times that come once more.
+    /// A process that ends before such a one is run says nothing of it, and need not.
+    #[test]
+    fn what_a_clock_ahead_has_written_is_accounted_for() {
+        assert_eq!(found(history(3 * MINUTE, 4 * MINUTE)), 0, "no such record");
+        assert_eq!(
+            found(history(4 * MINUTE, 5 * MINUTE)),
+            0,
+            "the fourth minute has one"
+        );
+        assert_eq!(found(history(3 * MINUTE, 5 * MINUTE)), 1, "nobody wrote it");
     }
 }

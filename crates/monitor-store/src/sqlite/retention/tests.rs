@@ -88,9 +88,15 @@ impl Place {
                 .unwrap(),
         }
         let result = work(self);
-        self.connection()
+        let connection = self.connection();
+        connection
             .progress_handler(0, None::<fn() -> bool>)
             .unwrap();
+        // Stopped in the very statement that begins or ends a transaction, it may be open still;
+        // the writer looks for that before its next one.
+        if !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK").unwrap();
+        }
         result
     }
 
