@@ -12,6 +12,8 @@ mod postgres;
     )
 )]
 mod rollup;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
