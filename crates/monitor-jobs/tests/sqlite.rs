@@ -10,6 +10,7 @@ use monitor_jobs::rusqlite::Connection;
 use monitor_jobs::{
     Backend, Claimed, Clock, Durability, Jobs, NewJob, SettleError, SqliteJobs, SqliteOptions,
 };
+use monitor_testkit::sqlite;
 use tempfile::TempDir;
 
 struct InFile;
@@ -42,20 +43,6 @@ impl Database {
     fn sql(&self) -> Connection {
         Connection::open(self.folder.path().join("jobs.sqlite")).unwrap()
     }
-
-    /// For each table and each change to it, the statement that `write` makes of both.
-    fn each_change(&self, write: impl Fn(&str, &str) -> String) -> String {
-        let sql = self.sql();
-        let named = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'job%'";
-        let mut named = sql.prepare(named).unwrap();
-        let tables = named.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        let tables: Vec<String> = tables.map(Result::unwrap).collect();
-        let changes = ["INSERT", "UPDATE", "DELETE"];
-        let each = tables
-            .iter()
-            .flat_map(|table| changes.map(|change| write(change, table)));
-        each.collect()
-    }
 }
 
 #[async_trait]
@@ -84,35 +71,15 @@ impl Base for Database {
     }
 
     async fn trace(&self) {
-        let notes = "CREATE TABLE test_note (change TEXT);".to_owned();
-        let triggers = self.each_change(|change, table| {
-            format!(
-                "CREATE TRIGGER test_{change}_{table} AFTER {change} ON {table} BEGIN
-                    INSERT INTO test_note VALUES ('{change} ON {table}'); END;"
-            )
-        });
-        self.sql().execute_batch(&(notes + &triggers)).unwrap();
+        sqlite::trace(&self.sql()).unwrap();
     }
 
     async fn traced(&self) -> Vec<String> {
-        let sql = self.sql();
-        let noted = "SELECT DISTINCT change FROM test_note ORDER BY change";
-        let mut noted = sql.prepare(noted).unwrap();
-        let noted = noted.query_map([], |row| row.get(0)).unwrap();
-        let noted = noted.map(Result::unwrap).collect();
-        let end = self.each_change(|change, table| format!("DROP TRIGGER test_{change}_{table};"));
-        sql.execute_batch(&(end + "DROP TABLE test_note")).unwrap();
-        noted
+        sqlite::traced(&self.sql()).unwrap()
     }
 
     async fn fail(&self, change: Option<&str>) {
-        let trigger = match change {
-            Some(change) => format!(
-                "CREATE TRIGGER test BEFORE {change} BEGIN SELECT raise(ABORT, 'broken'); END"
-            ),
-            None => "DROP TRIGGER test".to_owned(),
-        };
-        self.sql().execute_batch(&trigger).unwrap();
+        sqlite::fail(&self.sql(), change).unwrap();
     }
 
     async fn in_transaction(

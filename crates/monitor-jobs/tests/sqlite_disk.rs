@@ -3,42 +3,29 @@
 #![cfg(all(feature = "sqlite", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::env;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use monitor_jobs::{
     Backend, ClaimRequest, EnqueueError, JobFilter, JobState, NewJob, Outcome, Payload, Register,
     Settle, Settled, SqliteJobs, SqliteOptions, StoreErrorKind,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-const CHILD: &str = "MONITOR_JOBS_DISK_CHILD";
+use monitor_testkit::disk;
 
 fn work() -> NewJob {
     NewJob::new("work", Payload::default())
 }
 
-/// JOB-3, JOB-36: a refused write takes its call back whole; later the same call succeeds. The
-/// limit is one of a process, so the test starts itself as a child that may lower and raise it.
+/// JOB-3, JOB-36: a refused write takes its call back whole; later the same call succeeds.
 #[test]
 fn a_disk_that_refuses_for_a_while_leaves_nothing_half_done() {
-    if let Some(path) = env::var_os(CHILD) {
-        return refused_for_a_while(Path::new(&path));
+    if let Some(path) = disk::child_path() {
+        return refused_for_a_while(&path);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.sqlite");
-    let child = Command::new("/bin/sh")
-        .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("a_disk_that_refuses_for_a_while_leaves_nothing_half_done")
-        .env(CHILD, &path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{said}");
+    let test = "a_disk_that_refuses_for_a_while_leaves_nothing_half_done";
+    disk::run_child(test, &path).unwrap();
     let sql = monitor_jobs::rusqlite::Connection::open(&path).unwrap();
     let ended: i64 = sql
         .query_row("SELECT count(*) FROM job WHERE state = 5", [], |row| {
@@ -47,16 +34,6 @@ fn a_disk_that_refuses_for_a_while_leaves_nothing_half_done() {
         .unwrap();
     // As many as the child says, which exits well only after it has looked.
     assert_eq!(ended, 40);
-}
-
-/// How large a file of this process may be, in bytes. `None`: as before.
-fn limit(size: Option<u64>) {
-    let hard = getrlimit(Resource::Fsize).maximum;
-    let limit = Rlimit {
-        current: size.or(hard),
-        maximum: hard,
-    };
-    setrlimit(Resource::Fsize, limit).unwrap();
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -86,7 +63,7 @@ async fn refused_for_a_while(path: &Path) {
             })
             .collect();
         // Nothing can be written from here on: the log is longer than that already.
-        limit(Some(4096));
+        disk::limit_file_size(Some(4096)).unwrap();
         let error = jobs.settle(worker, &ends).await.unwrap_err();
         // It is not the disk that has no room.
         assert_eq!(error.kind, StoreErrorKind::Io, "{error}");
@@ -102,7 +79,7 @@ async fn refused_for_a_while(path: &Path) {
         };
         let running = jobs.list(&running).await.unwrap().len();
         assert_eq!(running, 10, "reads go on, and see what was acknowledged");
-        limit(None);
+        disk::limit_file_size(None).unwrap();
         let settled = jobs.settle(worker, &ends).await.unwrap();
         assert_eq!(settled, [Settled::Done; 10]);
     }

@@ -1,60 +1,32 @@
-//! A disk that refuses writes for a while, for real: the kernel's limit on the size of a file.
-//!
-//! The limit is one of a process, so the test starts itself as a child that may lower and raise
-//! it. The signal that comes with it is ignored there, so that a write fails instead.
+//! A disk that refuses writes for a while.
 
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod common;
 
-use std::env;
 use std::path::Path;
-use std::process::Command;
 
 use common::{Place, applied};
 use monitor_model::conformance::{id, monitor, up};
 use monitor_model::{Store, StoreErrorKind};
 use monitor_operation::Epoch;
 use monitor_store::{Options, SqliteStore};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-const CHILD: &str = "MONITOR_STORE_DISK_CHILD";
+use monitor_testkit::disk;
 
 /// OPS-18: a refused write fails its commit and nothing else; when writes succeed again, so do
 /// commits, with no line missing and none in part.
 #[test]
 fn a_disk_that_refuses_for_a_while_costs_no_acknowledged_commit() {
-    if let Some(path) = env::var_os(CHILD) {
-        return refused_for_a_while(Path::new(&path));
+    if let Some(path) = disk::child_path() {
+        return refused_for_a_while(&path);
     }
     let place = Place::new();
-    let child = Command::new("/bin/sh")
-        .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("a_disk_that_refuses_for_a_while_costs_no_acknowledged_commit")
-        .env(CHILD, place.path())
-        .output()
-        .unwrap();
-    assert!(
-        child.status.success(),
-        "{}",
-        String::from_utf8_lossy(&child.stderr)
-    );
+    let test = "a_disk_that_refuses_for_a_while_costs_no_acknowledged_commit";
+    disk::run_child(test, &place.path()).unwrap();
     assert_eq!(place.ask::<String>("PRAGMA integrity_check"), "ok");
     // As many as the child says, which exits well only after it has compared.
     assert_eq!(place.ask::<i64>("SELECT count(*) FROM history"), 60);
-}
-
-/// Sets how large a file of this process may be, in bytes. `None`: as before.
-fn limit(size: Option<u64>) {
-    let hard = getrlimit(Resource::Fsize).maximum;
-    let limit = Rlimit {
-        current: size.or(hard),
-        maximum: hard,
-    };
-    setrlimit(Resource::Fsize, limit).unwrap();
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -66,7 +38,7 @@ async fn refused_for_a_while(path: &Path) {
     }
     for round in 0..2 {
         // Nothing can be written from here on: the log is longer than that already.
-        limit(Some(4096));
+        disk::limit_file_size(Some(4096)).unwrap();
         for due in 0..10 {
             let error = store.commit(up("a", 1, 1000 + due)).await.unwrap_err();
             assert_eq!(error.kind, StoreErrorKind::Io, "{error}");
@@ -77,7 +49,7 @@ async fn refused_for_a_while(path: &Path) {
             20 + round * 20,
             "reads go on, and see what was acknowledged"
         );
-        limit(None);
+        disk::limit_file_size(None).unwrap();
         for due in 0..20 {
             let due = 100 + round as i64 * 20 + due;
             applied(&store, up("a", 1, due)).await;

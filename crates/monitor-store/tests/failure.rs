@@ -239,13 +239,8 @@ async fn a_state_that_cannot_be_read_stops_its_own_monitor_only() {
 #[tokio::test]
 async fn an_epoch_or_a_number_beyond_a_row_is_an_error_not_a_panic() {
     let place = Place::new();
-    let mut options = place.options();
-    // All of it, so that none of the two is too old for the other.
-    options.retain_history = Duration::MAX;
-    options.retain_minutes = Duration::MAX;
-    options.retain_hours = Duration::MAX;
-    options.retain_days = Duration::MAX;
-    let store = SqliteStore::open(options).unwrap();
+    // So that none of the two is too old for the other.
+    let store = SqliteStore::open(place.keeping_all()).unwrap();
     let error = store
         .define(monitor("a"), Epoch::new(u64::MAX))
         .await

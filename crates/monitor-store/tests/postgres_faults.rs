@@ -7,7 +7,6 @@
 mod postgres;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use monitor_model::Store;
@@ -79,14 +78,9 @@ const HOOKS: &str = "CREATE TABLE test_switch (traces boolean, fails text);
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_a_change_or_nothing_on_postgres() {
     let schema = Schema::new().await;
-    let mut options = schema.options();
-    options.retain_history = Duration::MAX;
-    options.retain_minutes = Duration::MAX;
-    options.retain_hours = Duration::MAX;
-    options.retain_days = Duration::MAX;
     schema.open().await.close().await.unwrap();
     let sql = schema.sql().await;
     sql.batch_execute(HOOKS).await.unwrap();
-    let store = Arc::new(PostgresStore::open(options).await.unwrap());
+    let store = Arc::new(PostgresStore::open(schema.keeping_all()).await.unwrap());
     all_or_nothing(&Database { store, sql }).await;
 }

@@ -8,10 +8,7 @@ mod commands;
 #[path = "common/postgres.rs"]
 mod postgres;
 
-use std::time::Duration;
-
-use commands::{Command, Player, command};
-use monitor_model::{MemoryStore, Store};
+use commands::{Command, as_the_plain_store, command};
 use monitor_store::PostgresStore;
 use postgres::Schema;
 use proptest::prelude::*;
@@ -20,24 +17,10 @@ use proptest::test_runner::TestRunner;
 async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
     let schema = Schema::new().await;
     // Kept for ever, as far as a test goes: the store in memory forgets by number, not by age.
-    let mut options = schema.options();
-    options.retain_history = Duration::MAX;
-    options.retain_minutes = Duration::MAX;
-    options.retain_hours = Duration::MAX;
-    options.retain_days = Duration::MAX;
-    let open = async || PostgresStore::open(options.clone()).await.unwrap();
-    let mut this = Player::new(open().await);
-    let mut plain = Player::new(MemoryStore::new());
-    for command in commands.iter().chain([&Command::Doctor, &Command::Load]) {
-        if matches!(command, Command::Reopen) {
-            this.store.close().await.unwrap();
-            this.store = open().await;
-        }
-        let (this, other) = (this.answer(command).await, plain.answer(command).await);
-        prop_assert_eq!(this, other, "after {:?}", command);
-    }
-    this.store.close().await.unwrap();
-    Ok(())
+    as_the_plain_store(commands, async || {
+        PostgresStore::open(schema.keeping_all()).await.unwrap()
+    })
+    .await
 }
 
 /// OPS-16, OPS-17, OPS-18, OPS-31: over any sequence of commands, with the store closed and opened in

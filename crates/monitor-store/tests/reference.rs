@@ -7,34 +7,18 @@
 mod commands;
 mod common;
 
-use std::time::Duration;
-
-use commands::{Command, Player, command};
+use commands::{Command, as_the_plain_store, command};
 use common::Place;
-use monitor_model::{MemoryStore, Store};
 use monitor_store::SqliteStore;
 use proptest::prelude::*;
 
 async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
     let place = Place::new();
     // Kept for ever, as far as a test goes: the store in memory forgets by number, not by age.
-    let mut options = place.options();
-    options.retain_history = Duration::MAX;
-    options.retain_minutes = Duration::MAX;
-    options.retain_hours = Duration::MAX;
-    options.retain_days = Duration::MAX;
-    let open = || SqliteStore::open(options.clone()).unwrap();
-    let mut this = Player::new(open());
-    let mut plain = Player::new(MemoryStore::new());
-    for command in commands.iter().chain([&Command::Doctor, &Command::Load]) {
-        if matches!(command, Command::Reopen) {
-            this.store.close().await.unwrap();
-            this.store = open();
-        }
-        let (this, other) = (this.answer(command).await, plain.answer(command).await);
-        prop_assert_eq!(this, other, "after {:?}", command);
-    }
-    this.store.close().await.unwrap();
+    as_the_plain_store(commands, async || {
+        SqliteStore::open(place.keeping_all()).unwrap()
+    })
+    .await?;
     let check: String = place.ask("PRAGMA integrity_check");
     prop_assert_eq!(check, "ok");
     let broken: i64 = place.ask("SELECT count(*) FROM pragma_foreign_key_check");

@@ -75,18 +75,7 @@ async fn a_deleted_monitor_leaves_nothing_but_its_grave() {
     store.define(monitor("b"), Epoch::new(1)).await.unwrap();
     applied(&store, up("b", 1, 0)).await;
     store.close().await.unwrap();
-    // A long history, as if written over days.
-    place
-        .sql()
-        .execute_batch(
-            "WITH RECURSIVE series(value) AS
-                 (SELECT 1 UNION ALL SELECT value + 1 FROM series WHERE value < 5000)
-             INSERT INTO history (monitor, due_unix_ms, sequence, slots, interval_ms, epoch,
-                                  outcome, changed, manual, late_ms)
-             SELECT (SELECT number FROM monitor WHERE id = 'a'), value, value, 1, 1, 1, 1, 0, 0, 0
-             FROM series",
-        )
-        .unwrap();
+    place.put_lines(5000, 0, "NULL");
     let store = place.open();
     assert!(store.delete(&id("a"), Epoch::new(2)).await.unwrap());
     // A new life of the same id sees nothing of the old one, removed or not yet.
@@ -117,17 +106,7 @@ async fn free_pages_go_back_to_the_file_system_while_commits_go_on() {
         store.define(monitor(name), Epoch::new(1)).await.unwrap();
     }
     store.close().await.unwrap();
-    place
-        .sql()
-        .execute_batch(
-            "WITH RECURSIVE series(value) AS
-                 (SELECT 1 UNION ALL SELECT value + 1 FROM series WHERE value < 2000)
-             INSERT INTO history (monitor, due_unix_ms, sequence, slots, interval_ms, epoch,
-                                  outcome, changed, manual, late_ms, note)
-             SELECT 1, value, value, 1, 1, 1, 1, 0, 0, 0, hex(zeroblob(1000))
-             FROM series",
-        )
-        .unwrap();
+    place.put_lines(2000, 0, "hex(zeroblob(1000))");
     let large = std::fs::metadata(place.path()).unwrap().len();
     let store = place.open();
     assert!(store.delete(&id("a"), Epoch::new(2)).await.unwrap());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use monitor_fault::{Fault, Layer, Reason};
 use monitor_model::{
-    Delivery, Finding, Lifecycle, Monitor, MonitorId, Observation, Phase, Phases, Record,
-    Resolution, Settlement, Source, Store, Trigger, Unobserved,
+    Delivery, Finding, Lifecycle, MemoryStore, Monitor, MonitorId, Observation, Phase, Phases,
+    Record, Resolution, Settlement, Source, Store, Trigger, Unobserved,
 };
 use monitor_operation::{Epoch, OperationId};
 use proptest::prelude::*;
@@ -189,20 +189,39 @@ async fn standing(store: &dyn Store, id: &MonitorId) -> Epoch {
     )
 }
 
+/// Every answer of the store that `open` opens is that of the plain one in memory.
+pub(crate) async fn as_the_plain_store<S: Store>(
+    commands: Vec<Command>,
+    open: impl AsyncFn() -> S,
+) -> Result<(), TestCaseError> {
+    let mut this = Player::new(open().await);
+    let mut plain = Player::new(MemoryStore::new());
+    for command in commands.iter().chain([&Command::Doctor, &Command::Load]) {
+        if matches!(command, Command::Reopen) {
+            this.store.close().await.unwrap();
+            this.store = open().await;
+        }
+        let (this, other) = (this.answer(command).await, plain.answer(command).await);
+        prop_assert_eq!(this, other, "after {:?}", command);
+    }
+    this.store.close().await.unwrap();
+    Ok(())
+}
+
 /// A store, and what was taken from its outbox.
-pub(crate) struct Player<S> {
-    pub(crate) store: S,
+struct Player<S> {
+    store: S,
     taken: Vec<Delivery>,
 }
 
 impl<S: Store> Player<S> {
-    pub(crate) const fn new(store: S) -> Self {
+    const fn new(store: S) -> Self {
         let taken = Vec::new();
         Self { store, taken }
     }
 
     /// What the store answers, as text. Errors are told by their kind alone.
-    pub(crate) async fn answer(&mut self, command: &Command) -> String {
+    async fn answer(&mut self, command: &Command) -> String {
         fn show<T: std::fmt::Debug>(result: Result<T, monitor_model::StoreError>) -> String {
             format!("{:?}", result.map_err(|error| error.kind))
         }

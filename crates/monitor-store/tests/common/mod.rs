@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use monitor_model::{Applied, Commit, Record, Store};
 use monitor_store::{Options, SqliteStore};
@@ -34,6 +35,17 @@ impl Place {
         Options::new(self.path())
     }
 
+    /// Options with which nothing goes by age.
+    pub(crate) fn keeping_all(&self) -> Options {
+        Options {
+            retain_history: Duration::MAX,
+            retain_minutes: Duration::MAX,
+            retain_hours: Duration::MAX,
+            retain_days: Duration::MAX,
+            ..self.options()
+        }
+    }
+
     pub(crate) fn open(&self) -> SqliteStore {
         SqliteStore::open(self.options()).unwrap()
     }
@@ -41,6 +53,20 @@ impl Place {
     /// A connection of the test's own, beside whatever store is open.
     pub(crate) fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
+    }
+
+    /// Puts so many lines of the first monitor into the file of a closed store, as if written over
+    /// days, with the sequences 1, 2 and so on and due that many milliseconds after `since_unix_ms`.
+    /// The note is in SQL.
+    pub(crate) fn put_lines(&self, count: u32, since_unix_ms: i64, note: &str) {
+        let put = format!(
+            "WITH RECURSIVE series(value) AS
+                 (SELECT 1 UNION ALL SELECT value + 1 FROM series WHERE value < {count})
+             INSERT INTO history (monitor, due_unix_ms, sequence, slots, interval_ms, epoch,
+                                  outcome, changed, manual, late_ms, note)
+             SELECT 1, value + {since_unix_ms}, value, 1, 1, 1, 1, 0, 0, 0, {note} FROM series"
+        );
+        self.sql().execute_batch(&put).unwrap();
     }
 
     /// The first column of the first row.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::{Client, NoTls, connect};
 use monitor_store::{PostgresOptions, PostgresStore};
@@ -80,6 +81,16 @@ impl Schema {
 
     pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions::new(&self.url()).unwrap()
+    }
+
+    /// Options with which nothing goes by age.
+    pub(crate) fn keeping_all(&self) -> PostgresOptions {
+        let mut options = self.options();
+        options.retain_history = Duration::MAX;
+        options.retain_minutes = Duration::MAX;
+        options.retain_hours = Duration::MAX;
+        options.retain_days = Duration::MAX;
+        options
     }
 
     pub(crate) async fn open(&self) -> PostgresStore {
