@@ -1,13 +1,17 @@
 //! Rounds and their slices, the statements on a server.
 
+use std::time::Duration;
+
 use monitor_model::conformance::{id, monitor, up};
 use monitor_model::{Commit, Store};
 use monitor_operation::Epoch;
 use monitor_pool::managers::postgres::tokio_postgres::{Client, NoTls, connect};
 use monitor_testkit::services::Postgres;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::postgres::PostgresStore;
+use crate::postgres::writer::Message;
 
 /// Records of very different due times ask for a round each: the present one ends all the same,
 /// and is followed by another.
@@ -47,10 +51,22 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let server = Postgres::start().unwrap();
-        let options = PostgresOptions::new(&server.url()).unwrap();
+        let mut options = PostgresOptions::new(&server.url()).unwrap();
+        options.retain_history = Duration::MAX;
+        options.retain_minutes = Duration::MAX;
+        options.retain_hours = Duration::MAX;
+        options.retain_days = Duration::MAX;
         let store = PostgresStore::open(options).await.unwrap();
         store.define(monitor("a"), Epoch::new(1)).await.unwrap();
         Self { server, store }
+    }
+
+    /// Ends the store's own upkeep: what follows is done by the test alone.
+    async fn without_upkeep(&self) {
+        let (reply, closed) = oneshot::channel();
+        let close = self.store.writer.send(Message::Close(reply)).await;
+        close.unwrap();
+        closed.await.unwrap();
     }
 
     async fn sql(&self) -> Client {
@@ -77,6 +93,7 @@ async fn a_monitor_that_is_deleted_between_two_statements_fails_no_slice() {
     let place = Place::new().await;
     let commit = place.store.commit(up("a", 1, 1000)).await.unwrap();
     assert!(matches!(commit, Commit::Applied(_)));
+    place.without_upkeep().await;
     let slice = place.begin().await;
     let me: i32 = slice.rows("SELECT pg_backend_pid()", &[]).await.unwrap()[0].get(0);
     // Lets rows of `monitor` be read, and none be removed.
@@ -104,6 +121,7 @@ async fn a_monitor_that_is_deleted_between_two_statements_fails_no_slice() {
 #[tokio::test]
 async fn counts_of_a_deleted_monitor_go_in_slices_too() {
     let place = Place::new().await;
+    place.without_upkeep().await;
     let rows = 2 * SLICE_ROWS + 1;
     let fill = format!(
         "INSERT INTO bucket SELECT number, 0, 60000 * n, 1, 0, 0, 1, 0, 0, 0, 0
@@ -147,6 +165,7 @@ async fn the_first_and_the_last_due_time_there_can_be_are_rolled_up_with_others(
         let commit = place.store.commit(up(name, 1, due)).await.unwrap();
         assert!(matches!(commit, Commit::Applied(_)));
     }
+    place.without_upkeep().await;
     let slice = place.begin().await;
     roll(&slice, &Horizons::NONE, i64::MAX).await.unwrap();
     slice.commit().await.unwrap();
