@@ -98,7 +98,8 @@ impl Core {
         carry_out(async move { change::set_lifecycle(&shared, &id, Lifecycle::Active).await }).await
     }
 
-    /// Checks a monitor now, or as soon as its running check has ended.
+    /// Checks a monitor now, or as soon as its running check has ended. One that is paused is checked
+    /// this once and stays paused: its status and history have the result, incidents do not.
     #[must_use = "a trigger may come to nothing"]
     pub fn trigger(&self, id: &MonitorId) -> TriggerOutcome {
         self.shared.scheduler.trigger(id)

@@ -147,17 +147,31 @@ async fn a_trigger_in_flight_coalesces() {
     assert_eq!(probe.looks(), 2, "five triggers are one more check");
 }
 
-/// OPS-42: a paused monitor is not checked by a trigger either, and stays paused.
+/// OPS-42: a check by hand of a paused monitor is made and recorded, and the monitor stays paused.
 #[tokio::test(start_paused = true)]
 async fn a_trigger_does_not_resume() {
     let (core, store, probe, _) = in_flight().await;
     core.pause(&id("a")).await.unwrap();
-    assert_eq!(
-        core.trigger(&id("a")),
-        monitor_core::scheduler::TriggerOutcome::Paused
-    );
+    probe.will(Act::Up);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(probe.looks(), 1);
+    let mut events = core.subscribe();
+    assert_eq!(
+        core.trigger(&id("a")),
+        monitor_core::scheduler::TriggerOutcome::Started
+    );
+    let (record, status) = next_record(&mut events).await;
+    assert_eq!(
+        (record.trigger, record.outcome(), status.lifecycle),
+        (
+            monitor_core::model::Trigger::Manual,
+            Outcome::Up,
+            Lifecycle::Paused
+        )
+    );
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(probe.looks(), 2, "once");
+    assert_eq!(store.history(&id("a"), 10).await.unwrap().len(), 1);
     assert_eq!(
         store.load().await.unwrap().monitors[0].status.lifecycle,
         Lifecycle::Paused

@@ -25,7 +25,7 @@ use monitor_operation::Epoch;
 
 use crate::{
     Applied, Commit, Lifecycle, Monitor, MonitorId, Observation, Outcome, Phase, Phases, Record,
-    Refusal, Source, Store, StoreErrorKind, Unobserved,
+    Refusal, Source, Store, StoreErrorKind, Trigger, Unobserved,
 };
 
 mod faults;
@@ -41,7 +41,7 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>) {
     what_is_committed_is_read_back(&*open().await).await;
     a_verdict_moves_the_status_and_nothing_else_does(&*open().await).await;
     inv_store_1_an_old_epoch_writes_nothing(&*open().await).await;
-    a_paused_monitor_takes_no_record(&*open().await).await;
+    a_paused_monitor_takes_only_what_was_checked_by_hand(&*open().await).await;
     a_deleted_monitor_is_gone_and_its_epoch_is_not_used_again(&*open().await).await;
     inv_store_2_a_due_time_has_one_record(&*open().await).await;
     an_edit_keeps_state_and_history(&*open().await).await;
@@ -266,7 +266,7 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
     applied(store, up("a", 3, 3000)).await;
 }
 
-async fn a_paused_monitor_takes_no_record(store: &dyn Store) {
+async fn a_paused_monitor_takes_only_what_was_checked_by_hand(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     let status = store
         .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
@@ -279,6 +279,22 @@ async fn a_paused_monitor_takes_no_record(store: &dyn Store) {
     );
     assert_eq!(refused(store, up("a", 2, 1000)).await, Refusal::Paused);
     assert_eq!(refused(store, up("a", 1, 1000)).await, Refusal::Stale);
+    let by_hand = |mut record: Record| {
+        record.trigger = Trigger::Manual;
+        record
+    };
+    let stale = by_hand(up("a", 1, 1000));
+    assert_eq!(refused(store, stale).await, Refusal::Stale);
+    let down = applied(store, by_hand(down("a", 2, 1000))).await;
+    assert_eq!(
+        (down.status.lifecycle, down.status.outcome, down.incident),
+        (Lifecycle::Paused, Some(Outcome::Down), None),
+        "it stays paused, and wakes nobody"
+    );
+    assert_eq!(store.history(&id("a"), 10).await.unwrap().len(), 1);
+    assert!(store.incidents(&id("a"), 10).await.unwrap().is_empty());
+    let again = by_hand(up("a", 2, 1000));
+    assert_eq!(refused(store, again).await, Refusal::Duplicate);
 }
 
 async fn a_deleted_monitor_is_gone_and_its_epoch_is_not_used_again(store: &dyn Store) {

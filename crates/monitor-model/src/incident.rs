@@ -65,9 +65,18 @@ impl Incident {
     /// The incident that `record` opens or closes, as it is then; `None` when it does neither. Every
     /// store decides in this one way.
     ///
-    /// `open` is the open incident of the monitor, `sequence` that of the record.
+    /// `open` is the open incident of the monitor, `sequence` that of the record. While the monitor
+    /// is paused, nothing opens or closes one: who looks by hand is not to be woken for it.
     #[must_use]
-    pub fn after(open: Option<&Self>, record: &Record, sequence: u64) -> Option<Self> {
+    pub fn after(
+        open: Option<&Self>,
+        lifecycle: Lifecycle,
+        record: &Record,
+        sequence: u64,
+    ) -> Option<Self> {
+        if lifecycle == Lifecycle::Paused {
+            return None;
+        }
         let unix_ms = record.started_unix_ms;
         match (record.outcome(), open) {
             (Outcome::Down, None) => Some(Self {
@@ -220,7 +229,12 @@ mod tests {
     /// Each outcome, with and without an open incident.
     #[test]
     fn only_down_opens_and_only_up_or_degraded_closes() {
-        let opened = Incident::after(None, &record(Finding::Down(fault())), 4).unwrap();
+        let after = |open: Option<&Incident>, record: &Record, sequence| {
+            let paused = Incident::after(open, Lifecycle::Paused, record, sequence);
+            assert_eq!(paused, None, "who looks by hand is not to be woken");
+            Incident::after(open, Lifecycle::Active, record, sequence)
+        };
+        let opened = after(None, &record(Finding::Down(fault())), 4).unwrap();
         assert_eq!((opened.id, opened.kind()), (4, NoticeKind::Opened));
         assert_eq!(opened.fault, fault());
         let id = || "a".parse().unwrap();
@@ -228,14 +242,14 @@ mod tests {
         let mut others = vec![record(Finding::Unknown(fault()))];
         others.extend(Unobserved::ALL.map(unobserved));
         for other in &others {
-            assert_eq!(Incident::after(None, other, 5), None);
-            assert_eq!(Incident::after(Some(&opened), other, 5), None);
+            assert_eq!(after(None, other, 5), None);
+            assert_eq!(after(Some(&opened), other, 5), None);
         }
         let still = record(Finding::Down(fault()));
-        assert_eq!(Incident::after(Some(&opened), &still, 5), None);
+        assert_eq!(after(Some(&opened), &still, 5), None);
         for well in [Finding::Up, Finding::Degraded(fault())] {
-            assert_eq!(Incident::after(None, &record(well.clone()), 5), None);
-            let closed = Incident::after(Some(&opened), &record(well), 5).unwrap();
+            assert_eq!(after(None, &record(well.clone()), 5), None);
+            let closed = after(Some(&opened), &record(well), 5).unwrap();
             assert_eq!((closed.id, closed.kind()), (4, NoticeKind::Resolved));
             assert_eq!(closed.closed.unwrap().by, ClosedBy::Recovery);
         }

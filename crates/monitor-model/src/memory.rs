@@ -218,11 +218,11 @@ impl Store for MemoryStore {
         let Some(entry) = state.monitors.get_mut(&record.monitor) else {
             return Ok(Commit::Refused(Refusal::Gone));
         };
-        if entry.status.epoch != record.epoch {
-            return Ok(Commit::Refused(Refusal::Stale));
-        }
-        if entry.status.lifecycle == Lifecycle::Paused {
-            return Ok(Commit::Refused(Refusal::Paused));
+        let Status {
+            epoch, lifecycle, ..
+        } = entry.status;
+        if let Some(refusal) = Refusal::of(&record, epoch, lifecycle) {
+            return Ok(Commit::Refused(refusal));
         }
         // By due time, not by arrival: what was missed during a check is written before its result.
         let place = entry
@@ -235,7 +235,7 @@ impl Store for MemoryStore {
         let previous = entry.status.outcome;
         entry.status = entry.status.after(&record);
         entry.count(&record);
-        let incident = Incident::after(entry.open_incident(), &record, sequence);
+        let incident = Incident::after(entry.open_incident(), lifecycle, &record, sequence);
         incident.clone().into_iter().for_each(|it| entry.put(it));
         entry.history.insert(place, HistoryRow { sequence, record });
         while entry.history.len() > HISTORY_MAX {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Bucket, Defect, Delivery, Incident, Lifecycle, MonitorId, Outbox, Outcome, Record, Resolution,
-    Settlement, Status, Tally,
+    Settlement, Status, Tally, Trigger,
 };
 
 /// Who defines a monitor, and therefore where it is edited.
@@ -144,7 +144,7 @@ pub struct Applied {
 pub enum Refusal {
     /// The monitor has another epoch by now: it was paused, edited or resumed.
     Stale,
-    /// The monitor is paused.
+    /// The monitor is paused, and nobody asked for this check.
     Paused,
     /// The monitor is deleted.
     Gone,
@@ -153,6 +153,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Why a monitor of this epoch and lifecycle takes no `record`; `None` when it may have it. Every
+    /// store decides in this one way: while it is paused a monitor takes what somebody checked by
+    /// hand, and stays paused.
+    #[must_use]
+    pub fn of(record: &Record, epoch: Epoch, lifecycle: Lifecycle) -> Option<Self> {
+        if record.epoch != epoch {
+            Some(Self::Stale)
+        } else if lifecycle == Lifecycle::Paused && record.trigger != Trigger::Manual {
+            Some(Self::Paused)
+        } else {
+            None
+        }
+    }
+
     /// The name in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -45,10 +45,9 @@ pub enum TriggerOutcome {
     /// A run is going on or waits for a permit. After one that is going on there will be one
     /// more, however often the key is triggered meanwhile.
     Coalesced,
-    /// Every permit is taken and the key may not wait for one. Its timer stays as it was.
+    /// Every permit is taken and the key may not wait for one, as a paused key never may. Its timer
+    /// stays as it was.
     Skipped,
-    /// The key is paused; nothing was done.
-    Paused,
     /// There is no such key.
     Unknown,
     /// The scheduler is shut down.

@@ -217,7 +217,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     }
 
     /// Runs a key now: instead of at its next due time if it waits for that, or once more after
-    /// the run that is going on.
+    /// the run that is going on. A paused key is run this once and stays paused.
     ///
     /// After a manual run that does not fail the timer follows one interval after its start, or at
     /// the next slot if that has passed, and then goes back to the slots. Unless the spec says

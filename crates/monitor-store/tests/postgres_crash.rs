@@ -156,7 +156,9 @@ async fn check(store: &dyn Store, name: &str, acknowledged: &Acknowledged) {
     let (mut open, mut incidents) = (None, Vec::new());
     for (sequence, record) in acknowledged.values() {
         replayed = replayed.after(record);
-        if let Some(incident) = monitor_model::Incident::after(open.as_ref(), record, *sequence) {
+        let lifecycle = monitor_model::Lifecycle::Active;
+        let incident = monitor_model::Incident::after(open.as_ref(), lifecycle, record, *sequence);
+        if let Some(incident) = incident {
             match incident.closed {
                 None => open = Some(incident),
                 Some(_) => {

@@ -249,7 +249,10 @@ async fn actions_work() {
         .await;
     page.until("document.getElementById('notice').textContent.startsWith('Shop: paused')")
         .await;
-    page.until(&format!("{}.disabled", button("trigger"))).await;
+    page.evaluate(&format!("{}.click()", button("trigger")))
+        .await;
+    page.until("document.getElementById('notice').textContent.startsWith('Shop: being checked')")
+        .await;
     assert_eq!(page.served.monitor("shop").await["lifecycle"], "paused");
     page.evaluate(&format!("{}.click()", button("resume")))
         .await;

@@ -113,7 +113,7 @@ async fn each_state_is_told_in_plain_words() {
     served.act("down", "pause").await;
     let (text, json) = explained(&served, "down").await;
     assert!(
-        text.contains("It is paused: it is not checked until it is resumed."),
+        text.contains("It is paused: until it is resumed it is checked by hand only."),
         "{text}"
     );
     assert_eq!(

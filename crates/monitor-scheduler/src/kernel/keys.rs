@@ -240,7 +240,7 @@ impl<H: Keyed> Core<H> {
             return TriggerOutcome::Unknown;
         };
         let outcome = self.trigger_known(index);
-        let accepted = !matches!(outcome, TriggerOutcome::Paused | TriggerOutcome::Skipped);
+        let accepted = outcome != TriggerOutcome::Skipped;
         let entry = &self.entries[index];
         if accepted
             && self.kinds.of(entry.kind).trigger_resets
@@ -254,9 +254,6 @@ impl<H: Keyed> Core<H> {
 
     fn trigger_known(&mut self, index: u32) -> TriggerOutcome {
         let entry = &mut self.entries[index];
-        if !entry.is_active() {
-            return TriggerOutcome::Paused;
-        }
         let armed = match &entry.doing {
             Doing::Timer(armed) => *armed,
             Doing::Run(run) => {
@@ -265,7 +262,9 @@ impl<H: Keyed> Core<H> {
                 entry.marks.put(AGAIN, begun || entry.marks.has(AGAIN));
                 return TriggerOutcome::Coalesced;
             }
-            Doing::Nothing | Doing::Queue(_) => return TriggerOutcome::Coalesced,
+            Doing::Queue(_) => return TriggerOutcome::Coalesced,
+            // It is paused: INV-SCHEDULER-1.
+            Doing::Nothing => return self.trigger_paused(index),
         };
         // A slot whose start the jitter has put off is run now instead of then.
         let come = armed.due <= self.now;
@@ -290,6 +289,19 @@ impl<H: Keyed> Core<H> {
             self.start(index, due, Trigger::Manual, false);
         }
         outcome
+    }
+
+    /// Runs a paused key once. It stays paused, and so it waits for nothing, a permit included; and
+    /// the slots that have passed meanwhile were promised to nobody.
+    fn trigger_paused(&mut self, index: u32) -> TriggerOutcome {
+        if !self.has_room(self.class(index)) {
+            return TriggerOutcome::Skipped;
+        }
+        let due = self.entries[index].due_at(self.now);
+        #[cfg(test)]
+        self.note(index, super::tests::Note::Armed(due));
+        self.start(index, due, Trigger::Manual, false);
+        TriggerOutcome::Started
     }
 
     /// Ends the failure streak of a key and goes back to its slots. True if there is such a key.

@@ -239,7 +239,11 @@ impl<H: Keyed> Core<H> {
                 self.over(run);
                 return self.free(index);
             }
-            Life::Paused => {}
+            Life::Paused => {
+                if entry.marks.take(AGAIN) {
+                    self.run_again(index);
+                }
+            }
             Life::Active => {
                 let again = entry.marks.take(AGAIN);
                 let at_once = entry.marks.take(AT_ONCE);
@@ -256,12 +260,18 @@ impl<H: Keyed> Core<H> {
         self.check(index);
     }
 
-    /// Starts the run that was asked for while another one was going on, or queues it. Where there
-    /// is no room for it any more that is reported: it was promised.
+    /// Starts the run that was asked for while another one was going on, or queues it; not that of a
+    /// paused key, which waits for nothing. Where there is no room for it any more that is reported:
+    /// it was promised.
     fn run_again(&mut self, index: u32) -> bool {
         let due = self.entries[index].due_at(self.now);
         let room = self.has_room(self.class(index));
-        if !room && let Err(reason) = self.enqueue(index, due, Trigger::Manual, false) {
+        let refused = match self.entries[index].life {
+            _ if room => None,
+            Life::Active => self.enqueue(index, due, Trigger::Manual, false).err(),
+            Life::Paused | Life::Removed => Some(MissedReason::Overload),
+        };
+        if let Some(reason) = refused {
             self.miss(index, due, 1, reason);
             return false;
         }

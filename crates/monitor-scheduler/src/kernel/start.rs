@@ -227,7 +227,9 @@ impl<H: Keyed> Core<H> {
             .is_some_and(|run| run.stage == Stage::Starting)
         {
             self.withdraw_start(run.index, MissedReason::Refused);
-            self.arm_next(run.index);
+            if self.entries[run.index].is_active() {
+                self.arm_next(run.index);
+            }
             self.dispatch();
             self.check(run.index);
         }
@@ -268,9 +270,9 @@ impl<H: Keyed> Core<H> {
     }
 
     /// Reports the slots that passed while a run waited in the queue or for its driver. One that
-    /// the backoff has set has none in the latter case.
+    /// the backoff has set has none in the latter case, and a paused key has none at all.
     fn miss_before(&mut self, index: u32, queued: bool, in_backoff: bool, reason: MissedReason) {
-        if queued || !in_backoff {
+        if self.entries[index].is_active() && (queued || !in_backoff) {
             self.miss_passed(index, reason);
         }
     }

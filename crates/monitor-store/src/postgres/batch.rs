@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use monitor_model::{
-    Applied, Bucket, Commit, Incident, LastDue, Lifecycle, MonitorId, Record, Refusal, Status,
+    Applied, Bucket, Commit, Incident, LastDue, MonitorId, Record, Refusal, Status, Trigger,
 };
-use monitor_operation::Epoch;
 use monitor_pool::managers::postgres::tokio_postgres::types::Type;
 
 use super::columns::Columns;
@@ -26,7 +25,8 @@ pub(super) struct Doubt {
 #[cfg(test)]
 impl Doubt {
     pub(super) fn for_test(record: &Record) -> Self {
-        let status = Status::new(record.monitor.clone(), Lifecycle::Active, record.epoch);
+        let active = monitor_model::Lifecycle::Active;
+        let status = Status::new(record.monitor.clone(), active, record.epoch);
         let answer = Applied {
             sequence: 1,
             previous: None,
@@ -272,7 +272,12 @@ async fn write(
             }
             .into());
         };
-        let changed = Incident::after(incident.as_ref(), candidate.record, sequence);
+        let changed = Incident::after(
+            incident.as_ref(),
+            status.lifecycle,
+            candidate.record,
+            sequence,
+        );
         let answer = Applied {
             sequence,
             previous: status.outcome,
@@ -303,15 +308,7 @@ async fn write(
 /// Why a record was refused whose due time has a line: the fence comes first, as in every store.
 fn refused_line(candidate: &Candidate<'_>) -> Refusal {
     let status = &candidate.living.status;
-    refusal(candidate.record, status.epoch, status.lifecycle).unwrap_or(Refusal::Duplicate)
-}
-
-fn refusal(record: &Record, epoch: Epoch, lifecycle: Lifecycle) -> Option<Refusal> {
-    if record.epoch != epoch {
-        Some(Refusal::Stale)
-    } else {
-        (lifecycle == Lifecycle::Paused).then_some(Refusal::Paused)
-    }
+    Refusal::of(candidate.record, status.epoch, status.lifecycle).unwrap_or(Refusal::Duplicate)
 }
 
 /// INV-STORE-1: the fence is part of the statement that writes. Returns the numbers of the monitors
@@ -337,16 +334,22 @@ async fn update_status(
             Ok((candidate.living.number, epoch, after, last))
         })
         .collect::<Result<_, Failure>>()?;
+    let by_hand = candidates
+        .iter()
+        .filter(|it| it.record.trigger == Trigger::Manual);
+    let by_hand: Vec<_> = by_hand.map(|it| it.living.number).collect();
     let columns = Columns::status(&rows);
+    let mut parameters = columns.parameters();
+    parameters.push((&by_hand, Type::INT8_ARRAY));
     let statement = format!(
         "UPDATE status SET {assignments} FROM {rows}
-         WHERE status.monitor = after.monitor
-             AND status.epoch = after.epoch AND status.lifecycle = 'active'
+         WHERE status.monitor = after.monitor AND status.epoch = after.epoch
+             AND (status.lifecycle = 'active' OR status.monitor = ANY (${by_hand}))
          RETURNING status.monitor",
         assignments = columns.assignments("after"),
         rows = columns.rows("after"),
+        by_hand = parameters.len(),
     );
-    let parameters = columns.parameters();
     let changed = transaction.rows(&statement, &parameters).await?;
     changed.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -380,7 +383,7 @@ async fn reasons(
         let reason = match now.get(&number) {
             None => Refusal::Gone,
             Some(&(epoch, lifecycle)) => {
-                refusal(candidate.record, epoch, lifecycle).unwrap_or(Refusal::Stale)
+                Refusal::of(candidate.record, epoch, lifecycle).unwrap_or(Refusal::Stale)
             }
         };
         (number, reason)

@@ -1,8 +1,7 @@
 //! A commit: fenced state, line of history, counts, incident and notice, or nothing.
 
 use monitor_model::{
-    Applied, Bucket, Commit, Incident, LastDue, Lifecycle, Outcome, Phase, Record, Refusal, Status,
-    Trigger,
+    Applied, Bucket, Commit, Incident, LastDue, Outcome, Phase, Record, Refusal, Status, Trigger,
 };
 use rusqlite::{Connection, named_params};
 
@@ -32,7 +31,7 @@ pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<
         count(connection, living.number, record)?;
     }
     let open = incident::open(connection, living.number, &record.monitor)?;
-    let incident = Incident::after(open.as_ref(), record, sequence);
+    let incident = Incident::after(open.as_ref(), status.lifecycle, record, sequence);
     if let Some(incident) = &incident {
         incident::put(connection, living.number, incident)?;
         incident::notify(connection, incident)?;
@@ -47,13 +46,7 @@ pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<
 
 /// The reason of a refusal: what of the conditions of [`update_status`] does not hold.
 fn why(status: &Status, record: &Record) -> Refusal {
-    if status.epoch != record.epoch {
-        Refusal::Stale
-    } else if status.lifecycle == Lifecycle::Paused {
-        Refusal::Paused
-    } else {
-        Refusal::Duplicate
-    }
+    Refusal::of(record, status.epoch, status.lifecycle).unwrap_or(Refusal::Duplicate)
 }
 
 /// INV-STORE-1, INV-STORE-2: the fence and the due time are conditions of the statement that writes.
@@ -79,7 +72,8 @@ fn update_status(
                  fault_detail = :detail, fault_retry_after_us = :retry_after,
                  last_due_unix_ms = :last, last_slots = :slots, last_interval_ms = :interval,
                  trimmed_unix_ms = min(trimmed_unix_ms, :due)
-             WHERE monitor = :monitor AND epoch = :epoch AND lifecycle = 'active'
+             WHERE monitor = :monitor AND epoch = :epoch
+                 AND (lifecycle = 'active' OR :manual)
                  AND NOT EXISTS
                      (SELECT 1 FROM history WHERE monitor = :monitor AND due_unix_ms = :due)",
         )?
@@ -87,6 +81,7 @@ fn update_status(
             ":monitor": before.number,
             ":epoch": epoch_number(record.epoch)?,
             ":due": record.due_unix_ms,
+            ":manual": record.trigger == Trigger::Manual,
             ":outcome": after.outcome.map(Outcome::as_str),
             ":since": after.since_unix_ms,
             ":checked": after.checked_unix_ms,

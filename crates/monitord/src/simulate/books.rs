@@ -238,7 +238,8 @@ impl Book {
             );
             audit.fail(Property::L8, now, Some(key), what);
         }
-        if self.life != Life::Active {
+        let by_hand = self.life == Life::Paused && trigger == Trigger::Manual;
+        if self.life != Life::Active && !by_hand {
             let what = format!("a check began though it is {:?}", self.life);
             audit.fail(Property::S2, now, Some(key), what);
         }
@@ -274,7 +275,7 @@ impl Book {
             let what = format!("due at {due} ms, which is accounted for already");
             audit.fail(Property::Record, now, Some(key), what);
         }
-        if due > self.promised {
+        if due > self.promised && self.life == Life::Active {
             let what = format!(
                 "nothing was told of what was due by {} ms; next is {due} ms",
                 self.promised

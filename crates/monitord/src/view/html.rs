@@ -315,7 +315,7 @@ fn actions(subject: &Subject) -> Vec<Action> {
         is_enabled,
     };
     vec![
-        action("trigger", "Check now", is_active),
+        action("trigger", "Check now", true),
         action(name, label, true),
         action(
             "reset-backoff",

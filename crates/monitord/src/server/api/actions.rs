@@ -65,7 +65,6 @@ fn changed(
 
 fn triggered(id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Problem> {
     let accepted = |result, detail| Ok(done(StatusCode::ACCEPTED, id, result, detail));
-    let conflict = |detail: &str| Err(Problem::new(StatusCode::CONFLICT, detail));
     match outcome {
         TriggerOutcome::Started => accepted("started", "being checked now"),
         TriggerOutcome::Queued => accepted("queued", "checked as soon as a permit is free"),
@@ -73,10 +72,9 @@ fn triggered(id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Proble
             "coalesced",
             "checked once more when the running check has ended",
         ),
-        TriggerOutcome::Paused => conflict("it is paused; resume it first"),
         TriggerOutcome::Skipped => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "every permit is taken; its next due time stands",
+            "every permit is taken; it is checked at its next due time, or when you ask again",
         )),
         TriggerOutcome::Unknown => Err(Problem::no_monitor(id.as_str())),
         _ => Err(Problem::from(CoreError::ShuttingDown)),

@@ -195,7 +195,7 @@ fn why(it: &Explanation<MonitorId>, lifecycle: Lifecycle) -> String {
             "It waits for a time of its own, after a check by hand or because it is new.".to_owned()
         }
         Why::Paused if lifecycle == Lifecycle::Paused => {
-            "It is paused: it is not checked until it is resumed.".to_owned()
+            "It is paused: until it is resumed it is checked by hand only.".to_owned()
         }
         _ => format!("Its schedule says: {}.", it.why),
     }

@@ -146,4 +146,9 @@ fn an_update_carries_the_changed_rows_and_no_others() {
     paused.status.lifecycle = Lifecycle::Paused;
     let html = update(&frame(true), &[paused], &moment(), |_| true);
     assert!(html.contains("data-action=\"resume\"") && !html.contains("data-action=\"pause\""));
+    let by_hand = "data-action=\"trigger\">Check now";
+    assert!(
+        html.contains(by_hand),
+        "a paused monitor is checked by hand"
+    );
 }
