@@ -4,10 +4,12 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod call;
+mod graph_races;
 mod guards;
+mod owner_races;
 mod people;
 mod pinned;
-mod races;
 mod server;
 mod storms;
 mod support;

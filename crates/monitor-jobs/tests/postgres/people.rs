@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use monitor_jobs::conformance::Base;
 use monitor_jobs::{Backend, JobState, Jobs, NewJob, Ordering, Outcome};
 
-use crate::support::{Database, call, new, open, quiet};
+use crate::call::{self, new};
+use crate::support::{Database, open, quiet};
 
 /// JOB-37: whoever carries the end of a job along locks the note of that, then children. A retry
 /// that went the other way round would wait for the note with the children in its hands.
@@ -33,13 +35,15 @@ async fn child_is_free(db: &Database) -> bool {
     // In the session beside the pool: nobody goes on with it there.
     let dead = call::settle_sql(worker, &held[0], 1);
     db.sql.batch_execute(&dead).await.unwrap();
-    let note = format!("BEGIN; SELECT FROM job_todo WHERE job_id = {parent} FOR UPDATE");
-    db.sql.batch_execute(&note).await.unwrap();
+    db.hold(&format!(
+        "SELECT FROM job_todo WHERE job_id = {parent} FOR UPDATE"
+    ))
+    .await;
     let retrying = db.spawn(move |db| async move { db.jobs.retry(parent).await });
     db.until_blocked(1).await;
     let lock = format!("SELECT FROM job WHERE job_id = {child} FOR UPDATE NOWAIT");
     let free = db.sql.batch_execute(&lock).await.is_ok();
-    db.sql.batch_execute("COMMIT").await.unwrap();
+    db.commit().await;
     assert_eq!(retrying.await.unwrap().unwrap(), Some(true));
     assert_eq!(db.state(parent).await, JobState::Ready);
     free
@@ -111,8 +115,7 @@ async fn receipts_and_debts_do_not_pile_up() {
     let tenants = "SELECT count(*) FROM job_fair";
     let prune = || db.jobs.prune(Duration::from_secs(1), 100);
     for (now_ms, left) in [(DAY_MS, 2), (DAY_MS + 10_000, 1)] {
-        let clock = format!("UPDATE test_clock SET ms = {now_ms}");
-        db.sql.batch_execute(&clock).await.unwrap();
+        db.set_clock(now_ms).await;
         prune().await.unwrap();
         assert_eq!(db.number(tenants).await, left, "after {now_ms} ms");
     }

@@ -2,10 +2,11 @@
 //!
 //! Counted are entries of the index of ready jobs, as the server counts them.
 
-use monitor_jobs::{Backend, Ordering, WorkerId};
+use monitor_jobs::{Ordering, WorkerId};
 use monitor_pool::managers::postgres::tokio_postgres::Client;
 
-use crate::support::{Database, call, new, open, quiet};
+use crate::call::new;
+use crate::support::{Database, open, quiet};
 
 /// Jobs that were ready once.
 const DEAD: usize = 3000;
@@ -19,11 +20,7 @@ async fn drained(db: &Database) -> (WorkerId, Client) {
     for _ in 0..DEAD / 1000 {
         db.put_all(1000).await;
         let held = db.claim_as(worker, 1000).await.unwrap().jobs;
-        let ends: Vec<_> = held
-            .iter()
-            .map(|job| call::end(job, call::done()))
-            .collect();
-        db.jobs.settle(worker, &ends).await.unwrap();
+        db.complete_all(worker, &held).await;
     }
     (worker, pin)
 }

@@ -6,7 +6,8 @@ use monitor_jobs::{Backend, JobState, Parent, PgJobs, Settled, StoreErrorKind, W
 use monitor_pool::managers::postgres::tokio_postgres::Config;
 use monitor_testkit::services::{Postgres, Shutdown};
 
-use crate::support::{call, new, open, quiet};
+use crate::call::{self, new};
+use crate::support::{open, quiet};
 
 /// Eight start at the same moment on an empty schema: it is made once, and all of them work.
 #[tokio::test]
@@ -185,11 +186,7 @@ async fn job_48_calls_do_not_grow() {
         assert_eq!(db.complete(worker, &held[0]).await, Settled::Done);
         assert_eq!(db.jobs.round_trips() - before, 2, "fan-out");
         let held = db.claim_as(worker, 50).await.unwrap().jobs;
-        let ends: Vec<_> = held
-            .iter()
-            .map(|job| call::end(job, call::done()))
-            .collect();
-        db.jobs.settle(worker, &ends).await.unwrap();
+        db.complete_all(worker, &held).await;
         assert_eq!(db.jobs.round_trips() - before, 4, "fifty ends");
         let plain = db.jobs.round_trips();
         db.put_all(50).await;
@@ -216,11 +213,7 @@ async fn job_48_a_claim_reads_no_more_of_a_long_queue() {
     let before = db.sql.query_one(read, &[]).await.unwrap().get::<_, i64>(1);
     for _ in 0..20 {
         let held = db.claim_as(worker, 10).await.unwrap().jobs;
-        let ends: Vec<_> = held
-            .iter()
-            .map(|job| call::end(job, call::done()))
-            .collect();
-        db.jobs.settle(worker, &ends).await.unwrap();
+        db.complete_all(worker, &held).await;
     }
     db.jobs.close().await.unwrap();
     let after = db.sql.query_one(read, &[]).await.unwrap().get::<_, i64>(1);

@@ -1,9 +1,10 @@
 //! Many real connections at once. Counted afterwards: nothing lost, nothing twice, no deadlock, no
 //! foreign key in the way.
 
-use monitor_jobs::{Backend, ClaimError, JobId, Settled};
+use monitor_jobs::{Backend, ClaimError, JobId};
 
-use crate::support::{Database, call, new, open, quiet};
+use crate::call::new;
+use crate::support::{Database, open, quiet};
 
 async fn storm() -> Database {
     let mut options = quiet();
@@ -29,22 +30,11 @@ async fn w1_register_claim_deregister() {
     db.put_all(400).await;
     let tasks: Vec<_> = (0..16)
         .map(|_| {
-            let jobs = db.jobs.clone();
-            tokio::spawn(async move {
+            db.spawn(|db| async move {
                 for _ in 0..10 {
-                    let register = monitor_jobs::Register {
-                        name: "same name".to_owned(),
-                        queues: vec!["default".to_owned()],
-                        capacity: 5,
-                        lease: std::time::Duration::from_secs(30),
-                    };
-                    let worker = jobs.register(&register).await.unwrap();
-                    let request = monitor_jobs::ClaimRequest {
-                        worker,
-                        limit: 3,
-                        history: true,
-                    };
-                    let (claim, gone) = tokio::join!(jobs.claim(&request), jobs.deregister(worker));
+                    let worker = db.register("same name", 5).await;
+                    let (claim, gone) =
+                        tokio::join!(db.claim_as(worker, 3), db.jobs.deregister(worker));
                     assert!(gone.unwrap());
                     assert!(
                         matches!(claim, Ok(_) | Err(ClaimError::UnknownWorker(_))),
@@ -88,14 +78,9 @@ async fn s7_parents_end_while_children_come() {
         assert_eq!(held.len(), 64);
         let mut tasks = Vec::new();
         for (place, some) in held.chunks(batch).enumerate() {
-            let ends: Vec<_> = some
-                .iter()
-                .map(|job| call::end(job, call::done()))
-                .collect();
-            let jobs = db.jobs.clone();
-            tasks.push(tokio::spawn(async move {
-                let settled = jobs.settle(worker, &ends).await.unwrap();
-                assert!(settled.iter().all(|settled| *settled == Settled::Done));
+            let some = some.to_vec();
+            tasks.push(db.spawn(move |db| async move {
+                db.complete_all(worker, &some).await;
                 0
             }));
             let (jobs, one, two) = (db.jobs.clone(), parents[place], parents[63 - place]);
@@ -130,26 +115,15 @@ async fn job_30_many_workers() {
     let tasks: Vec<_> = (0..128)
         .map(|_| {
             db.spawn(|db| async move {
-                let register = monitor_jobs::Register {
-                    name: "one of many".to_owned(),
-                    queues: vec!["default".to_owned()],
-                    capacity: 10,
-                    lease: std::time::Duration::from_secs(30),
-                };
-                let worker = db.jobs.register(&register).await.unwrap();
+                let worker = db.register("one of many", 10).await;
                 let mut done = 0;
                 loop {
                     let held = db.claim_as(worker, 10).await.unwrap().jobs;
                     if held.is_empty() {
                         return done;
                     }
-                    let ends: Vec<_> = held
-                        .iter()
-                        .map(|job| call::end(job, call::done()))
-                        .collect();
-                    let settled = db.jobs.settle(worker, &ends).await.unwrap();
-                    assert!(settled.iter().all(|settled| *settled == Settled::Done));
-                    done += settled.len();
+                    db.complete_all(worker, &held).await;
+                    done += held.len();
                 }
             })
         })

@@ -1,18 +1,17 @@
 //! One server for the tests that run at the same time, a schema for each database of theirs.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use monitor_jobs::conformance::{Base, Rig, START_MS};
-use monitor_jobs::{
-    Backend, Claim, ClaimError, ClaimRequest, Claimed, ClaimedJob, Enqueued, JobId, JobState, Jobs,
-    NewJob, Payload, PgJobs, PgOptions, Register, SettleError, Settled, WorkerId, WorkerPulse,
-};
-use monitor_pool::managers::postgres::tokio_postgres::{Client, Config, NoTls};
+use monitor_jobs::{Backend, Claimed, Jobs, NewJob, PgJobs, PgOptions, SettleError};
+use monitor_pool::managers::postgres::tokio_postgres::{Client, Config, Error, NoTls};
 use monitor_testkit::services::Postgres;
 use tokio::task::JoinHandle;
+
+use crate::call::Caller;
 
 /// Ends with the last test that uses it.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -30,7 +29,7 @@ pub(crate) fn server() -> Arc<Postgres> {
 
 /// An empty schema on the server, and whatever is opened in it.
 pub(crate) struct Database {
-    pub(crate) jobs: PgJobs,
+    caller: Caller,
     pub(crate) config: Config,
     /// A session beside the pool.
     pub(crate) sql: Client,
@@ -53,7 +52,9 @@ pub(crate) async fn open_on(server: Arc<Postgres>, options: PgOptions) -> Databa
     // Whatever waits where it should not fails in the end.
     config.options(format!("-c search_path={schema} -c lock_timeout=20s"));
     Database {
-        jobs: PgJobs::connect(config.clone(), options).await.unwrap(),
+        caller: Caller {
+            jobs: PgJobs::connect(config.clone(), options).await.unwrap(),
+        },
         config,
         sql,
         _server: server,
@@ -113,7 +114,9 @@ impl Base for Database {
     async fn reopen(&self) -> Arc<dyn Base> {
         self.jobs.close().await.unwrap();
         Arc::new(Self {
-            jobs: PgJobs::connect(self.config.clone(), quiet()).await.unwrap(),
+            caller: Caller {
+                jobs: PgJobs::connect(self.config.clone(), quiet()).await.unwrap(),
+            },
             config: self.config.clone(),
             sql: self.session().await,
             _server: Arc::clone(&self._server),
@@ -172,10 +175,6 @@ impl Base for Database {
     }
 }
 
-pub(crate) fn new() -> NewJob {
-    NewJob::new("work", Payload::default())
-}
-
 impl Database {
     /// A trigger for each table of the jobs and each change to it.
     async fn note_each_change(&self) -> String {
@@ -198,71 +197,41 @@ impl Database {
         connect(&self.config).await
     }
 
-    pub(crate) async fn worker(&self, capacity: u32) -> WorkerId {
-        let register = Register {
-            name: "worker".to_owned(),
-            queues: vec!["default".to_owned()],
-            capacity,
-            lease: Duration::from_secs(30),
-        };
-        self.jobs.register(&register).await.unwrap()
+    /// Begins a transaction in the session beside the pool and leaves it open.
+    pub(crate) async fn hold(&self, sql: &str) {
+        self.sql.batch_execute("BEGIN").await.unwrap();
+        self.sql.batch_execute(sql).await.unwrap();
     }
 
-    pub(crate) async fn put(&self, job: NewJob) -> JobId {
-        self.jobs.enqueue(&[job]).await.unwrap()[0].id()
+    pub(crate) async fn commit(&self) {
+        self.sql.batch_execute("COMMIT").await.unwrap();
     }
 
-    pub(crate) async fn put_all(&self, count: usize) -> Vec<JobId> {
-        let put_in = self.jobs.enqueue(&vec![new(); count]).await.unwrap();
-        put_in.into_iter().map(Enqueued::id).collect()
-    }
-
-    pub(crate) async fn claim_as(&self, worker: WorkerId, limit: u32) -> Result<Claim, ClaimError> {
-        let request = ClaimRequest {
-            worker,
-            limit,
-            history: true,
-        };
-        self.jobs.claim(&request).await
-    }
-
-    pub(crate) async fn complete(&self, worker: WorkerId, job: &ClaimedJob) -> Settled {
-        let ends = [call::end(job, call::done())];
-        self.jobs.settle(worker, &ends).await.unwrap()[0]
-    }
-
-    pub(crate) async fn pulse(&self, worker: WorkerId) -> WorkerPulse {
-        let pulses = self.jobs.pulses().await.unwrap();
-        pulses
-            .into_iter()
-            .find(|pulse| pulse.worker == worker)
-            .unwrap()
-    }
-
-    pub(crate) async fn state(&self, job: JobId) -> JobState {
-        self.jobs.job(job).await.unwrap().unwrap().state
-    }
-
-    pub(crate) async fn healthy(&self) {
-        let findings = self.jobs.doctor().await.unwrap();
-        let broken: Vec<_> = findings.iter().filter(|finding| finding.broken).collect();
-        assert!(broken.is_empty(), "{broken:?}");
+    /// What a new session says to that, which waits for no lock.
+    pub(crate) async fn at_once(&self, sql: &str) -> Result<(), Error> {
+        let impatient = format!("SET lock_timeout = '1ms'; {sql}");
+        self.session().await.batch_execute(&impatient).await
     }
 
     /// Runs something beside the test, on the same pool.
-    pub(crate) fn spawn<T, F>(&self, run: impl FnOnce(Beside) -> F) -> JoinHandle<T>
+    pub(crate) fn spawn<T, F>(&self, run: impl FnOnce(Caller) -> F) -> JoinHandle<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        tokio::spawn(run(Beside {
-            jobs: self.jobs.clone(),
-        }))
+        tokio::spawn(run(self.caller.clone()))
     }
 
     /// Waits until so many sessions wait for a lock.
     pub(crate) async fn until_blocked(&self, sessions: i64) {
         while self.blocked().await < sessions {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until it waits for a lock, or has gone wrong already.
+    pub(crate) async fn until_blocked_or_over<T>(&self, task: &JoinHandle<T>) {
+        while !task.is_finished() && self.blocked().await == 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -294,56 +263,10 @@ impl Database {
     }
 }
 
-/// What runs beside a test.
-pub(crate) struct Beside {
-    pub(crate) jobs: PgJobs,
-}
+impl Deref for Database {
+    type Target = Caller;
 
-impl Beside {
-    pub(crate) async fn claim_as(&self, worker: WorkerId, limit: u32) -> Result<Claim, ClaimError> {
-        let request = ClaimRequest {
-            worker,
-            limit,
-            history: true,
-        };
-        self.jobs.claim(&request).await
-    }
-
-    pub(crate) async fn put(&self, job: NewJob) -> JobId {
-        self.jobs.enqueue(&[job]).await.unwrap()[0].id()
-    }
-
-    pub(crate) async fn complete(&self, worker: WorkerId, job: &ClaimedJob) -> Settled {
-        let ends = [call::end(job, call::done())];
-        self.jobs.settle(worker, &ends).await.unwrap()[0]
-    }
-}
-
-/// Calls, as values and as SQL for a session that holds its transaction open.
-pub(crate) mod call {
-    use monitor_jobs::{ClaimedJob, Outcome, Settle, WorkerId};
-
-    pub(crate) fn done() -> Outcome {
-        Outcome::Complete { result: None }
-    }
-
-    pub(crate) fn end(job: &ClaimedJob, outcome: Outcome) -> Settle {
-        Settle {
-            job: job.id,
-            epoch: job.epoch,
-            outcome,
-        }
-    }
-
-    pub(crate) fn complete(worker: WorkerId, job: &ClaimedJob) -> String {
-        settle_sql(worker, job, 0)
-    }
-
-    pub(crate) fn settle_sql(worker: WorkerId, job: &ClaimedJob, end: i16) -> String {
-        let (id, epoch) = (job.id, job.epoch);
-        format!(
-            "SELECT jobs_settle({worker}, '{{{id}}}', '{{{epoch}}}', '{{{end}}}', '{{-1}}',
-                '{{NULL}}', false)"
-        )
+    fn deref(&self) -> &Caller {
+        &self.caller
     }
 }
