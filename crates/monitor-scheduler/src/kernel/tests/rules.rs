@@ -149,6 +149,16 @@ fn a_paused_key_is_run_by_hand_and_stays_paused() {
     );
     world.finish(1, Verdict::Success);
     assert_eq!(world.trigger(0), TriggerOutcome::Started);
+    world.finish(0, Verdict::Success);
+    world.prompt = false;
+    assert_eq!(world.trigger(0), TriggerOutcome::Started);
+    world.stall(5 * SECOND);
+    let late = world.starting.remove(0);
+    assert!(world.confirm(late));
+    world.after();
+    assert_eq!(missed(&mut world), [], "it was late for no slot");
+    world.prompt = true;
+
     assert!(world.core.resume(&0, world.now));
     world.finish(0, Verdict::Success);
     assert!(!starts(&mut world, 5 * SECOND, Verdict::Success).is_empty());
