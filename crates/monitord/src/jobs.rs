@@ -170,7 +170,10 @@ impl OwnJobs {
                         let gone = "the configuration has no [backup] any more";
                         return Err(monitor_jobs::Failure::permanent(gone));
                     };
-                    told(&context, copies.make().await)
+                    match copies.make(context.stopped()).await {
+                        Some(made) => told(&context, made),
+                        None => Err(monitor_jobs::Failure::new("told to stop")),
+                    }
                 }
             })
             .handler_with(DOCTOR, patient(), Some(LONGEST), move |context| {

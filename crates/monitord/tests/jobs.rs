@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use common::end_next;
 use monitor_jobs::{
-    Backend, ClaimRequest, Edge, JobId, NewJob, Outcome, Payload, PgJobs, PgOptions, Priority,
-    Register, Settle, SqliteJobs, SqliteOptions,
+    Backend, Edge, JobId, NewJob, Outcome, Payload, PgJobs, PgOptions, Priority, SqliteJobs,
+    SqliteOptions,
 };
 use monitor_testkit::services::Postgres;
 use serde_json::Value;
@@ -51,30 +54,10 @@ async fn fill(jobs: Arc<dyn Backend>) -> [JobId; 3] {
     [first, put[0].id(), put[1].id()]
 }
 
-/// Claims the next job as the worker `name`, and ends it so.
+/// The next job fails for good under the worker `name`.
 async fn fail(jobs: &dyn Backend, name: &str, error: &str) {
-    let register = Register {
-        name: name.to_owned(),
-        queues: vec!["default".to_owned()],
-        capacity: 5,
-        lease: std::time::Duration::from_secs(90),
-    };
-    let worker = jobs.register(&register).await.unwrap();
-    let request = ClaimRequest {
-        worker,
-        limit: 1,
-        history: true,
-    };
-    let claim = jobs.claim(&request).await.unwrap();
-    let end = Settle {
-        job: claim.jobs[0].id,
-        epoch: claim.jobs[0].epoch,
-        outcome: Outcome::Fail {
-            error: error.to_owned(),
-            retry_in: None,
-        },
-    };
-    jobs.settle(worker, &[end]).await.unwrap();
+    let (error, retry_in) = (error.to_owned(), None);
+    end_next(jobs, name, "default", Outcome::Fail { error, retry_in }).await;
 }
 
 fn look_and_decide(database: &str, [dead, held, urgent]: [JobId; 3]) {

@@ -4,16 +4,16 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
 mod process;
 mod served;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use monitor_jobs::{
-    Backend, ClaimRequest, JobId, NewJob, Outcome, Payload, Register, Settle, SqliteJobs,
-    SqliteOptions,
-};
+use common::end_next;
+use monitor_jobs::{Backend, JobId, NewJob, Outcome, Payload, SqliteJobs, SqliteOptions};
 use monitor_model::Store;
 use monitor_store::{Options, SqliteStore};
 use monitor_testkit::services::check_metrics;
@@ -215,6 +215,124 @@ async fn a_copy_that_fails_is_seen_everywhere_and_harms_nothing() {
     jobs.close().await.unwrap();
 }
 
+/// STB-17, JOB-40: a copy that is being made when the process is told to end is given up in time:
+/// nothing of it is left, its job is handed back, and is done after the next start, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_40_a_copy_that_the_end_interrupts_is_made_after_the_next_start() {
+    let (folder, _) = two_days_ago("backup").await;
+    let jobs = jobs_file(&folder).to_str().unwrap().to_owned();
+    let copies = folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let results = folder.path().join("monitord.db");
+    let store = SqliteStore::open(Options::new(&results)).unwrap();
+    store.close().await.unwrap();
+    let small = fs::read(&results).unwrap();
+    make_endless(&results);
+    let config = format!("[backup]\nschedule = \"0 3 * * *\"\nfolder = \"copies\"\n{DOWN}");
+
+    let Served {
+        process, folder, ..
+    } = Served::within(folder, "127.0.0.1:0", &config);
+    while !files(&copies).iter().any(|name| name.ends_with(".partial")) {
+        tokio::task::yield_now().await;
+    }
+    process.signal(Signal::TERM);
+    let (status, said) = process.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a job was handed back"), "{said}");
+    for late in ["did not end in time", "not closed in time", "job failed"] {
+        assert!(!said.contains(late), "{late}: {said}");
+    }
+    assert_eq!(files(&copies), [] as [&str; 0], "neither whole nor in part");
+    assert_eq!(
+        states(&jobs),
+        [json!(["cancelled", 0]), json!(["ready", 0])]
+    );
+
+    fs::write(&results, small).unwrap();
+    let mut served = Served::within(folder, "127.0.0.1:0", &config);
+    served.process.until_said("job done");
+    served.process.signal(Signal::TERM);
+    let (status, said) = served.process.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let made = files(&copies);
+    assert_eq!(made.len(), 1, "{made:?}");
+    let copy = SqliteStore::open(Options::new(copies.join(&made[0]))).unwrap();
+    copy.load().await.unwrap();
+    assert_eq!(
+        states(&jobs),
+        [json!(["cancelled", 0]), json!(["completed", 1])]
+    );
+}
+
+/// The state and the attempts of each job of that file.
+fn states(file: &str) -> Vec<Value> {
+    let listed: Value =
+        serde_json::from_str(&monitord_jobs(&["--database", file, "list", "--json"])).unwrap();
+    let jobs = listed.as_array().unwrap().iter();
+    jobs.map(|job| json!([job["state"], job["attempt"]]))
+        .collect()
+}
+
+/// Makes a database look like one of a quarter of a TiB. The rest is a hole, which takes no room and
+/// is not copied within any test.
+fn make_endless(database: &Path) {
+    const PAGE: u64 = 4096;
+    const PAGES: u32 = 1 << 26;
+    let mut file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(database)
+        .unwrap();
+    file.set_len(u64::from(PAGES) * PAGE).unwrap();
+    // Where the header has the number of pages.
+    file.seek(SeekFrom::Start(28)).unwrap();
+    file.write_all(&PAGES.to_be_bytes()).unwrap();
+}
+
+/// JOB-44: claims that another writer of the file keeps from it are repeated, and each repetition is
+/// in the metrics: those that came to nothing, and those after which the claim succeeded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_44_conflicts_and_recoveries_are_in_the_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[doctor]\nschedule = \"0 3 1 1 *\"\n{DOWN}");
+    let log = "info,monitor_jobs=debug";
+    let mut served = Served::logging(folder, "127.0.0.1:0", &config, log);
+    let jobs = open(&served.folder);
+    let other = rusqlite::Connection::open(jobs_file(&served.folder)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // The claim that is given up is one more than its repetitions.
+    let lost = 1 + repeated_until(&mut served, "nothing can be claimed");
+    let mut recovered = 0;
+    served.process.until("a claim is repeated");
+    recovered += 1;
+    other.execute_batch("ROLLBACK").unwrap();
+    jobs.enqueue(&[new("doctor")]).await.unwrap();
+    recovered += repeated_until(&mut served, "job done");
+
+    let metrics = served.text("/metrics").await;
+    check_metrics(&metrics).unwrap();
+    for (is_recovered, count) in [(false, lost), (true, recovered)] {
+        let series =
+            format!("claim_conflicts_total{{kind=\"store\",recovered=\"{is_recovered}\"}} {count}");
+        let is_there = metrics.lines().any(|line| line == series);
+        assert!(is_there, "{series} is not in:\n{metrics}");
+    }
+    jobs.close().await.unwrap();
+}
+
+/// How many claims are repeated before that is said.
+fn repeated_until(served: &mut Served, end: &str) -> u32 {
+    let mut repeated = 0;
+    loop {
+        let line = served.process.until("");
+        if line.contains(end) {
+            return repeated;
+        }
+        repeated += u32::from(line.contains("a claim is repeated"));
+    }
+}
+
 /// JOB-45: by how much jobs became slower, as the last look for defects found against its stored
 /// baseline, is a figure in the metrics; slow is no defect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,7 +345,9 @@ async fn job_45_a_slow_down_is_a_figure_in_the_metrics() {
     let result = json!({
         "defects": 0, "findings": [], "seconds": seconds, "slower": { "claim": 0.32 },
     });
-    complete(&jobs, &result).await;
+    let result = Some(Payload::of(&result).unwrap());
+    let worker = end_next(&jobs, "yesterday", QUEUE, Outcome::Complete { result }).await;
+    assert!(jobs.deregister(worker).await.unwrap());
     jobs.close().await.unwrap();
     let config = format!("[doctor]\nschedule = \"0 3 1 1 *\"\n{DOWN}");
     let served = Served::within(folder, "127.0.0.1:0", &config);
@@ -242,32 +362,6 @@ async fn job_45_a_slow_down_is_a_figure_in_the_metrics() {
             "{series}: {metrics}"
         );
     }
-}
-
-/// Claims a job, and ends it well with that result.
-async fn complete(jobs: &SqliteJobs, result: &Value) {
-    let register = Register {
-        name: "yesterday".to_owned(),
-        queues: vec![QUEUE.to_owned()],
-        capacity: 1,
-        lease: std::time::Duration::from_secs(30),
-    };
-    let worker = jobs.register(&register).await.unwrap();
-    let request = ClaimRequest {
-        worker,
-        limit: 1,
-        history: true,
-    };
-    let claim = jobs.claim(&request).await.unwrap();
-    let end = Settle {
-        job: claim.jobs[0].id,
-        epoch: claim.jobs[0].epoch,
-        outcome: Outcome::Complete {
-            result: Some(Payload::of(result).unwrap()),
-        },
-    };
-    jobs.settle(worker, &[end]).await.unwrap();
-    assert!(jobs.deregister(worker).await.unwrap());
 }
 
 /// What a look for defects finds is logged and shown, until a later look finds nothing.

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use monitor_store::SqliteStore;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::text;
 use crate::config::BackupConfig;
 
-/// What a copy that is not complete is called behind its name.
+/// What a copy that is not complete is called behind its name, and what SQLite puts beside it.
 const PARTIAL: &str = ".partial";
+const JOURNAL: &str = ".partial-journal";
 
 /// Makes copies.
 pub(super) struct Copies {
@@ -51,24 +53,42 @@ impl Copies {
         }
     }
 
-    /// Makes one, then removes the oldest beyond those that are kept. Dropped, it leaves nothing
-    /// behind.
-    pub(super) async fn make(&self) -> Result<Made, String> {
+    /// Makes one, then removes the oldest beyond those that are kept. `None`: `stopped` came first,
+    /// and nothing is left of the copy.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves nothing behind if the process lives for long enough.
+    pub(super) async fn make(&self, stopped: impl Future) -> Option<Result<Made, String>> {
         let to = self.folder.join(self.names.at(Timestamp::now()));
         sweep(&self.folder, &self.names);
-        let copied = self.store.backup(&to, |_| {}).await;
-        let bytes = copied.map_err(|error| error.to_string())?;
-        // The copy is made, whatever becomes of older ones.
-        let removed = retire(&self.folder, &self.names, self.keep).unwrap_or_else(|error| {
-            let folder = self.folder.display();
-            tracing::warn!(%folder, %error, "older copies cannot be removed");
-            Vec::new()
+        let (at_work, ended) = oneshot::channel::<()>();
+        let copy = self.store.backup(&to, move |_| {
+            let _ = &at_work;
         });
-        Ok(Made {
-            file: text(&to),
-            bytes,
-            removed,
-        })
+        let copied = tokio::select! {
+            biased;
+            copied = copy => Some(copied),
+            _ = stopped => None,
+        };
+        let Some(copied) = copied else {
+            // It was called off, and cleans up. The sender is dropped when it has.
+            let _ = ended.await;
+            return None;
+        };
+        Some(copied.map_err(|error| error.to_string()).map(|bytes| {
+            // The copy is made, whatever becomes of older ones.
+            let removed = retire(&self.folder, &self.names, self.keep).unwrap_or_else(|error| {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "older copies cannot be removed");
+                Vec::new()
+            });
+            let file = text(&to);
+            Made {
+                file,
+                bytes,
+                removed,
+            }
+        }))
     }
 }
 
@@ -132,14 +152,20 @@ fn retire(folder: &Path, names: &Names, keep: NonZeroUsize) -> io::Result<Vec<St
 
 /// Removes what a process that was killed has left of a copy; one that is being made is locked.
 fn sweep(folder: &Path, names: &Names) {
-    let of_copy = |name: &str| {
-        let copy = name.strip_suffix(PARTIAL);
-        copy.is_some_and(|copy| names.is_one(copy))
+    let copy_of = |name: &str| {
+        let part = name.strip_suffix(PARTIAL);
+        let copy = part.or_else(|| name.strip_suffix(JOURNAL))?;
+        names.is_one(copy).then(|| copy.to_owned())
     };
+    let is_part = |name: &str| copy_of(name).is_some();
     // What cannot be removed does no harm but for its size; the copy says what is wrong.
-    for name in names_in(folder, of_copy).unwrap_or_default() {
+    for name in names_in(folder, is_part).unwrap_or_default() {
+        let Some(copy) = copy_of(&name) else { continue };
+        let is_left = match File::open(folder.join(copy + PARTIAL)) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         let path = folder.join(name);
-        let is_left = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
         if is_left && fs::remove_file(&path).is_ok() {
             tracing::info!(file = %path.display(), "removed what was left of a copy");
         }
@@ -192,15 +218,20 @@ mod tests {
     fn what_a_killed_process_left_goes_and_what_is_being_made_stays() {
         let folder = tempfile::tempdir().unwrap();
         let names = Names::of(Path::new("m.db"));
-        let [left, held] = [
-            "m-20261101T030000Z.db.partial",
-            "m-20261102T030000Z.db.partial",
-        ];
-        fs::write(folder.path().join(left), "x").unwrap();
-        let held = File::create(folder.path().join(held)).unwrap();
+        let put = |name: &str| File::create(folder.path().join(name)).unwrap();
+        // The second was killed while it cleaned up.
+        put("m-20261101T030000Z.db.partial");
+        put("m-20261101T030000Z.db.partial-journal");
+        put("m-20261102T030000Z.db.partial-journal");
+        let held = put("m-20261103T030000Z.db.partial");
         held.try_lock().unwrap();
+        put("m-20261103T030000Z.db.partial-journal");
         sweep(folder.path(), &names);
         let names = names_in(folder.path(), |_| true).unwrap();
-        assert_eq!(names, ["m-20261102T030000Z.db.partial"]);
+        let kept = [
+            "m-20261103T030000Z.db.partial",
+            "m-20261103T030000Z.db.partial-journal",
+        ];
+        assert_eq!(names, kept);
     }
 }

@@ -30,6 +30,11 @@ impl Served {
 
     /// In a folder in which something may be already, such as `monitord.db`.
     pub(crate) fn within(folder: TempDir, listen: &str, monitors: &str) -> Self {
+        Self::logging(folder, listen, monitors, "info")
+    }
+
+    /// With so much in its log.
+    pub(crate) fn logging(folder: TempDir, listen: &str, monitors: &str, log: &str) -> Self {
         let database = folder.path().join("monitord.db");
         let text = format!(
             "[server]\nlisten = {listen:?}\ntitle = \"Test status\"\n\n[store]\npath = {:?}\n\n{monitors}",
@@ -37,7 +42,7 @@ impl Served {
         );
         let path = config(folder.path(), &text);
         let mut command = command(&["run", "--config", &path, "--log-format", "json"]);
-        command.env("TZ", "UTC");
+        command.env("TZ", "UTC").env("RUST_LOG", log);
         let mut process = Running::start(command);
         let ready = process.until("\"ready\"");
         let (_, rest) = ready.split_once("http://").unwrap();
