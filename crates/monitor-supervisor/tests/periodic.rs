@@ -14,7 +14,7 @@ use std::{
 
 use monitor_backoff::Policy;
 use monitor_supervisor::{
-    BoxError, FailureKind, Health, Outcome, SpawnError, Supervisor, TaskSpec, Tick,
+    BoxError, FailureKind, Health, Outcome, SpawnError, Supervisor, TaskSpec, Tick, What,
 };
 use support::{Log, secs};
 use tokio::time::{Instant, sleep};
@@ -256,22 +256,35 @@ async fn a_check_that_blocks_its_thread_is_named() {
     let supervisor = Supervisor::new();
     let mut events = supervisor.subscribe();
     let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let (blocked, calls) = (Arc::new(std::sync::Mutex::new(blocked)), Log::default());
     let spec = TaskSpec::builder("blocks").interval(secs(1));
     let spec = spec.timeout(Duration::from_millis(1)).build().unwrap();
     let task = supervisor
-        .spawn(spec, move |_| {
-            let blocked = Arc::clone(&blocked);
-            async move { blocked.lock().unwrap().recv().unwrap_or_default() }
+        .spawn(spec, {
+            let calls = calls.clone();
+            move |tick| {
+                calls.push(tick.number);
+                let blocked = Arc::clone(&blocked);
+                async move { blocked.lock().unwrap().recv().unwrap_or_default() }
+            }
         })
         .unwrap();
     assert_eq!(task.first().await, Some(Outcome::TimedOut));
-    while events.recv().await.unwrap().to_string()
-        != "blocks, tick 1: stuck: it timed out and does not end"
-    {}
+    // A tick whose time is over before a thread was free for it is dropped, and blocks none.
+    let stuck = loop {
+        let event = events.recv().await.unwrap();
+        if event.what == What::Stuck {
+            break event;
+        }
+    };
+    let number = stuck.tick;
+    assert_eq!(
+        stuck.to_string(),
+        format!("blocks, tick {number}: stuck: it timed out and does not end")
+    );
     let status = task.status();
     assert!(status.is_stuck && status.is_running);
-    assert_eq!(status.ticks, 1);
+    assert_eq!((status.ticks, calls.entries()), (number, vec![number]));
     let left = supervisor.stop(Duration::from_millis(10)).await;
     assert_eq!(
         left.iter().map(|name| &**name).collect::<Vec<_>>(),
