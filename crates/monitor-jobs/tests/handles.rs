@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Call, Trouble, flaky, job, worker};
+use common::{Call, SECOND, Trouble, flaky, job, worker};
 use monitor_jobs::{
     Backend, ClaimError, ClaimRequest, JobState, Jobs, Register, RegisterError, SettleError, Stop,
     StoreErrorKind, WorkerId,
@@ -13,15 +13,13 @@ use monitor_jobs::{
 use tokio::time::{Instant, sleep};
 
 const NOW: Duration = Duration::ZERO;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// JOB-13, JOB-41, INV-JOBS-2: an id gives no right. Whoever knows one, of the past, the present or
 /// the future, cannot claim by it through the handles, and the database refuses those that are no
 /// registration. Examples of `Claimed` and `Registered` show that neither can be copied.
 #[tokio::test(start_paused = true)]
 async fn inv_jobs_2_an_id_that_was_guessed_claims_nothing() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let id = database.put(job("work")).await;
     let registered = jobs.register(worker("w")).await.unwrap();
     let known = registered.id();
@@ -44,8 +42,7 @@ async fn inv_jobs_2_an_id_that_was_guessed_claims_nothing() {
 /// JOB-36, F5: the answer to a completion is lost, it is sent again, and done once.
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_to_an_end_is_no_loss() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let registered = jobs.register(worker("w")).await.unwrap();
     let id = database.put(job("work")).await;
     let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
@@ -61,8 +58,7 @@ async fn a_lost_reply_to_an_end_is_no_loss() {
 /// F6: the answer to a claim is lost: its jobs are found in the book and handed back.
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_to_a_claim_is_no_loss() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let registered = jobs.register(worker("w")).await.unwrap();
     let id = database.put(job("work")).await;
     database.trouble(Call::Claim, Trouble::ReplyLost, 1);
@@ -88,8 +84,7 @@ async fn a_lost_reply_to_a_claim_is_no_loss() {
 /// JOB-7, JOB-11, JOB-44: passing failures are repeated within the wait, and each is counted.
 #[tokio::test(start_paused = true)]
 async fn a_claim_recovers_from_passing_failures() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let registered = jobs.register(worker("w")).await.unwrap();
     let id = database.put(job("work")).await;
     database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 4);
@@ -115,8 +110,7 @@ async fn a_claim_recovers_from_passing_failures() {
 /// JOB-44: five conflicts, of which four recover: each is counted, whatever came of it.
 #[tokio::test(start_paused = true)]
 async fn five_conflicts_four_recoveries() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let registered = jobs.register(worker("w")).await.unwrap();
     database.put(job("work")).await;
     database.trouble(Call::Claim, Trouble::Refused(StoreErrorKind::Conflict), 4);
@@ -132,8 +126,7 @@ async fn five_conflicts_four_recoveries() {
 /// counted.
 #[tokio::test(start_paused = true)]
 async fn a_claim_right_after_the_registration_waits_for_nothing() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let ids = database.enqueue(&[job("first"), job("second")]).await;
     let begun = Instant::now();
     let registered = jobs.register(worker("w")).await.unwrap();
@@ -153,8 +146,7 @@ async fn a_claim_right_after_the_registration_waits_for_nothing() {
 /// JOB-42: a cascade takes as long as the database needs for it, by the clock.
 #[tokio::test(start_paused = true)]
 async fn a_cascade_takes_what_it_takes() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let registered = jobs.register(worker("w")).await.unwrap();
     let parent = database.put(job("parent")).await;
     database
@@ -188,11 +180,8 @@ async fn registered_elsewhere_is_unknown(database: &common::Flaky, jobs: &Jobs) 
 /// claimed when it does.
 #[tokio::test(start_paused = true)]
 async fn a_claim_waits_as_long_as_it_was_asked_to() {
-    let database = flaky();
-    let registered = Jobs::new(database.clone())
-        .register(worker("w"))
-        .await
-        .unwrap();
+    let (database, jobs) = flaky();
+    let registered = jobs.register(worker("w")).await.unwrap();
     let begun = Instant::now();
     assert!(registered.claim(1, 5 * SECOND).await.unwrap().is_empty());
     assert_eq!(begun.elapsed(), 5 * SECOND);
@@ -210,11 +199,8 @@ async fn a_claim_waits_as_long_as_it_was_asked_to() {
 /// and refuses everything from then on; when beats come through again it may claim again.
 #[tokio::test(start_paused = true)]
 async fn a_partition_stops_the_holder_first() {
-    let database = flaky();
-    let registered = Jobs::new(database.clone())
-        .register(worker("w"))
-        .await
-        .unwrap();
+    let (database, jobs) = flaky();
+    let registered = jobs.register(worker("w")).await.unwrap();
     let id = database.put(job("work")).await;
     let claimed = registered.claim(1, NOW).await.unwrap().remove(0);
     sleep(5 * SECOND).await;
@@ -244,8 +230,7 @@ async fn a_partition_stops_the_holder_first() {
 /// JOB-43: seven registrations of ten, and the reasons add up.
 #[tokio::test(start_paused = true)]
 async fn registrations_are_counted_by_result_and_reason() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let mut kept = Vec::new();
     for _ in 0..7 {
         kept.push(jobs.register(worker("w")).await.unwrap());
@@ -295,8 +280,7 @@ async fn registrations_are_counted_by_result_and_reason() {
 /// JOB-39, C4: a slot is free when the database has acknowledged the end, and not before.
 #[tokio::test(start_paused = true)]
 async fn inv_jobs_5_a_slot_is_free_after_the_acknowledgement() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let narrow = Register {
         capacity: 1,
         ..worker("narrow")
@@ -328,8 +312,7 @@ async fn inv_jobs_5_a_slot_is_free_after_the_acknowledgement() {
 /// many jobs there are.
 #[tokio::test(start_paused = true)]
 async fn ends_are_sent_together() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let wide = Register {
         capacity: 100,
         ..worker("wide")

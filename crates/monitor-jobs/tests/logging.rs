@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{flaky, job};
-use monitor_jobs::{Backend, JobState, Jobs, Worker};
+use monitor_jobs::{Backend, JobState, Worker};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -52,8 +52,7 @@ async fn run_a_hundred(level: Level) -> (usize, usize) {
         formatted: Arc::default(),
     };
     let _guard = tracing::subscriber::set_default(counting.clone());
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     database.enqueue(&vec![job("work"); 100]).await.unwrap();
     let worker = Worker::builder(&jobs, "w").handler("work", |_| async { Ok(None) });
     let worker = worker.upkeep(None).start().await.unwrap();

@@ -7,30 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{Call, Flaky, Trouble, flaky, job};
+use common::{Call, SECOND, builder, flaky, job, serving};
 use monitor_jobs::{
-    Backend, Context, Drained, Failure, JobId, JobState, Jobs, Payload, RetryPolicy, Stop,
-    StoreErrorKind, Worker, WorkerState,
+    Backend, Context, Drained, Failure, JobId, JobState, Payload, RetryPolicy, Stop, WorkerState,
 };
 use tokio::time::{Instant, sleep};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn builder(jobs: &Jobs) -> Worker {
-    Worker::builder(jobs, "worker").lease(10 * SECOND)
-}
-
-async fn until(database: &Flaky, id: JobId, state: JobState) {
-    while database.state(id).await != state {
-        sleep(Duration::from_millis(100)).await;
-    }
-}
 
 /// JOB-10, JOB-15, JOB-22: results are kept, dependents run after them, all slots come back.
 #[tokio::test(start_paused = true)]
 async fn a_graph_runs_to_its_end() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let doubles = |context: Context| async move {
         let number: u64 = context.payload().read()?;
         context.progress(50, "doubling").await?;
@@ -50,7 +36,7 @@ async fn a_graph_runs_to_its_end() {
         .iter()
         .fold(number(21), |new, parent| new.after(parent.id()));
     let child = database.put(child).await;
-    until(&database, child, JobState::Completed).await;
+    database.until(child, JobState::Completed).await;
     let view = database.view(child).await;
     assert_eq!(
         (view.result.as_deref(), view.progress.unwrap().0),
@@ -70,8 +56,7 @@ async fn a_graph_runs_to_its_end() {
 /// one is not, one that a typed error calls permanent is not either.
 #[tokio::test(start_paused = true)]
 async fn failures_are_retried_by_their_policy() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let exact = RetryPolicy::new(monitor_backoff::Policy::jobs_retry());
     let worker = builder(&jobs)
         .handler_with("flaky", exact, None, |context| async move {
@@ -93,10 +78,10 @@ async fn failures_are_retried_by_their_policy() {
     let flaky_one = database.put(job("flaky")).await;
     let hopeless = database.put(job("hopeless")).await;
     let denied = database.put(job("denied")).await;
-    until(&database, hopeless, JobState::Dead).await;
-    until(&database, denied, JobState::Dead).await;
+    database.until(hopeless, JobState::Dead).await;
+    database.until(denied, JobState::Dead).await;
     assert_eq!(database.view(hopeless).await.attempt, 1);
-    until(&database, flaky_one, JobState::Completed).await;
+    database.until(flaky_one, JobState::Completed).await;
     let waited = begun.elapsed();
     assert!(waited >= 3 * SECOND && waited < 5 * SECOND, "{waited:?}");
     assert_eq!(database.executions(flaky_one).await.unwrap().len(), 3);
@@ -107,8 +92,7 @@ async fn failures_are_retried_by_their_policy() {
 /// attempt and nothing else.
 #[tokio::test(start_paused = true)]
 async fn a_bad_handler_harms_nobody_else() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let worker = builder(&jobs)
         .handler("panics", |_| async { panic!("on purpose") })
         .handler("hangs", |_| std::future::pending())
@@ -126,7 +110,7 @@ async fn a_bad_handler_harms_nobody_else() {
         (hangs, JobState::Dead),
         (works, JobState::Completed),
     ] {
-        until(&database, id, state).await;
+        database.until(id, state).await;
     }
     let panicked = database.view(panics).await.last_error.unwrap();
     assert_eq!(panicked, "the handler panicked: on purpose");
@@ -144,8 +128,7 @@ async fn a_bad_handler_harms_nobody_else() {
 /// R3: a running job is cancelled within one beat: its handler is told, and may tidy up.
 #[tokio::test(start_paused = true)]
 async fn a_running_job_is_cancelled() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let stops = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&stops);
     let worker = builder(&jobs)
@@ -161,10 +144,10 @@ async fn a_running_job_is_cancelled() {
         .await
         .unwrap();
     let id = database.put(job("waits")).await;
-    until(&database, id, JobState::Running).await;
+    database.until(id, JobState::Running).await;
     let begun = Instant::now();
     assert_eq!(database.cancel(id).await.unwrap(), Some(true));
-    until(&database, id, JobState::Cancelled).await;
+    database.until(id, JobState::Cancelled).await;
     assert!(begun.elapsed() <= 3 * SECOND, "one beat is 2 s");
     assert_eq!(stops.load(SeqCst), 1);
     worker.drain(SECOND).await;
@@ -173,8 +156,7 @@ async fn a_running_job_is_cancelled() {
 /// JOB-40: a drain waits for what is running, up to its deadline, and hands the rest back.
 #[tokio::test(start_paused = true)]
 async fn a_drain_has_a_deadline() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let worker = builder(&jobs)
         .grace(SECOND)
         .handler("short", |_| async {
@@ -190,7 +172,7 @@ async fn a_drain_has_a_deadline() {
         .unwrap();
     let short = database.put(job("short")).await;
     let long = database.put(job("long")).await;
-    until(&database, long, JobState::Running).await;
+    database.until(long, JobState::Running).await;
     let late = tokio::spawn({
         let database = database.clone();
         async move {
@@ -218,8 +200,7 @@ async fn a_drain_has_a_deadline() {
 /// JOB-40: asked to drain through the database, it finishes what it holds and ends.
 #[tokio::test(start_paused = true)]
 async fn it_can_be_drained_from_outside() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let handler = |_| async {
         sleep(4 * SECOND).await;
         Ok(None)
@@ -230,7 +211,7 @@ async fn it_can_be_drained_from_outside() {
         .await
         .unwrap();
     let id = database.put(job("work")).await;
-    until(&database, id, JobState::Running).await;
+    database.until(id, JobState::Running).await;
     let me = database.workers().await.unwrap()[0].id;
     assert!(database.drain(me).await.unwrap());
     assert_eq!(worker.ended().await.finished, 1);
@@ -240,118 +221,15 @@ async fn it_can_be_drained_from_outside() {
 /// JOB-7: a job whose kind nobody here knows is left to others, and costs it nothing.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_kind_is_left_to_others() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
-    let ignorant = builder(&jobs)
-        .handler("known", |_| async { Ok(None) })
-        .start()
-        .await
-        .unwrap();
+    let (database, jobs) = flaky();
+    let ignorant = serving(&jobs, "known").await;
     let id = database.put(job("unknown")).await;
-    until(&database, id, JobState::Scheduled).await;
+    database.until(id, JobState::Scheduled).await;
     assert_eq!(database.view(id).await.attempt, 0);
-    let knowing = builder(&jobs)
-        .handler("unknown", |_| async { Ok(None) })
-        .start()
-        .await
-        .unwrap();
+    let knowing = serving(&jobs, "unknown").await;
     ignorant.drain(SECOND).await;
-    until(&database, id, JobState::Completed).await;
+    database.until(id, JobState::Completed).await;
     knowing.drain(SECOND).await;
-}
-
-/// JOB-35, L5, W6: a worker that cannot reach the database stops by itself; another gives it up
-/// within a lease and two looks; both go on, and the job is completed once.
-#[tokio::test(start_paused = true)]
-async fn a_worker_that_is_cut_off_is_replaced() {
-    let database = flaky();
-    let cut_off = Jobs::new(database.clone());
-    let runs = Arc::new(AtomicU32::new(0));
-    let handler = |runs: &Arc<AtomicU32>, seconds: u32| {
-        let runs = Arc::clone(runs);
-        move |_: Context| {
-            let runs = Arc::clone(&runs);
-            async move {
-                sleep(seconds * SECOND).await;
-                runs.fetch_add(1, SeqCst);
-                Ok(None)
-            }
-        }
-    };
-    let first = builder(&cut_off)
-        .upkeep(None)
-        .handler("work", handler(&runs, 60))
-        .start()
-        .await
-        .unwrap();
-    let id = database.put(job("work")).await;
-    until(&database, id, JobState::Running).await;
-    for call in [Call::Beat, Call::Claim, Call::Settle, Call::Register] {
-        database.trouble(call, Trouble::Refused(StoreErrorKind::Transient), 10_000);
-    }
-    // The other goes past the trouble: it has its own way to the same database.
-    let other = Jobs::new(database.memory.clone());
-    let second = builder(&other)
-        .handler("work", handler(&runs, 1))
-        .start()
-        .await
-        .unwrap();
-    let begun = Instant::now();
-    until(&database, id, JobState::Completed).await;
-    assert!(begun.elapsed() < 30 * SECOND, "W6: {:?}", begun.elapsed());
-    sleep(120 * SECOND).await;
-    assert_eq!(
-        runs.load(SeqCst),
-        1,
-        "the one that was cut off stopped before its end"
-    );
-    let stats = other.stats();
-    assert_eq!((stats.rescued, stats.workers_given_up), (1, 1));
-
-    database.calm();
-    sleep(60 * SECOND).await;
-    assert_eq!(cut_off.stats().registrations_lost, 1);
-    assert_eq!(cut_off.stats().registered, 2, "registered anew");
-    second.drain(SECOND).await;
-    let next = database.put(job("work")).await;
-    until(&database, next, JobState::Completed).await;
-    first.drain(SECOND).await;
-}
-
-/// W7: the database is away for ten leases: nobody is given up for that.
-#[tokio::test(start_paused = true)]
-async fn an_outage_causes_no_mass_rescue() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
-    let mut workers = Vec::new();
-    for _ in 0..5 {
-        workers.push(
-            builder(&jobs)
-                .handler("work", |_| async { Ok(None) })
-                .start()
-                .await
-                .unwrap(),
-        );
-    }
-    sleep(20 * SECOND).await;
-    for call in [Call::Beat, Call::Claim, Call::Settle, Call::Pulses] {
-        database.trouble(call, Trouble::Refused(StoreErrorKind::Transient), 100_000);
-    }
-    sleep(100 * SECOND).await;
-    database.calm();
-    sleep(100 * SECOND).await;
-    let stats = jobs.stats();
-    assert_eq!(
-        (
-            stats.workers_given_up,
-            stats.registrations_lost,
-            stats.registered
-        ),
-        (0, 0, 5)
-    );
-    for worker in workers {
-        worker.drain(SECOND).await;
-    }
 }
 
 /// R5, JOB-35: three nodes with the same schedule: one job for each minute; the latest missed one
@@ -360,8 +238,7 @@ async fn an_outage_causes_no_mass_rescue() {
 #[tokio::test(start_paused = true)]
 async fn three_nodes_tick_once() {
     use monitor_jobs::{Cron, JobFilter, Schedule, Upkeep};
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let cron: Cron = "* * * * *".parse().unwrap();
     let schedule = Schedule::new("minutely", cron, job("tick"));
     let keep = || jobs.keep(Upkeep::default().schedule(schedule.clone()), 10 * SECOND);
@@ -381,8 +258,7 @@ async fn three_nodes_tick_once() {
 /// not its own.
 #[tokio::test(start_paused = true)]
 async fn a_failing_worker_rests() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let worker = builder(&jobs)
         .handler("bad", |_| async { Err(Failure::permanent("bad input")) })
         .handler("panics", |_| async { panic!("on purpose") })
@@ -412,8 +288,7 @@ async fn a_failing_worker_rests() {
 /// JOB-50: a job that was put in too long ago is not tried again; retries are paid from a budget.
 #[tokio::test(start_paused = true)]
 async fn a_job_is_not_retried_for_ever() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let policy = RetryPolicy::default().max_elapsed(20 * SECOND);
     let worker = builder(&jobs)
         .handler_with("fails", policy, None, |_| async { Err(Failure::new("no")) })
@@ -421,7 +296,7 @@ async fn a_job_is_not_retried_for_ever() {
         .await
         .unwrap();
     let id = database.put(job("fails").max_attempts(1000)).await;
-    until(&database, id, JobState::Dead).await;
+    database.until(id, JobState::Dead).await;
     let attempts = database.view(id).await.attempt;
     assert!((4..10).contains(&attempts), "{attempts}");
     worker.drain(SECOND).await;
@@ -431,8 +306,7 @@ async fn a_job_is_not_retried_for_ever() {
 /// JOB-36
 #[tokio::test(start_paused = true)]
 async fn a_handler_completes_in_a_transaction() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     let (memory, handle) = (database.memory.clone(), jobs.clone());
     let worker = builder(&jobs)
         .handler("work", move |context| {
@@ -450,7 +324,7 @@ async fn a_handler_completes_in_a_transaction() {
         .await
         .unwrap();
     let id = database.put(job("work")).await;
-    until(&database, id, JobState::Completed).await;
+    database.until(id, JobState::Completed).await;
     assert_eq!(database.state(JobId(id.0 + 1)).await, JobState::Ready);
     assert_eq!(database.executions(id).await.unwrap().len(), 1);
     worker.drain(SECOND).await;
@@ -460,8 +334,7 @@ async fn a_handler_completes_in_a_transaction() {
 /// the calls to the database do not grow with the jobs.
 #[tokio::test(start_paused = true)]
 async fn a_busy_worker_claims_and_settles_in_batches() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
+    let (database, jobs) = flaky();
     database.enqueue(&vec![job("work"); 2_000]).await.unwrap();
     let worker = builder(&jobs)
         .capacity(200)
@@ -485,15 +358,10 @@ async fn a_busy_worker_claims_and_settles_in_batches() {
 /// Whoever waits for a worker that has ended hears the same as whoever waited first.
 #[tokio::test(start_paused = true)]
 async fn an_ended_worker_can_be_asked_again() {
-    let database = flaky();
-    let jobs = Jobs::new(database.clone());
-    let mut running = builder(&jobs)
-        .handler("work", |_| async { Ok(None) })
-        .start()
-        .await
-        .unwrap();
+    let (database, jobs) = flaky();
+    let mut running = serving(&jobs, "work").await;
     let id = database.put(job("work")).await;
-    until(&database, id, JobState::Completed).await;
+    database.until(id, JobState::Completed).await;
     for worker in database.workers().await.unwrap() {
         assert!(database.drain(worker.id).await.unwrap());
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use monitor_jobs::{
     Backend, Beat, Claim, ClaimError, ClaimRequest, EnqueueError, Enqueued, Epoch, Execution,
-    Finding, JobFilter, JobId, JobState, JobView, Memory, NewJob, Payload, Priority, QueueView,
-    Reason, Register, Rescued, Settle, Settled, Snapshot, StoreError, StoreErrorKind, WorkerId,
-    WorkerPulse, WorkerState, WorkerView,
+    Finding, JobFilter, JobId, JobState, JobView, Jobs, Memory, NewJob, Payload, Priority,
+    QueueView, Reason, Register, Rescued, RunningWorker, Settle, Settled, Snapshot, StoreError,
+    StoreErrorKind, Worker, WorkerId, WorkerPulse, WorkerState, WorkerView,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +50,28 @@ pub(crate) struct Flaky {
     pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
 
-pub(crate) fn flaky() -> Flaky {
+/// Such a database, and jobs in it.
+pub(crate) fn flaky() -> (Flaky, Jobs) {
     let origin = Instant::now();
     let clock = move || 1_700_000_000_000 + i64::try_from(origin.elapsed().as_millis()).unwrap();
-    Flaky {
+    let flaky = Flaky {
         memory: Memory::with_clock(clock),
         troubles: Arc::default(),
         calls: Arc::default(),
-    }
+    };
+    (flaky.clone(), Jobs::new(flaky))
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn builder(jobs: &Jobs) -> Worker {
+    Worker::builder(jobs, "worker").lease(10 * SECOND)
+}
+
+/// A worker that does nothing in the jobs of this kind, and completes them.
+pub(crate) async fn serving(jobs: &Jobs, kind: &str) -> RunningWorker {
+    let worker = builder(jobs).handler(kind, |_| async { Ok(None) });
+    worker.start().await.unwrap()
 }
 
 pub(crate) fn job(kind: &str) -> NewJob {
@@ -92,6 +106,12 @@ impl Flaky {
         self.view(id).await.state
     }
 
+    pub(crate) async fn until(&self, id: JobId, state: JobState) {
+        while self.state(id).await != state {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(crate) async fn view(&self, id: JobId) -> JobView {
         self.memory.job(id).await.unwrap().unwrap()
     }
@@ -118,7 +138,7 @@ impl Flaky {
         let kind = match self.next(call) {
             None => return answer.await,
             Some(Trouble::Slow(by)) => {
-                tokio::time::sleep(by).await;
+                sleep(by).await;
                 return answer.await;
             }
             Some(Trouble::Refused(kind)) => kind,

@@ -1,53 +1,23 @@
 //! Every way in which a file can be the wrong one is said plainly, and leaves the file as it was.
-#![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use monitor_jobs::rusqlite::Connection;
 use monitor_jobs::{
-    Backend, NewJob, Payload, SqliteJobs, SqliteOpenError, SqliteOptions, StoreError,
-    StoreErrorKind,
+    Backend, SqliteJobs, SqliteOpenError, SqliteOptions, StoreError, StoreErrorKind,
 };
-use tempfile::TempDir;
 
-struct Place {
-    folder: TempDir,
-}
+use crate::place::{Place, work};
 
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("jobs.sqlite")
-    }
-
-    fn options(&self) -> SqliteOptions {
-        SqliteOptions::new(self.path())
-    }
-
-    fn sql(&self) -> Connection {
-        Connection::open(self.path()).unwrap()
-    }
-
-    /// Opening fails with this kind and text, and leaves the file to the byte.
-    fn refused(&self, kind: StoreErrorKind, text: &str) -> StoreError {
-        let before = fs::read(self.path()).ok();
-        let error = SqliteJobs::open(&self.options()).unwrap_err();
-        assert_eq!(error.kind, kind, "{error}");
-        assert!(error.to_string().contains(text), "{error}");
-        assert_eq!(fs::read(self.path()).ok(), before, "unchanged");
-        error
-    }
-}
-
-fn work() -> NewJob {
-    NewJob::new("work", Payload::default())
+/// Opening fails with this kind and text, and leaves the file to the byte.
+fn refused(place: &Place, kind: StoreErrorKind, text: &str) -> StoreError {
+    let before = fs::read(place.path()).ok();
+    let error = SqliteJobs::open(&place.options()).unwrap_err();
+    assert_eq!(error.kind, kind, "{error}");
+    assert!(error.to_string().contains(text), "{error}");
+    assert_eq!(fs::read(place.path()).ok(), before, "unchanged");
+    error
 }
 
 async fn create(options: &SqliteOptions) {
@@ -68,7 +38,8 @@ async fn a_newer_schema_is_refused_and_named() {
              PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE",
         )
         .unwrap();
-    let error = place.refused(
+    let error = refused(
+        &place,
         StoreErrorKind::Schema,
         "version 7, this program knows up to 1",
     );
@@ -89,17 +60,13 @@ async fn the_file_of_another_program_is_refused_or_adopted() {
     let place = Place::new();
     let tables = "CREATE TABLE song (title TEXT); INSERT INTO song VALUES ('Wir')";
     place.sql().execute_batch(tables).unwrap();
-    place.refused(StoreErrorKind::Schema, "another program");
+    refused(&place, StoreErrorKind::Schema, "another program");
     let options = SqliteOptions {
         adopt: true,
         ..place.options()
     };
     create(&options).await;
-    let songs: i64 = place
-        .sql()
-        .query_row("SELECT count(*) FROM song", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(songs, 1);
+    assert_eq!(place.count("SELECT count(*) FROM song"), 1);
     // From then on it says itself whose it is.
     create(&place.options()).await;
 }
@@ -136,7 +103,7 @@ async fn a_damaged_file_is_refused() {
         "not a database, but long enough to be read as one. ".repeat(40),
     )
     .unwrap();
-    place.refused(StoreErrorKind::Schema, "is damaged");
+    refused(&place, StoreErrorKind::Schema, "is damaged");
 
     let place = Place::new();
     create(&place.options()).await;
@@ -144,7 +111,7 @@ async fn a_damaged_file_is_refused() {
     // The first page behind the header: its table of tables.
     bytes[100..4000].fill(0xa5);
     fs::write(place.path(), bytes).unwrap();
-    place.refused(StoreErrorKind::Schema, "is damaged");
+    refused(&place, StoreErrorKind::Schema, "is damaged");
 }
 
 /// Denied is told from missing, and says what would be right.
@@ -154,21 +121,21 @@ async fn what_may_not_be_written_is_refused() {
     create(&place.options()).await;
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     mode(&place.path(), 0o444);
-    place.refused(StoreErrorKind::Denied, "make it writable");
+    refused(&place, StoreErrorKind::Denied, "make it writable");
     mode(&place.path(), 0o644);
-    mode(place.folder.path(), 0o555);
-    place.refused(StoreErrorKind::Denied, "make it writable");
-    mode(place.folder.path(), 0o755);
+    mode(place.folder(), 0o555);
+    refused(&place, StoreErrorKind::Denied, "make it writable");
+    mode(place.folder(), 0o755);
     create(&place.options()).await;
 
-    let options = SqliteOptions::new(place.folder.path().join("no/jobs.sqlite"));
+    let options = SqliteOptions::new(place.folder().join("no/jobs.sqlite"));
     let error = SqliteJobs::open(&options).unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Denied);
     assert!(
         error.to_string().contains("there is no directory"),
         "{error}"
     );
-    let error = SqliteJobs::open(&SqliteOptions::new(place.folder.path())).unwrap_err();
+    let error = SqliteJobs::open(&SqliteOptions::new(place.folder())).unwrap_err();
     assert!(error.to_string().contains("it is not a file"), "{error}");
 }
 
