@@ -3,7 +3,11 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering::SeqCst},
+    mpsc,
+};
 use std::time::Duration;
 
 use common::{
@@ -19,29 +23,40 @@ use monitor_scheduler::{Config, Ended, KeyState, Run, Scheduler, Spec, Verdict};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_thread_keeps_its_key_and_holds_up_nobody() {
     let (scheduler, ended) = hasty(1);
-    let (release, blocked) = mpsc::channel::<()>();
-    let blocked = Arc::new(Mutex::new(Some(blocked)));
-    let again = scheduler.clone();
-    let blocks = move |_run: Run<u32>| {
-        let blocked = blocked.lock().unwrap().take();
-        let again = again.clone();
-        async move {
-            if let Some(blocked) = blocked {
-                // Wakes the driver from the very worker that is blocked next.
-                again.trigger(&2);
-                let _ = blocked.recv();
-            }
-            Verdict::Success
-        }
-    };
-    scheduler.schedule(1, at_once(50), blocks).unwrap();
     let well = async |_run: Run<u32>| {
         tokio::time::sleep(Duration::from_millis(5)).await;
         Verdict::Success
     };
-    scheduler.schedule(2, at_once(1000), well).unwrap();
-    let (ended, first) = next(ended).await;
-    assert_eq!(first, (1, Ended::Overdue));
+    scheduler.schedule(2, at_once(60_000), well).unwrap();
+    let (mut ended, before) = next(ended).await;
+    assert_eq!(before, (2, Ended::Returned(Verdict::Success)));
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, begun) = (
+        Arc::new(Mutex::new(blocked)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (again, begins) = (scheduler.clone(), Arc::clone(&begun));
+    let blocks = move |_run: Run<u32>| {
+        let (blocked, begins, again) = (Arc::clone(&blocked), Arc::clone(&begins), again.clone());
+        async move {
+            begins.store(true, SeqCst);
+            // Wakes the driver from the very worker that is blocked next.
+            again.trigger(&2);
+            let _ = blocked.lock().unwrap().recv();
+            Verdict::Success
+        }
+    };
+    scheduler.schedule(1, at_once(50), blocks).unwrap();
+    loop {
+        let (rest, first) = next(ended).await;
+        ended = rest;
+        assert_eq!(first, (1, Ended::Overdue));
+        if begun.load(SeqCst) {
+            break;
+        }
+        // It was given up before a thread was free for it.
+        scheduler.trigger(&1);
+    }
     let (ended, second) = next(ended).await;
     assert_eq!(second, (2, Ended::Returned(Verdict::Success)));
     scheduler.trigger(&2);
