@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 use super::{Base, Rig, START_MS, invariants};
 use crate::{
-    Backend, Edge, Epoch, Execution, JobFilter, JobId, JobView, Memory, NewJob, Parent, WorkerId,
-    WorkerView,
+    Backend, Edge, Epoch, Execution, JobFilter, JobId, JobView, Memory, NewJob, Parent, StoreError,
+    WorkerId, WorkerView,
 };
 
 /// Model and backend. Everything outside speaks of the model's ids.
@@ -47,6 +47,11 @@ impl<I: Copy + Ord + std::fmt::Debug> Names<I> {
         self.real.get(&model).copied().unwrap_or(model)
     }
 
+    /// The same thing by both names: the model's and the backend's.
+    pub(super) fn both(&self, model: I) -> (I, I) {
+        (model, self.real(model))
+    }
+
     pub(super) fn model(&self, real: I) -> I {
         *self
             .model
@@ -72,6 +77,20 @@ impl Pair {
             workers: Names::new(),
             epochs: Names::new(),
         }
+    }
+
+    /// Asks model and backend the same of one thing: they answer alike.
+    pub(super) async fn same<I, T>(
+        &self,
+        (model, real): (I, I),
+        ask: impl AsyncFn(&dyn Backend, I) -> Result<T, StoreError>,
+    ) where
+        I: Copy + std::fmt::Debug,
+        T: PartialEq + std::fmt::Debug,
+    {
+        let right = ask(&self.model, model).await.unwrap();
+        let answer = ask(&*self.real, real).await.expect("W1");
+        assert_eq!(right, answer, "R6, F3: of {model:?}");
     }
 
     pub(super) async fn advance(&self, by_ms: i64) {
