@@ -8,16 +8,16 @@ use monitor_core::{Core, Definition, ShutdownReport, Sink, pressure};
 use monitor_model::StoreError;
 use monitor_scheduler::Saturation;
 use monitor_store::{PostgresOpenError, PostgresStore, SqliteStore};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::lasting::Lasting;
 use crate::commands::Failure;
 use crate::config::{Database, Defaults};
 use crate::jobs::{AtWork, Kept, OwnJobs, Plan};
-use crate::server::{App, AppOptions, Bound, Parts};
+use crate::server::{self, App, AppOptions, Bound, Parts};
 
 mod journal;
+mod lasting;
 mod logging;
 mod monitors;
 mod signals;
@@ -102,9 +102,8 @@ type BeforeTick = Box<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Daemon {
     core: Core,
     app: App,
-    close_server: oneshot::Sender<()>,
-    server: JoinHandle<()>,
-    journal: JoinHandle<()>,
+    server: Lasting,
+    journal: Lasting,
     jobs: Option<AtWork>,
     taken_over: TakenOver,
 }
@@ -142,7 +141,7 @@ impl Daemon {
             builder = builder.before_tick(before_tick);
         }
         let core = builder.start().await.map_err(Failure::new)?;
-        let journal = tokio::spawn(journal::keep(core.subscribe()));
+        let journal = journal::keep(&core).map_err(Failure::new)?;
         journal::watch_store(&core).map_err(Failure::new)?;
         let defined = monitors::define(&core, options.definitions, &options.defaults).await;
         let started = match (defined, jobs) {
@@ -154,6 +153,7 @@ impl Daemon {
             Err(failure) => {
                 // What was defined so far may have looked already; its results are kept.
                 core.shutdown(Duration::from_secs(5)).await;
+                journal.end(Duration::from_secs(1)).await;
                 core.supervisor().stop(Duration::from_secs(1)).await;
                 return Err(failure);
             }
@@ -162,16 +162,15 @@ impl Daemon {
         if let Some(jobs) = &jobs {
             app.show_jobs(Arc::clone(&jobs.watch));
         }
-        let (close_server, closed) = oneshot::channel::<()>();
-        let serve = bound.serve(app.clone(), async {
-            // An error is a dropped sender, and that means the same.
-            let _ = closed.await;
+        server::publish(&app).map_err(Failure::new)?;
+        let served = app.clone();
+        let server = Lasting::start(&core, "server", move |mut stop| {
+            bound.serve(served.clone(), async move { stop.told().await })
         });
         Ok(Self {
             core,
             app,
-            close_server,
-            server: tokio::spawn(serve),
+            server: server.map_err(Failure::new)?,
             journal,
             jobs,
             taken_over,
@@ -209,15 +208,12 @@ impl Daemon {
             store_error: Some("the store did not close in time".to_owned()),
             ..ShutdownReport::default()
         });
-        let _ = self.close_server.send(());
         let left = end
             .saturating_duration_since(Instant::now())
             .max(timeout / 20);
-        let mut server = self.server;
-        let server_closed = tokio::time::timeout(left, &mut server).await.is_ok();
-        server.abort();
+        let server_closed = self.server.end(left).await;
+        self.journal.end(timeout / 20).await;
         let stuck = self.core.supervisor().stop(timeout / 20).await;
-        self.journal.abort();
         Ending {
             report,
             stuck,

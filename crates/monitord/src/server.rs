@@ -28,3 +28,4 @@ mod updates;
 
 pub use app::{App, AppOptions, Parts};
 pub use bind::{BindError, Bound, bind};
+pub(crate) use updates::publish;

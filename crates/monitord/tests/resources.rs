@@ -214,7 +214,7 @@ async fn its_own_tasks_are_shown() {
     // The tasks of the server begin with it; an update of the page is the last of their first ticks.
     stream.until(|message| message.event == "update").await;
     let health = served.json("/health?verbose").await;
-    for name in ["page", "pools", "pressure", "store"] {
+    for name in ["journal", "page", "pools", "pressure", "server", "store"] {
         let task = find(&health["tasks"], "name", name);
         assert_eq!(
             (&task["healthy"], &task["last"]),

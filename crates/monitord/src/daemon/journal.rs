@@ -7,25 +7,64 @@ use std::time::Duration;
 use monitor_core::Core;
 use monitor_core::supervisor::{BoxError, Health, TaskHandle, TaskSpec};
 use monitor_model::{Event, EventKind, Outcome};
+use tokio::sync::Mutex;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::lasting::{Lasting, Stop};
 
 /// How many looks in a row may find that the store refuses results before that is an error.
 const STORE_GRACE: NonZeroU32 = const { NonZeroU32::new(30).unwrap() };
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Logs every change of a status, and what else is worth a line.
-pub(super) async fn keep(mut events: Receiver<Arc<Event>>) {
-    loop {
-        match events.recv().await {
-            Ok(event) => line(&event.kind),
-            Err(RecvError::Lagged(lost)) => {
-                tracing::warn!(
-                    lost,
-                    "too busy to log: events left out here, none lost elsewhere"
-                );
+/// Logs every change of a status, and what else is worth a line, from now on.
+pub(super) fn keep(core: &Core) -> Result<Lasting, BoxError> {
+    // There is one who keeps it; should he panic, the next one goes on where he was.
+    let journal = Arc::new(Mutex::new(Journal::new(core.subscribe())));
+    Lasting::start(core, "journal", move |stop| {
+        let journal = Arc::clone(&journal);
+        async move { journal.lock().await.keep(stop).await }
+    })
+}
+
+pub(super) struct Journal {
+    events: Receiver<Arc<Event>>,
+    /// Up to this one, each event has its line, or was said to have none.
+    told: u64,
+}
+
+impl Journal {
+    pub(super) const fn new(events: Receiver<Arc<Event>>) -> Self {
+        Self { events, told: 0 }
+    }
+
+    /// Works until it is told to stop, and all that came before is told.
+    pub(super) async fn keep(&mut self, mut stop: Stop) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                () = stop.told() => return,
+            };
+            match event {
+                Ok(event) => self.tell(&event),
+                // What is missing is seen from the next one.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
             }
-            Err(RecvError::Closed) => return,
         }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let left_out = event.sequence.saturating_sub(self.told.saturating_add(1));
+        if left_out > 0 {
+            tracing::warn!(
+                left_out,
+                "events left out here, for the log was too slow or failed; none lost elsewhere"
+            );
+            self.told = self.told.saturating_add(left_out);
+        }
+        line(&event.kind);
+        self.told = event.sequence;
     }
 }
 

@@ -17,7 +17,9 @@ pub(crate) fn start_logging(format: Format, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // It would say so on standard error, and panic if that is what failed.
+        .log_internal_errors(false);
     // An error is a log that has been started before.
     let _ = match format {
         Format::Json => log.json().flatten_event(true).with_target(false).try_init(),

@@ -1,26 +1,35 @@
-//! What fails in a periodic task of the daemon stays there, and is shown.
+//! What fails in a task of the daemon stays there, and is shown.
 
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use monitor_core::pool::{Manager, Pool};
-use monitor_model::{MonitorId, Outcome, Source};
+use monitor_model::{Event, EventKind, MemoryStore, MonitorId, Outcome, Source};
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 
+use super::lasting::Stop;
 use super::*;
 use crate::config::{Config, MonitorSpec, Overrides};
 use crate::server::bind;
 
 /// Every periodic task that the daemon has.
-const TASKS: [&str; 5] = ["jobs", "page", "pools", "pressure", "store"];
+const TASKS: [&str; 7] = [
+    "jobs", "journal", "page", "pools", "pressure", "server", "store",
+];
 
 /// A log in memory.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct Log {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// The next line with this in it is not written: the log panics.
+    fault: Arc<Mutex<Option<&'static str>>>,
+}
 
 impl Log {
     /// Takes what this thread logs from now on.
@@ -39,14 +48,36 @@ impl Log {
     }
 
     fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until it has a line with this in it, and returns that.
+    async fn line(&self, what: &str) -> String {
+        loop {
+            if let Some(line) = self.text().lines().find(|line| line.contains(what)) {
+                return line.to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// It will panic at the next line with this in it.
+    fn fail_at(&self, what: &'static str) {
+        *self.fault.lock().unwrap() = Some(what);
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = String::from_utf8_lossy(bytes);
+        let fault = self
+            .fault
+            .lock()
+            .unwrap()
+            .take_if(|what| line.contains(*what));
+        assert!(fault.is_none(), "sabotaged line");
+        let mut log = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         log.write(bytes)
     }
 
@@ -155,6 +186,100 @@ async fn a_panic_in_every_periodic_task_is_shown_and_costs_nothing_else() {
     let ending = daemon.shutdown(Duration::from_secs(5)).await;
     assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
     assert_eq!(supervisor.live_tasks(), 0);
+}
+
+/// STB-1, STB-2, STB-11, STB-12: a panic in the journal: the daemon lives, the fault is in `/health`,
+/// in the metrics and in the log, which goes on and says what is not in it. The end leaves nothing
+/// out.
+#[tokio::test]
+async fn a_panic_in_the_journal_is_shown_and_the_journal_goes_on() {
+    let (log, _until_here) = Log::start();
+    let folder = tempfile::tempdir().unwrap();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (daemon, base) = start(folder.path(), &target, |_| {}).await;
+    let id: MonitorId = "a".parse().unwrap();
+    log.line("status changed").await;
+    log.fail_at("lifecycle=paused");
+    daemon.core().pause(&id).await.unwrap();
+    let failed = log.line("journal, tick").await;
+    assert!(failed.contains("panic: sabotaged line"), "{failed}");
+    daemon.core().resume(&id).await.unwrap();
+    log.line("lifecycle=active").await;
+    let left_out = log.line("events left out here").await;
+    assert!(left_out.contains("left_out=1"), "{left_out}");
+    log.line("well again").await;
+
+    let get = async |path: &str| reqwest::get(format!("{base}{path}")).await.unwrap();
+    let health: Value = get("/health?verbose").await.json().await.unwrap();
+    let tasks = health["tasks"].as_array().unwrap();
+    let journal = tasks.iter().find(|task| task["name"] == "journal").unwrap();
+    assert_eq!(
+        (&journal["failed"]["panic"], &journal["healthy"]),
+        (&json!(1), &json!(true))
+    );
+    let metrics = get("/metrics").await.text().await.unwrap();
+    let series = "health_check_failures_total{component=\"journal\",kind=\"panic\"} 1";
+    assert!(metrics.lines().any(|line| line == series), "{metrics}");
+
+    assert!(daemon.core().delete(&id).await.unwrap());
+    let ending = daemon.shutdown(Duration::from_secs(5)).await;
+    assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
+    assert!(log.text().contains("deleted"), "{}", log.text());
+}
+
+/// A reader of events that falls behind accounts for each: by a line, or as left out.
+#[tokio::test]
+async fn a_journal_that_falls_behind_says_by_how_much() {
+    let (sender, events) = broadcast::channel(2);
+    for sequence in 1..=5 {
+        let monitor = "a".parse().unwrap();
+        let kind = EventKind::Deleted { monitor };
+        sender.send(Arc::new(Event { sequence, kind })).unwrap();
+    }
+    let (log, _until_here) = Log::start();
+    // Told to end at once, it tells what came before.
+    journal::Journal::new(events).keep(Stop::at_once()).await;
+    let lines = log.text();
+    assert!(lines.contains("left_out=3"), "{lines}");
+    assert_eq!(lines.matches("deleted").count(), 2, "{lines}");
+}
+
+/// STB-1, STB-2: a panic in the server: it is shown, and who asks meanwhile is answered.
+#[tokio::test]
+async fn a_panic_in_the_server_is_shown_and_it_serves_again() {
+    let (log, _until_here) = Log::start();
+    let core = Core::builder(Arc::new(MemoryStore::new()))
+        .start()
+        .await
+        .unwrap();
+    let parts = Parts::new();
+    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = bound.local_addr();
+    let app = App::new(core.clone(), parts, AppOptions::default());
+    let begun = AtomicU32::new(0);
+    let server = Lasting::start(&core, "server", move |mut stop| {
+        let is_first = begun.fetch_add(1, Relaxed) == 0;
+        let serve = bound.serve(app.clone(), async move { stop.told().await });
+        async move {
+            assert!(!is_first, "sabotaged server");
+            serve.await;
+        }
+    });
+    let server = server.unwrap();
+    let health = reqwest::get(format!("http://{address}/health"))
+        .await
+        .unwrap();
+    let health: Value = health.json().await.unwrap();
+    let tasks = health["tasks"].as_array().unwrap();
+    let task = tasks.iter().find(|task| task["name"] == "server").unwrap();
+    assert_eq!(task["healthy"], false);
+    assert_eq!(task["last"], "panic: sabotaged server");
+    log.line("well again").await;
+    assert!(server.end(Duration::from_secs(5)).await);
+    let stuck = core.supervisor().stop(Duration::from_secs(5)).await;
+    assert!(stuck.is_empty());
+    let gone = reqwest::get(format!("http://{address}/livez")).await;
+    assert!(gone.unwrap_err().is_connect(), "nobody listens any more");
 }
 
 struct Numbers;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
@@ -50,7 +51,7 @@ pub enum BindError {
 /// A listener that is not served yet. Clients that connect meanwhile wait.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
 }
 
@@ -66,6 +67,7 @@ pub async fn bind(address: SocketAddr) -> Result<Bound, BindError> {
     };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
+    let listener = Arc::new(listener);
     Ok(Bound { listener, address })
 }
 
@@ -77,12 +79,16 @@ impl Bound {
     }
 
     /// Serves `app` until `shutdown` ends, then lets the requests in progress finish for 5 s and
-    /// cuts off the rest.
+    /// cuts off the rest. Once at a time; it may be called again when the former call is over.
     ///
     /// # Cancel safety
     /// Dropped, it cuts off every request.
-    pub async fn serve(self, app: App, shutdown: impl Future<Output = ()>) {
-        connections::serve(self.listener, app, shutdown).await;
+    pub fn serve<S: Future<Output = ()>>(
+        &self,
+        app: App,
+        shutdown: S,
+    ) -> impl Future<Output = ()> + use<S> {
+        connections::serve(Arc::clone(&self.listener), app, shutdown)
     }
 }
 

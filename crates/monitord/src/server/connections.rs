@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::app::App;
+use super::guard;
 use super::stall::Stall;
-use super::{guard, updates};
 
 /// More clients than this wait in the system's queue until another one leaves.
 const MAX_CONNECTIONS: usize = 1024;
@@ -30,15 +30,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Between two attempts when the system has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: Arc<TcpListener>,
+    app: App,
+    shutdown: impl Future<Output = ()>,
+) {
     let router = guard::router(app.clone());
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
-    let updates = updates::publish(&app);
-    if let Err(error) = &updates {
-        tracing::error!(%error, "open pages are not kept up to date");
-    }
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -67,9 +67,6 @@ pub(super) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
         }
     }
     drop(listener);
-    if let Ok(updates) = updates {
-        updates.stop();
-    }
     app.close();
     drop(stop);
     let all_ended = async { while connections.join_next().await.is_some() {} };

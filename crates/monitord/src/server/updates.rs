@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 const QUIET: u64 = 15;
 
 /// Works until it is stopped.
-pub(super) fn publish(app: &App) -> Result<TaskHandle, BoxError> {
+pub(crate) fn publish(app: &App) -> Result<TaskHandle, BoxError> {
     let spec = TaskSpec::builder("page").interval(PACE).timeout(LONGEST);
     let of = app.clone();
     let task = app
