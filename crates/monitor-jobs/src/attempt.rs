@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::claimed::Claimed;
 use crate::context::Context;
+use crate::kernel::ordering::from_ms;
 use crate::kernel::retrying::{Failed, RetryPolicy};
 use crate::signal::Stop;
 use crate::sync::lock;
@@ -136,7 +137,7 @@ impl Kind {
         self.retry.longest_life()?;
         let now = claimed.database_now().await?;
         let age = now.saturating_sub(claimed.job().enqueued_unix_ms);
-        Some(Duration::from_millis(age.max(0).unsigned_abs()))
+        Some(from_ms(age))
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - **Time.** A scheduled job whose time has come *is* ready: views, filters and counts show it so
 //!   (`state::JobState::as_of`), whenever a backend gets to rewriting its row. `run_at` is when the
-//!   job was put in, or later if [`When`](crate::When) says so.
+//!   job was put in, or later if [`When`](crate::When) says so: [`ordering::run_at_ms`].
 //! - **Claim.** Refusals in this order: unknown, not claiming, at capacity (a limit of 0 is no
 //!   error). Rows in the order of (sort key, id) over all queues of the worker that are not
 //!   paused. One epoch for all jobs of a claim.
@@ -16,7 +16,7 @@
 //!   own edges are resolved in turn: in the transaction up to [`limits::INLINE_EDGES`] edges, the
 //!   rest by `release`. An edge to a child that has ended is resolved too, and changes only its
 //!   `pending` and `holds`.
-//! - **Put in** after a parent that has ended: its edge is judged at once.
+//! - **Put in** after a parent that has ended: its edge is judged at once, [`edges::Arrival`].
 //! - **Urgency** runs in two passes, so that none leaks from child to parent to sibling.
 //!   [`ordering::base`]: from all parents, ended or not, if the job inherits; a new priority is
 //!   followed down through jobs that have not ended. [`ordering::effective`]: from unended inheriting

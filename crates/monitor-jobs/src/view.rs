@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Edge, Epoch, JobId, JobState, Priority, WorkerId, WorkerState};
+use crate::kernel::ordering::from_ms;
+use crate::{Band, Edge, Epoch, JobId, JobState, Priority, WorkerId, WorkerState};
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,6 +119,39 @@ pub struct QueueView {
     pub ready_by_band: [u64; 3],
     /// How long the oldest ready job has waited.
     pub oldest_ready: Option<Duration>,
+}
+
+impl QueueView {
+    /// A queue without jobs that is not paused.
+    pub(crate) const fn empty(name: String) -> Self {
+        Self {
+            name,
+            paused: false,
+            counts: [0; 8],
+            ready_by_band: [0; 3],
+            oldest_ready: None,
+        }
+    }
+
+    /// Counts jobs of that state and effective priority; the first of them was to run at `first_ms`.
+    pub(crate) fn count(
+        &mut self,
+        (state, effective): (JobState, Priority),
+        jobs: u64,
+        first_ms: i64,
+        now_ms: i64,
+    ) {
+        self.counts[state as usize] += jobs;
+        if state == JobState::Ready {
+            self.ready_by_band[match effective.band() {
+                Band::High => 0,
+                Band::Medium => 1,
+                Band::Low => 2,
+            }] += jobs;
+            let waited = from_ms(now_ms.saturating_sub(first_ms));
+            self.oldest_ready = self.oldest_ready.max(Some(waited));
+        }
+    }
 }
 
 /// Which jobs to list.

@@ -22,6 +22,14 @@ impl EdgeState {
     pub(crate) const fn code(self) -> i16 {
         self as i16
     }
+
+    /// Where an edge stands after its verdict.
+    pub(crate) const fn after(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Hold => Self::Holding,
+            Verdict::Met | Verdict::End(_) => Self::Met,
+        }
+    }
 }
 
 /// What one ended parent means to its child.
@@ -73,6 +81,34 @@ impl Resolution {
             Verdict::End(JobState::Dead) => self.end = Some(JobState::Dead),
             Verdict::End(end) => self.end = self.end.or(Some(end)),
         }
+    }
+}
+
+/// What its parents mean to a job that is put in: an edge whose parent has ended is judged at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Arrival {
+    /// How many edges are open.
+    pub(crate) pending: u32,
+    /// What the others mean together.
+    pub(crate) judged: Resolution,
+}
+
+impl Arrival {
+    /// Adds an edge to a parent in that state, and says where the edge stands.
+    pub(crate) fn add(&mut self, on: On, unmet: Unmet, parent: Option<JobState>) -> EdgeState {
+        let Some(end) = parent.filter(|state| state.is_terminal()) else {
+            self.pending += 1;
+            return EdgeState::Open;
+        };
+        let verdict = judge(on, unmet, end);
+        self.judged.add(verdict);
+        EdgeState::after(verdict)
+    }
+
+    /// Where the job stands after all of them.
+    pub(crate) fn state(&self, run_at_ms: i64, now_ms: i64) -> JobState {
+        let waits = waiting(self.pending, self.judged.holding, run_at_ms, now_ms);
+        self.judged.end.unwrap_or(waits)
     }
 }
 
@@ -137,6 +173,30 @@ mod tests {
                 (4, 1, Some(Dead))
             );
         }
+    }
+
+    /// D3: a job that is put in waits for the parents that have not ended; one that
+    /// ends it at once does so whatever the others do.
+    #[test]
+    fn parents_that_have_ended_are_judged_at_once() {
+        let mut arrival = Arrival::default();
+        let states = [
+            (Unmet::Run, None, EdgeState::Open),
+            (Unmet::Run, Some(JobState::Running), EdgeState::Open),
+            (Unmet::Hold, Some(Completed), EdgeState::Met),
+        ];
+        for (unmet, parent, state) in states {
+            assert_eq!(arrival.add(On::Success, unmet, parent), state);
+        }
+        assert_eq!(
+            (arrival.pending, arrival.state(0, 0)),
+            (2, JobState::Blocked)
+        );
+        let holds = arrival.add(On::Success, Unmet::Hold, Some(Cancelled));
+        assert_eq!(holds, EdgeState::Holding);
+        assert_eq!(arrival.state(0, 0), JobState::Held);
+        arrival.add(On::Success, Unmet::Fail, Some(Cancelled));
+        assert_eq!((arrival.pending, arrival.state(0, 0)), (2, Dead));
     }
 
     /// D2, D3: nothing open and nothing that holds is never blocked.

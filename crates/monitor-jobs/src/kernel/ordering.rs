@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ordering, Priority};
+use crate::{Ordering, Priority, When};
 
 /// What one point of priority is worth in [`Ordering::Strict`]: five and a half centuries, more
 /// than any two jobs are apart.
@@ -88,6 +88,20 @@ pub(crate) fn effective(
 /// Whole milliseconds, as many as fit.
 pub(crate) fn whole_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The other way round; less than nothing is nothing.
+pub(crate) fn from_ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// When a job is to run that is put in now, both in unix milliseconds: never before that.
+pub(crate) fn run_at_ms(when: When, now_ms: i64) -> i64 {
+    match when {
+        When::Now => now_ms,
+        When::In(wait) => now_ms.saturating_add(whole_ms(wait)),
+        When::At(at) => at.max(now_ms),
+    }
 }
 
 #[cfg(test)]

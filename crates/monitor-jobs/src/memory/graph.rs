@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rows::{EdgeRow, Job};
 use super::world::World;
 use crate::kernel::attempts::revive;
-use crate::kernel::edges::{EdgeState, Resolution, UNMET_ERROR, Verdict, judge, waiting};
+use crate::kernel::edges::{Arrival, EdgeState, Resolution, UNMET_ERROR, judge, waiting};
 use crate::kernel::limits;
-use crate::kernel::ordering::{Place, base, effective, fair, whole_ms};
-use crate::{
-    Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority, When,
-};
+use crate::kernel::ordering::{Place, base, effective, fair, run_at_ms};
+use crate::{Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority};
 
 impl World {
     pub(super) fn enqueue(
@@ -67,11 +65,7 @@ impl World {
 
     fn put_in(&mut self, now: i64, id: JobId, new: &NewJob, edges: &[Edge]) {
         self.last_job = id.0;
-        let run_at_ms = match new.when {
-            When::Now => now,
-            When::In(wait) => now.saturating_add(whole_ms(wait)),
-            When::At(at) => at.max(now),
-        };
+        let run_at_ms = run_at_ms(new.when, now);
         let tag = self.fair_tag(now, new);
         let inherited = edges
             .iter()
@@ -79,17 +73,10 @@ impl World {
             .filter_map(|edge| Some(self.jobs.get(&edge.parent)?.base));
         let base = base(new.priority, inherited);
         let place = Place::of(new.ordering, run_at_ms, tag);
-        let mut open = 0;
-        let mut resolution = Resolution::default();
+        let mut arrival = Arrival::default();
         for edge in edges {
             let parent = self.jobs.get(&edge.parent).map(|parent| parent.state);
-            let state = match parent.filter(|state| state.is_terminal()) {
-                Some(end) => carry(edge, end, &mut resolution),
-                None => {
-                    open += 1;
-                    EdgeState::Open
-                }
-            };
+            let state = arrival.add(edge.on, edge.unmet, parent);
             let row = EdgeRow {
                 child: id,
                 edge: *edge,
@@ -98,10 +85,7 @@ impl World {
             self.edges.insert((id, edge.parent), row);
             self.children.insert((edge.parent, id));
         }
-        let holds = resolution.holding;
-        let state = resolution
-            .end
-            .unwrap_or(waiting(open, holds, run_at_ms, now));
+        let end = arrival.judged.end;
         let job = Job {
             id,
             kind: new.kind.clone(),
@@ -110,7 +94,7 @@ impl World {
             tenant: new.tenant.clone(),
             unique_key: new.unique_key.clone(),
             inherits: new.inherit_priority,
-            state,
+            state: arrival.state(run_at_ms, now),
             own: new.priority,
             base,
             effective: base,
@@ -125,13 +109,13 @@ impl World {
             worker: None,
             cancel_requested: false,
             last_end: None,
-            pending: open,
-            holds,
+            pending: arrival.pending,
+            holds: arrival.judged.holding,
             enqueued_ms: now,
             run_at_ms,
-            ended_ms: resolution.end.map(|_| now),
+            ended_ms: end.map(|_| now),
             progress: None,
-            last_error: unmet_error(resolution.end),
+            last_error: unmet_error(end),
             result: None,
         };
         self.jobs.insert(id, job);
@@ -200,7 +184,9 @@ impl World {
             if let Some(row) = self.edges.get_mut(&(child, parent))
                 && row.state == EdgeState::Open
             {
-                row.state = carry(&row.edge, end, children.entry(child).or_default());
+                let verdict = judge(row.edge.on, row.edge.unmet, end);
+                row.state = EdgeState::after(verdict);
+                children.entry(child).or_default().add(verdict);
             }
         }
     }
@@ -394,15 +380,6 @@ impl World {
             .values()
             .find(|job| job.unique_key.as_deref() == Some(key) && !job.state.is_terminal())
             .map(|job| job.id)
-    }
-}
-
-fn carry(edge: &Edge, end: JobState, resolution: &mut Resolution) -> EdgeState {
-    let verdict = judge(edge.on, edge.unmet, end);
-    resolution.add(verdict);
-    match verdict {
-        Verdict::Hold => EdgeState::Holding,
-        Verdict::Met | Verdict::End(_) => EdgeState::Met,
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::rows::Job;
 use super::world::World;
 use crate::kernel::edges::EdgeState;
 use crate::kernel::ordering::whole_ms;
 use crate::{
-    Band, Execution, Finding, JobFilter, JobId, JobState, JobView, Priority, QueueView, Reason,
+    Execution, Finding, JobFilter, JobId, JobState, JobView, Priority, QueueView, Reason,
     WorkerPulse, WorkerView,
 };
 
@@ -71,16 +70,14 @@ impl World {
         let names = self.jobs.values().map(|job| &job.queue).chain(&self.paused);
         for name in names {
             views.entry(name).or_insert_with(|| QueueView {
-                name: name.clone(),
                 paused: self.paused.contains(name),
-                counts: [0; 8],
-                ready_by_band: [0; 3],
-                oldest_ready: None,
+                ..QueueView::empty(name.clone())
             });
         }
         for job in self.jobs.values() {
             if let Some(view) = views.get_mut(job.queue.as_str()) {
-                count(view, job, now);
+                let state = job.state.as_of(job.run_at_ms, now);
+                view.count((state, job.effective), 1, job.run_at_ms, now);
             }
         }
         views.into_values().collect()
@@ -192,23 +189,5 @@ impl World {
             let row = self.edges.get(&(child, parent));
             alive || row.is_some_and(|row| row.state == EdgeState::Open)
         })
-    }
-}
-
-fn count(view: &mut QueueView, job: &Job, now: i64) {
-    let state = job.state.as_of(job.run_at_ms, now);
-    view.counts[state as usize] += 1;
-    if state == JobState::Ready {
-        view.ready_by_band[match job.effective.band() {
-            Band::High => 0,
-            Band::Medium => 1,
-            Band::Low => 2,
-        }] += 1;
-        let waited = now.saturating_sub(job.run_at_ms).max(0).unsigned_abs();
-        let waited = Duration::from_millis(waited);
-        view.oldest_ready = Some(
-            view.oldest_ready
-                .map_or(waited, |oldest| oldest.max(waited)),
-        );
     }
 }

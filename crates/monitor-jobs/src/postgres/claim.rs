@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
@@ -11,6 +10,7 @@ use super::failure::Failure;
 use super::floors::Floors;
 use super::rows::{get, number, small};
 use super::{PgJobs, PgManager};
+use crate::kernel::ordering::from_ms;
 use crate::kernel::standing::{Health, Standing};
 use crate::{Claim, ClaimError, ClaimRequest, ClaimedJob, Epoch, JobId, Payload};
 
@@ -91,7 +91,7 @@ fn claimed(row: &Row) -> Result<Claim, Failure> {
         let due = get::<Option<i64>>(row, "next_due_ms")?;
         return Ok(Claim {
             jobs: Vec::new(),
-            next_due: due.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0))),
+            next_due: due.map(from_ms),
         });
     };
     let epoch = Epoch(get(row, "epoch")?);
@@ -111,9 +111,7 @@ fn claimed(row: &Row) -> Result<Claim, Failure> {
             payload: Payload::stored(payloads.next()?),
             attempt: small(attempts.next()?),
             max_attempts: small(most.next()?),
-            timeout: timeouts
-                .next()?
-                .map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            timeout: timeouts.next()?.map(from_ms),
             enqueued_unix_ms: enqueued.next()?,
         })
     });

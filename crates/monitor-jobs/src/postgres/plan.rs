@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::kernel::edges::{EdgeState, Resolution, Verdict, judge, waiting};
-use crate::kernel::ordering::{Place, base, effective, fair, whole_ms};
-use crate::{
-    Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority, When,
-};
+use crate::kernel::edges::{Arrival, EdgeState};
+use crate::kernel::ordering::{Place, base, effective, fair, run_at_ms};
+use crate::{Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority};
 
 /// What is known of a job that may be a parent.
 #[derive(Debug, Clone, Copy)]
@@ -198,39 +196,20 @@ fn put_in<'j>(
     known: &HashMap<JobId, Known>,
     fair: &mut Fair,
 ) -> Planned<'j> {
-    let run_at_ms = match job.when {
-        When::Now => now_ms,
-        When::In(wait) => now_ms.saturating_add(whole_ms(wait)),
-        When::At(at) => at.max(now_ms),
-    };
+    let run_at_ms = run_at_ms(job.when, now_ms);
     let tag = fair.tag(now_ms, job);
-    let mut pending = 0;
-    let mut resolution = Resolution::default();
+    let mut arrival = Arrival::default();
     let mut bases = Vec::new();
     let edges: Vec<(Edge, EdgeState)> = edges
         .iter()
-        .map(|edge| {
-            let parent = match edge.parent {
+        .map(|&Edge { parent, on, unmet }| {
+            let parent = match parent {
                 Target::Old(id) => id,
                 Target::New(place) => JobId(ids.get(place).copied().unwrap_or_default()),
             };
             let it = known.get(&parent);
             bases.extend(it.map(|it| it.base));
-            let end = it.map(|it| it.state).filter(|state| state.is_terminal());
-            let state = match end.map(|end| judge(edge.on, edge.unmet, end)) {
-                None => {
-                    pending += 1;
-                    EdgeState::Open
-                }
-                Some(verdict) => {
-                    resolution.add(verdict);
-                    match verdict {
-                        Verdict::Hold => EdgeState::Holding,
-                        Verdict::Met | Verdict::End(_) => EdgeState::Met,
-                    }
-                }
-            };
-            let (on, unmet) = (edge.on, edge.unmet);
+            let state = arrival.add(on, unmet, it.map(|it| it.state));
             (Edge { parent, on, unmet }, state)
         })
         .collect();
@@ -239,9 +218,7 @@ fn put_in<'j>(
         bases.into_iter().filter(|_| job.inherit_priority),
     );
     let place = Place::of(job.ordering, run_at_ms, tag);
-    let holds = resolution.holding;
-    let state = waiting(pending, holds, run_at_ms, now_ms);
-    let state = resolution.end.unwrap_or(state);
+    let state = arrival.state(run_at_ms, now_ms);
     let key = place.key(base);
     if state == JobState::Ready {
         fair.note_ready(&job.queue, key);
@@ -255,8 +232,8 @@ fn put_in<'j>(
         base,
         effective: base,
         key,
-        pending,
-        holds,
+        pending: arrival.pending,
+        holds: arrival.judged.holding,
         outdeg: 0,
         edges,
     }

@@ -1,7 +1,5 @@
 //! What can be seen: rows of the views `job_seen` and `job_attempt`, of workers and of queues.
 
-use std::time::Duration;
-
 use monitor_pool::managers::postgres::tokio_postgres::Row;
 use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
 
@@ -10,6 +8,7 @@ use super::rows::{get, number, priority, small};
 use super::session::Session;
 use super::{PgJobs, PgManager};
 use crate::kernel::attempts::End;
+use crate::kernel::ordering::from_ms;
 use crate::kernel::standing::{Health, Standing};
 use crate::{
     Edge, Epoch, Execution, JobFilter, JobId, JobState, JobView, On, QueueView, Snapshot, Unmet,
@@ -85,7 +84,7 @@ impl<M: PgManager> PgJobs<M> {
             Ok(WorkerPulse {
                 worker: WorkerId(get(row, "worker_id")?),
                 beats: u64::try_from(get::<i64>(row, "beats")?).unwrap_or(0),
-                lease: millis(get(row, "lease_ms")?),
+                lease: from_ms(get(row, "lease_ms")?),
             })
         };
         rows.iter().map(pulse).collect()
@@ -148,10 +147,6 @@ pub(super) fn state(stored: i16) -> Result<JobState, Failure> {
         column: "state",
         value: stored.to_string(),
     })
-}
-
-fn millis(ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 fn job_view(row: &Row) -> Result<JobView, Failure> {
@@ -249,7 +244,7 @@ fn worker_view(row: &Row) -> Result<WorkerView, Failure> {
         capacity: number(get::<i32>(row, "capacity")?),
         held,
         beats: u64::try_from(get::<i64>(row, "beats")?).unwrap_or(0),
-        lease: millis(get(row, "lease_ms")?),
+        lease: from_ms(get(row, "lease_ms")?),
         registered_unix_ms: get(row, "registered_ms")?,
         seen_unix_ms: get(row, "seen_ms")?,
     })
@@ -260,11 +255,8 @@ fn add_count(views: &mut Vec<QueueView>, row: &Row) -> Result<(), Failure> {
     let name: String = get(row, "name")?;
     if views.last().is_none_or(|view| view.name != name) {
         views.push(QueueView {
-            name,
             paused: get(row, "paused")?,
-            counts: [0; 8],
-            ready_by_band: [0; 3],
-            oldest_ready: None,
+            ..QueueView::empty(name)
         });
     }
     let (Some(view), Some(shown)) = (views.last_mut(), get::<Option<i16>>(row, "shown")?) else {
@@ -280,7 +272,7 @@ fn add_count(views: &mut Vec<QueueView>, row: &Row) -> Result<(), Failure> {
     }
     if shown == JobState::Ready {
         view.ready_by_band = [count("high")?, count("medium")?, count("low")?];
-        view.oldest_ready = get::<Option<i64>>(row, "oldest")?.map(millis);
+        view.oldest_ready = get::<Option<i64>>(row, "oldest")?.map(from_ms);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::command::Tx;
 use super::failure::Failure;
 use super::row;
 use super::worker::{Claimant, claimant};
+use crate::kernel::ordering::from_ms;
 use crate::{Claim, ClaimError, ClaimRequest, ClaimedJob, Epoch, JobId, Payload, WorkerId};
 
 /// Takes the most urgent ready jobs of the worker's queues. The inner error is a refusal.
@@ -91,8 +92,7 @@ fn next_due(tx: Tx<'_>, queues: &BTreeSet<&str>) -> Result<Option<Duration>, Fai
         )?;
         next = next.into_iter().chain(due).min();
     }
-    let wait = next.map(|due| due.saturating_sub(tx.now).max(0).unsigned_abs());
-    Ok(wait.map(Duration::from_millis))
+    Ok(next.map(|due| from_ms(due.saturating_sub(tx.now))))
 }
 
 fn hand_out(
@@ -171,7 +171,7 @@ pub(crate) fn take(
                 payload: Payload::stored(row.get(6)?),
                 attempt: row.get(2)?,
                 max_attempts: row.get(3)?,
-                timeout: timeout.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
+                timeout: timeout.map(from_ms),
                 enqueued_unix_ms: row.get(5)?,
             })
         },

@@ -157,17 +157,9 @@ pub(crate) fn take(
 ) -> Result<bool, Failure> {
     let taken = tx.run(
         "UPDATE job_edge SET state = ?3 WHERE parent = ?1 AND child = ?2 AND state = 0",
-        (edge.parent.0, child.0, resolved(verdict).code()),
+        (edge.parent.0, child.0, EdgeState::after(verdict).code()),
     )?;
     Ok(taken > 0)
-}
-
-/// Where an edge stands after its verdict.
-pub(crate) const fn resolved(verdict: Verdict) -> EdgeState {
-    match verdict {
-        Verdict::Hold => EdgeState::Holding,
-        Verdict::Met | Verdict::End(_) => EdgeState::Met,
-    }
 }
 
 /// Ends a job that nobody holds; its key is free from now on.

@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::named_params;
 
 use super::command::{Change, Tx};
-use super::edges::{note_error, resolved};
+use super::edges::note_error;
 use super::failure::Failure;
 use super::row;
 use super::urgency::Raises;
-use crate::kernel::edges::{EdgeState, Resolution, UNMET_ERROR, judge, waiting};
-use crate::kernel::ordering::{Place, base, fair, whole_ms};
-use crate::{
-    Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority, When,
-};
+use crate::kernel::edges::{Arrival, EdgeState, UNMET_ERROR};
+use crate::kernel::ordering::{Place, base, fair, run_at_ms, whole_ms};
+use crate::{Edge, EnqueueError, Enqueued, JobId, JobState, NewJob, Ordering, Parent, Priority};
 
 /// Why nothing is put in: refused, or the database failed.
 pub(crate) enum Stop {
@@ -152,29 +150,29 @@ fn put_in(
     parents: &mut Parents,
     raises: &mut Raises,
 ) -> Result<JobId, Failure> {
-    let run_at_ms = match new.when {
-        When::Now => tx.now,
-        When::In(wait) => tx.now.saturating_add(whole_ms(wait)),
-        When::At(at) => at.max(tx.now),
-    };
+    let run_at_ms = run_at_ms(new.when, tx.now);
     let inherited = edges.iter().filter(|_| new.inherit_priority);
     let base = base(new.priority, inherited.map(|(_, _, base)| *base));
     let place = Place::of(new.ordering, run_at_ms, fair_tag(tx, new)?);
-    let (resolution, open) = judge_all(edges);
-    let state = waiting(open, resolution.holding, run_at_ms, tx.now);
+    let mut arrival = Arrival::default();
+    let states: Vec<EdgeState> = edges
+        .iter()
+        .map(|(edge, parent, _)| arrival.add(edge.on, edge.unmet, Some(*parent)))
+        .collect();
     let row = Row {
         new,
         base,
         place,
         run_at_ms,
-        pending: open,
-        holds: resolution.holding,
-        state: resolution.end.unwrap_or(state),
+        pending: arrival.pending,
+        holds: arrival.judged.holding,
+        state: arrival.state(run_at_ms, tx.now),
     };
     let job = row.insert(tx)?;
-    for (edge, parent, _) in edges {
-        let open = insert_edge(tx, job, edge, *parent)?;
-        if open && new.inherit_priority && resolution.end.is_none() {
+    for ((edge, ..), state) in edges.iter().zip(states) {
+        insert_edge(tx, job, edge, state)?;
+        let open = state == EdgeState::Open;
+        if open && new.inherit_priority && arrival.judged.end.is_none() {
             raises.add(edge.parent, base, place.key(base));
         }
     }
@@ -182,26 +180,7 @@ fn put_in(
     Ok(job)
 }
 
-/// What parents that have ended already mean to the new job, and how many have not.
-fn judge_all(edges: &[(Edge, JobState, Priority)]) -> (Resolution, u32) {
-    let mut resolution = Resolution::default();
-    let mut open = 0;
-    for (edge, parent, _) in edges {
-        if parent.is_terminal() {
-            resolution.add(judge(edge.on, edge.unmet, *parent));
-        } else {
-            open += 1;
-        }
-    }
-    (resolution, open)
-}
-
-/// Says whether it is open.
-fn insert_edge(tx: Tx<'_>, child: JobId, edge: &Edge, parent: JobState) -> Result<bool, Failure> {
-    let state = match parent.is_terminal() {
-        true => resolved(judge(edge.on, edge.unmet, parent)),
-        false => EdgeState::Open,
-    };
+fn insert_edge(tx: Tx<'_>, child: JobId, edge: &Edge, state: EdgeState) -> Result<(), Failure> {
     tx.run(
         "INSERT INTO job_edge (parent, child, wants, unmet, state) VALUES (?1, ?2, ?3, ?4, ?5)",
         (
@@ -212,7 +191,7 @@ fn insert_edge(tx: Tx<'_>, child: JobId, edge: &Edge, parent: JobState) -> Resul
             state.code(),
         ),
     )?;
-    Ok(state == EdgeState::Open)
+    Ok(())
 }
 
 struct Row<'a> {

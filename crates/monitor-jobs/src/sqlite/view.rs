@@ -1,7 +1,6 @@
 //! What can be seen from outside. Each view is one snapshot.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rusqlite::{Row, named_params};
 
@@ -10,8 +9,8 @@ use super::failure::Failure;
 use super::row;
 use crate::kernel::attempts::End;
 use crate::{
-    Band, Epoch, Execution, JobFilter, JobId, JobState, JobView, Priority, QueueView, Reason,
-    Snapshot, WorkerId,
+    Epoch, Execution, JobFilter, JobId, JobState, JobView, Priority, QueueView, Reason, Snapshot,
+    WorkerId,
 };
 
 const JOB: &str = "SELECT job.id, kind, queue, tenant, state, own, effective, sort_key, attempt,
@@ -149,32 +148,16 @@ pub(crate) fn queues(tx: Tx<'_>) -> Result<Vec<QueueView>, Failure> {
             ))
         },
     )?;
-    for (name, (state, priority), count, oldest) in groups {
-        let view = queue(&mut views, name);
-        view.counts[state as usize] += count;
-        if state == JobState::Ready {
-            let band = match priority.band() {
-                Band::High => 0,
-                Band::Medium => 1,
-                Band::Low => 2,
-            };
-            view.ready_by_band[band] += count;
-            let waited = tx.now.saturating_sub(oldest).max(0).unsigned_abs();
-            let waited = Duration::from_millis(waited);
-            view.oldest_ready = view.oldest_ready.max(Some(waited));
-        }
+    for (name, shown, count, oldest) in groups {
+        queue(&mut views, name).count(shown, count, oldest, tx.now);
     }
     Ok(views.into_values().collect())
 }
 
 fn queue(views: &mut BTreeMap<String, QueueView>, name: String) -> &mut QueueView {
-    views.entry(name.clone()).or_insert(QueueView {
-        name,
-        paused: false,
-        counts: [0; 8],
-        ready_by_band: [0; 3],
-        oldest_ready: None,
-    })
+    views
+        .entry(name.clone())
+        .or_insert_with(|| QueueView::empty(name))
 }
 
 /// One job on the way to where a priority comes from.
