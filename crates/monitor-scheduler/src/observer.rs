@@ -42,6 +42,8 @@ pub struct Missed<K> {
     pub slots: u32,
     /// The time from one to the next.
     pub interval: Duration,
+    /// What would have set the run off: a slot has its timer, and who asks has a single due time.
+    pub trigger: Trigger,
     /// Why nothing was run.
     pub reason: MissedReason,
 }
@@ -54,6 +56,7 @@ impl<K> Missed<K> {
             due: self.due,
             slots: self.slots,
             interval: self.interval,
+            trigger: self.trigger,
             reason: self.reason,
         }
     }

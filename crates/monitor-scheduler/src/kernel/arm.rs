@@ -97,7 +97,7 @@ impl<H: Keyed> Core<H> {
             Doing::Queue(queued) => {
                 self.queue.remove(self.class(index), queued.place);
                 self.wheel.clear(index);
-                self.miss(index, queued.due, 1, reason);
+                self.miss_one(index, queued.due, queued.trigger, reason);
                 self.miss_passed(index, reason);
             }
             other => entry.doing = other,
@@ -107,7 +107,7 @@ impl<H: Keyed> Core<H> {
     /// Reports a due time that has come; forgets one that has not.
     pub(super) fn take_back(&mut self, index: u32, armed: Armed, reason: MissedReason) {
         if armed.due <= self.now {
-            self.miss(index, armed.due, 1, reason);
+            self.miss_one(index, armed.due, Trigger::Timer, reason);
         } else {
             #[cfg(test)]
             self.note(index, super::tests::Note::TakenBack(armed.due));
@@ -122,11 +122,27 @@ impl<H: Keyed> Core<H> {
         entry.covered = entry.covered.max(now);
         let slots = grid.slots(first, now);
         if slots > 0 {
-            self.miss(index, first, slots, reason);
+            self.miss_slots(index, first, slots, reason);
         }
     }
 
-    pub(super) fn miss(&mut self, index: u32, due: Tick, slots: u32, reason: MissedReason) {
+    /// Reports slots, the first of which is `due`.
+    pub(super) fn miss_slots(&mut self, index: u32, due: Tick, slots: u32, reason: MissedReason) {
+        self.miss(index, due, slots, Trigger::Timer, reason);
+    }
+
+    /// Reports one due time, of a run or of a place in the queue.
+    pub(super) fn miss_one(
+        &mut self,
+        index: u32,
+        due: Tick,
+        trigger: Trigger,
+        reason: MissedReason,
+    ) {
+        self.miss(index, due, 1, trigger, reason);
+    }
+
+    fn miss(&mut self, index: u32, due: Tick, slots: u32, trigger: Trigger, reason: MissedReason) {
         let (told, grid) = (self.due(due), self.grid(index));
         self.settle(index, due, grid.last(due, slots));
         let past = self.past_mut(index);
@@ -139,6 +155,7 @@ impl<H: Keyed> Core<H> {
             due: told,
             slots,
             interval: Duration::from_millis(grid.interval_ms()),
+            trigger,
             reason,
         }));
         #[cfg(test)]

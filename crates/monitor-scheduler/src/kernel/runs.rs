@@ -272,7 +272,7 @@ impl<H: Keyed> Core<H> {
             Life::Paused | Life::Removed => Some(MissedReason::Overload),
         };
         if let Some(reason) = refused {
-            self.miss(index, due, 1, reason);
+            self.miss_one(index, due, Trigger::Manual, reason);
             return false;
         }
         #[cfg(test)]

@@ -56,7 +56,7 @@ impl<H: Keyed> Core<H> {
     /// Reports that nothing is run at a due time, and sets the next one: a key that comes to
     /// nothing now is not lost.
     fn miss_and_arm(&mut self, index: u32, due: Tick, slots: u32, reason: MissedReason) {
-        self.miss(index, due, slots, reason);
+        self.miss_slots(index, due, slots, reason);
         self.arm_next(index);
     }
 
@@ -246,6 +246,7 @@ impl<H: Keyed> Core<H> {
         };
         let Running {
             due,
+            trigger,
             queued,
             in_backoff,
             ref mut permit,
@@ -255,7 +256,7 @@ impl<H: Keyed> Core<H> {
             self.permits.give_back(permit);
         }
         self.over(run);
-        self.miss(index, due, 1, reason);
+        self.miss_one(index, due, trigger, reason);
         self.miss_before(index, queued, in_backoff, reason);
     }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 use monitor_backoff::Verdict;
 
 use super::super::End;
-use super::world::{MINUTE, QUEUE, SECOND, build, jittery_spec, missed, spec, starts, world};
+use super::world::{
+    MINUTE, QUEUE, SECOND, World, build, jittery_spec, missed, spec, starts, world,
+};
 use crate::{Ended, KeyState, MissedReason, Phase, Saturation, Spec, TriggerOutcome};
 
 /// PRB-5, PRB-34: five keys, three permits, slow handlers. In the original two of them
@@ -162,6 +164,64 @@ fn a_paused_key_is_run_by_hand_and_stays_paused() {
     assert!(world.core.resume(&0, world.now));
     world.finish(0, Verdict::Success);
     assert!(!starts(&mut world, 5 * SECOND, Verdict::Success).is_empty());
+}
+
+/// OPS-42, PRB-5: what was asked for and came to nothing is told as asked for, that of a paused key
+/// included; the slots beside it are the timer's.
+#[test]
+fn what_was_asked_for_is_missed_as_such() {
+    use crate::Trigger::{Manual, Timer};
+    let told = |world: &mut World| -> Vec<_> {
+        let missed = std::mem::take(&mut world.missed).into_iter();
+        let told = missed.map(|it| (*it.key.0, it.trigger, it.reason));
+        told.collect()
+    };
+    let mut world = world(2, QUEUE);
+    for key in 0..3 {
+        world.schedule(key, spec(MINUTE));
+    }
+    world.run_for(MINUTE - 1);
+    for key in world.running() {
+        world.finish(key, Verdict::Success);
+    }
+    world.finish(2, Verdict::Success);
+    assert_eq!(told(&mut world), []);
+    world.core.pause(&0, world.now);
+    for key in 0..2 {
+        assert_eq!(world.trigger(key), TriggerOutcome::Started);
+        assert_eq!(world.trigger(key), TriggerOutcome::Coalesced);
+    }
+    world.core.set_limit(1, world.now);
+    world.finish(0, Verdict::Success);
+    assert_eq!(told(&mut world), [(0, Manual, MissedReason::Overload)]);
+
+    assert_eq!(world.trigger(2), TriggerOutcome::Queued);
+    world.run_for(2 * MINUTE);
+    world.finish(1, Verdict::Success);
+    assert_eq!(
+        told(&mut world),
+        [
+            (1, Timer, MissedReason::InFlight),
+            (2, Timer, MissedReason::Overload)
+        ],
+        "slots that passed during the run and the wait"
+    );
+    world.finish(2, Verdict::Success);
+    world.prompt = false;
+    assert_eq!(world.trigger(2), TriggerOutcome::Queued);
+    world.finish(1, Verdict::Success);
+    let run = world.starting.remove(0);
+    world.core.refuse(run, world.now);
+    world.after();
+    assert_eq!(told(&mut world), [(2, Manual, MissedReason::Refused)]);
+
+    assert_eq!(world.trigger(2), TriggerOutcome::Started);
+    world.starting.clear();
+    assert_eq!(world.trigger(1), TriggerOutcome::Queued);
+    world.core.close(world.now);
+    world.after();
+    let of = |key| (key, Manual, MissedReason::Shutdown);
+    assert_eq!(told(&mut world), [of(1), of(2)]);
 }
 
 /// PRB-33: a manual run that takes longer than the interval is not followed by the timer at once.
