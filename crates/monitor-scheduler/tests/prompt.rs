@@ -6,7 +6,7 @@ mod common;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -392,4 +392,70 @@ async fn blocks_in_a_turn(blocker: u32) {
     let _ = release.send(());
     assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
     assert_eq!(*released.lock().unwrap(), Some(true));
+}
+
+/// OPS-24: the deadline of one that is to run after another in the same turn passes while that other
+/// one blocks. It begins all the same, and hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_passes_while_another_blocks_is_told() {
+    let (scheduler, mut ended) = patient(8, secs(3600));
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, is_blocked) = (Mutex::new(blocked), Arc::new(AtomicBool::new(false)));
+    let (blocks, waits) = (Arc::clone(&is_blocked), Arc::clone(&is_blocked));
+    let blocker = when_here(move |run: Run<u32>| {
+        if run.trigger == Trigger::Manual && !blocks.swap(true, Ordering::SeqCst) {
+            let _ = blocked.lock().unwrap().recv();
+        }
+        async { Verdict::Success }
+    });
+    let hears = when_here(move |run: Run<u32>| {
+        let is_behind = waits.load(Ordering::SeqCst);
+        async move {
+            if !is_behind {
+                return Verdict::Success;
+            }
+            // For ever, but that the test is to fail then.
+            match tokio::time::timeout(secs(20), run.operation.cancellation().cancelled()).await {
+                Ok(_) => Verdict::Failure,
+                Err(_) => Verdict::Success,
+            }
+        }
+    });
+    scheduler.schedule(1, at_once(3_000_000), blocker).unwrap();
+    // The driver is taken over no sooner than 5 ms after it was left.
+    scheduler.schedule(2, at_once(3), hears).unwrap();
+    let (others, conducted) = (scheduler.clone(), Arc::new(AtomicBool::new(false)));
+    let conducts = Arc::clone(&conducted);
+    let conductor = when_here(move |_run| {
+        for key in 1..=2 {
+            others.trigger(&key);
+        }
+        conducts.store(true, Ordering::SeqCst);
+        async { Verdict::Success }
+    });
+    scheduler
+        .schedule(9, at_once(3_000_000), conductor)
+        .unwrap();
+    for _ in 0..3 {
+        ended = next(ended).await.0;
+    }
+    let mut last = None;
+    while !is_blocked.load(Ordering::SeqCst) {
+        scheduler.trigger(&9);
+        let mut left = vec![9, 1, 2];
+        while !(left.is_empty() || left == [1] && is_blocked.load(Ordering::SeqCst)) {
+            let (rest, (key, how)) = next(ended).await;
+            ended = rest;
+            left.retain(|other| *other != key);
+            if key == 2 {
+                last = Some(how);
+            }
+            if key == 9 && !conducted.swap(false, Ordering::SeqCst) {
+                break;
+            }
+        }
+    }
+    assert_eq!(last, Some(Ended::Returned(Verdict::Failure)));
+    release.send(()).unwrap();
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
 }

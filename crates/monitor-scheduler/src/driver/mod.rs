@@ -134,6 +134,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
     fn catch_up(&mut self) -> Rest {
         loop {
             self.welcome_strays();
+            // Of one who was lost among them. They begin first: what is decided about a run from
+            // here on is to find it among those that are going on.
+            if !self.queue.is_empty() {
+                return Rest::Prompt;
+            }
             // Read first: what was decided before it was set is then carried out.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             let orphaned = self.shared.orphaned.load(Ordering::Acquire);
@@ -154,14 +159,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
             match rest {
                 None => self.carry_out(),
                 Some(Err(())) => return Rest::Over,
-                Some(Ok(next)) if self.queue.is_empty() => {
+                Some(Ok(next)) => {
                     return Rest::Sleep(next.map(|tick| self.shared.instant(tick)));
                 }
-                // Who had the lead before was lost among them.
-                Some(Ok(_)) => {}
-            }
-            if !self.queue.is_empty() {
-                return Rest::Prompt;
             }
         }
     }
