@@ -130,9 +130,9 @@ impl Limit {
 }
 
 impl<K> Explanation<K> {
-    pub(crate) fn map<T>(self, with: impl Fn(&K) -> T) -> Explanation<T> {
+    pub(crate) fn map<T>(self, with: impl FnOnce(K) -> T) -> Explanation<T> {
         Explanation {
-            key: with(&self.key),
+            key: with(self.key),
             now: self.now,
             class: self.class,
             state: self.state,

@@ -14,8 +14,8 @@ use monitor_operation::{Cause, Fence, Operations};
 use crate::{
     Class, Completion, Config, Explanation, Observer, Pace, Page, ProbeStatus, Run, ScheduleError,
     Scheduled, ShutdownReport, Spec, Status, TriggerOutcome, driver,
-    kernel::{Core, Keyed, RunId},
-    shared::{Handler, Shared},
+    kernel::{Core, RunId},
+    shared::{Handler, Shared, guarded, key_of},
     status::Seen,
     task::Calls,
 };
@@ -87,10 +87,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     }
 
     /// Like [`schedule`](Scheduler::schedule), but the key is paused afterwards, also if it was
-    /// not: nothing runs until [`resume`](Scheduler::resume).
+    /// not: until [`resume`](Scheduler::resume) it runs only when it is
+    /// [triggered](Scheduler::trigger).
     ///
     /// For a change that has to be stored before anything runs under it: this, store the epoch it
-    /// returns, resume.
+    /// returns, resume. What is triggered before the epoch is stored runs under one that the store
+    /// does not know yet, and refuses.
     ///
     /// # Errors
     ///
@@ -194,9 +196,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     /// Pauses a key and fences its operations as [`Paused`](Cause::Paused). None if there is no
     /// such key.
     ///
-    /// When this returns nothing of the key runs any more that may commit, and nothing will until
-    /// [`resume`](Scheduler::resume): only commits that had begun may still be under way, see
-    /// [`Fence::settled`]. Pausing again fences again.
+    /// When this returns nothing of before may commit any more: only commits that had begun may
+    /// still be under way, see [`Fence::settled`]. Until [`resume`](Scheduler::resume) the key runs
+    /// only when it is [triggered](Scheduler::trigger). Pausing again fences again.
     pub fn pause(&self, key: &K) -> Option<Fence> {
         let known = self.shared().change(|core, now| core.pause(key, now));
         if known {
@@ -237,10 +239,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     #[expect(clippy::must_use_candidate, reason = "clearing nothing is no mistake")]
     pub fn clear(&self) -> usize {
         let keys = self.shared().change(|core, now| core.clear(now));
-        for handler in &keys {
+        let count = keys.len();
+        for handler in keys {
             drop(handler.at_hand().fence(Cause::Stopped));
+            guarded(|| drop(handler));
         }
-        keys.len()
+        count
     }
 
     /// Changes how many runs may hold a process permit at once. Above a lowered limit the runs
@@ -300,10 +304,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     fn look(&self, from: u32, most: usize, all: &mut Vec<Seen<K>>) -> Option<u32> {
         let page = |core: &mut Core<_>, now| core.page(from, most, now);
         let (seen, next) = self.shared().look(page);
-        all.extend(
-            seen.into_iter()
-                .map(|seen| seen.map(|handler| handler.key().clone())),
-        );
+        all.extend(seen.into_iter().map(|seen| seen.map(key_of)));
         next
     }
 
@@ -312,7 +313,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
     #[must_use]
     pub fn explain(&self, key: &K) -> Option<Explanation<K>> {
         let explanation = self.shared().core(|core, now| core.explain(key, now))?;
-        Some(explanation.map(|handler| handler.key().clone()))
+        Some(explanation.map(key_of))
     }
 
     /// Returns what one key is doing, or none if there is no such key.
@@ -321,7 +322,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         let status = self
             .shared()
             .core(|core, now| core.probe_status(key, now))?;
-        Some(status.map(|handler| handler.key().clone()))
+        Some(status.map(key_of))
     }
 
     /// Ends the scheduler within `grace`: starts nothing more, lets the runs that are going on
@@ -356,7 +357,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Scheduler<K> {
         shared.until(|| shared.is_stopped()).await;
         ShutdownReport {
             finished: running.saturating_sub(left.len()),
-            aborted: left.iter().map(|handler| handler.key().clone()).collect(),
+            aborted: left.into_iter().map(key_of).collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     hash::Hash,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,6 +27,21 @@ use crate::{
 
 /// A handler of whatever type, with the key at hand for which it runs.
 pub(crate) type Handler<K> = Arc<dyn Launch<K>>;
+
+/// The key of a handler. Whoever looks may have its last copy, for it can be taken out meanwhile.
+pub(crate) fn key_of<K: Clone + Eq + Hash>(handler: Handler<K>) -> K {
+    let key = handler.at_hand().get().clone();
+    guarded(|| drop(handler));
+    key
+}
+
+/// Observers, destructors of handlers and clones of keys are somebody else's code: a panic in it
+/// takes neither the driver down nor who merely looks.
+pub(crate) fn guarded(step: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(step)).is_err() {
+        tracing::error!("an observer, a key or the end of a handler panicked");
+    }
+}
 
 /// The kernel and what is around it.
 pub(crate) struct Shared<K> {

@@ -224,7 +224,7 @@ impl<K: Clone> Status<K> {
 }
 
 impl<K> Seen<K> {
-    pub(crate) fn map<T>(self, with: impl Fn(&K) -> T) -> Seen<T> {
+    pub(crate) fn map<T>(self, with: impl FnOnce(K) -> T) -> Seen<T> {
         Seen {
             status: self.status.map(with),
             holds_permit: self.holds_permit,
@@ -234,9 +234,9 @@ impl<K> Seen<K> {
 }
 
 impl<K> ProbeStatus<K> {
-    pub(crate) fn map<T>(self, with: impl Fn(&K) -> T) -> ProbeStatus<T> {
+    pub(crate) fn map<T>(self, with: impl FnOnce(K) -> T) -> ProbeStatus<T> {
         ProbeStatus {
-            service: with(&self.service),
+            service: with(self.service),
             interval: self.interval,
             class: self.class,
             current_backoff: self.current_backoff,

@@ -3,7 +3,11 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::{Arc, mpsc as channel},
+    time::Duration,
+};
 
 use common::{Ear, Gauge, Key, schedule, scheduler, secs, spec, spec_with_timeout};
 use monitor_operation::{Cause, Operations};
@@ -285,15 +289,17 @@ async fn an_observer_may_panic() {
     );
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in drop");
+    }
+}
+
 /// A handler that panics when it is destroyed takes nobody else down.
 #[tokio::test(start_paused = true)]
 async fn a_destructor_may_panic() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            panic!("in drop");
-        }
-    }
     let (scheduler, _ear) = scheduler(2, Saturation::Skip);
     let gauge = Gauge::default();
     let bomb = Bomb;
@@ -313,4 +319,63 @@ async fn a_destructor_may_panic() {
     assert!(scheduler.cancel(&"bad").is_some());
     sleep(Duration::from_millis(3500)).await;
     assert_eq!(gauge.starts("good").len(), 4);
+}
+
+thread_local! {
+    /// What is done when this thread clones a key for the next time.
+    static AT_CLONE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Watched(u32);
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        if let Some(act) = AT_CLONE.take() {
+            act();
+        }
+        Self(self.0)
+    }
+}
+
+struct Ends(channel::Sender<u32>);
+
+impl Observer<Watched> for Ends {
+    fn missed(&self, _: Missed<Watched>) {}
+
+    fn finished(&self, finished: Finished<Watched>) {
+        let _ = self.0.send(finished.key.0);
+    }
+}
+
+/// Whoever looks at the schedule while a key is taken out of it may be left with the last of its
+/// handler: a panic of that is not his.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destructor_does_not_panic_in_whoever_looks() {
+    let (ends, ended) = channel::channel();
+    let ends = Arc::new(Ends(ends));
+    let scheduler = Scheduler::new(Config::default(), Operations::new(), ends);
+    let good = |_run: Run<Watched>| std::future::ready(Verdict::Success);
+    scheduler
+        .schedule(Watched(1), spec(secs(3600)), good)
+        .unwrap();
+    let bomb = Bomb;
+    let bad = move |_run: Run<Watched>| {
+        let _held = &bomb;
+        std::future::ready(Verdict::Success)
+    };
+    scheduler
+        .schedule(Watched(2), spec(secs(3600)), bad)
+        .unwrap();
+    let others = scheduler.clone();
+    AT_CLONE.set(Some(Box::new(move || {
+        assert!(others.cancel(&Watched(2)).is_some());
+        // When this has run, the driver has done with what was taken out before.
+        others.trigger(&Watched(1));
+        while ended.recv().unwrap() != 1 {}
+    })));
+    let status = scheduler.status();
+    assert_eq!(status.states.len(), 2, "as it was when it was looked at");
+    assert_eq!(scheduler.status().states.len(), 1);
+    assert!(scheduler.shutdown(secs(60)).await.aborted.is_empty());
 }

@@ -9,7 +9,6 @@ mod prompt;
 use std::{
     collections::VecDeque,
     hash::Hash,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread,
 };
@@ -24,7 +23,7 @@ use crate::{
     Finished, Missed, Run,
     begin::Begun,
     kernel::{Effect, Ending, Keyed, RunId, Start},
-    shared::{Bell, Handler, Shared},
+    shared::{Bell, Handler, Shared, guarded},
     task::{Report, Reports},
 };
 
@@ -276,13 +275,5 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Driver<K> {
 impl<K: Clone + Eq + Hash> Drop for Driver<K> {
     fn drop(&mut self) {
         self.shared.stop();
-    }
-}
-
-/// Observers, destructors of handlers and clones of keys are somebody else's code: a panic in it
-/// must not take the driver down.
-fn guarded(step: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(step)).is_err() {
-        tracing::error!("an observer, a key or the end of a handler panicked");
     }
 }

@@ -20,10 +20,11 @@ use std::{
 
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{Driver, THREAD, guarded};
+use super::{Driver, THREAD};
 use crate::{
     handover::Handover,
     kernel::{End, RunId, Tick},
+    shared::guarded,
     sync::{Mutex, lock},
     task::{Attempt, Rest},
 };

@@ -136,7 +136,7 @@ fn each_state_is_explained() {
     world.pace(Class::Normal, Pace::Full);
     world.core.pause(&0, world.now);
     assert_eq!(world.why(0), Why::Paused);
-    let paused = world.core.explain(&0, world.now).unwrap().map(|key| **key);
+    let paused = world.core.explain(&0, world.now).unwrap().map(|key| *key);
     assert_eq!(
         paused.to_string(),
         "0 (normal): paused\nlimit: 0 of 1 runs of the process\n\
