@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use monitor_backoff::Policy;
 
+use crate::kernel::{Grid, Tick};
 use crate::{Class, Phase, SpecError};
 
 /// How one key is to run: validated, so that a scheduler never meets a bad one.
@@ -82,6 +83,17 @@ impl Spec {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Returns the first slot of `key` that is not before `unix`, both in unix time: for those who
+    /// reckon what was due while nothing ran.
+    #[must_use]
+    pub fn slot_at_or_after(&self, key: &impl Hash, unix: Duration) -> Duration {
+        let interval_ms = millis(self.interval);
+        let phase_ms = self.phase.offset_ms(key, interval_ms);
+        // A spec keeps it below 30 days.
+        let grid = Grid::of_unix(phase_ms, interval_ms as u32, 0);
+        grid.at_or_after(Tick::ceil(unix)).duration()
     }
 
     /// Returns how much the key matters.
