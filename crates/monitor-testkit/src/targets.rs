@@ -112,6 +112,13 @@ impl Target {
         Self::start(Behaviour::Slow { delay }).await
     }
 
+    /// Takes requests and holds the answers back, until it is switched [up](Self::set_up): 200 then.
+    pub async fn held() -> io::Result<Self> {
+        let target = Self::start(Behaviour::Held).await?;
+        target.set_up(false);
+        Ok(target)
+    }
+
     /// Answers the n-th request with the n-th of `statuses`, over and over again.
     pub async fn flaky(statuses: &[u16]) -> io::Result<Self> {
         assert!(
@@ -267,7 +274,7 @@ impl Target {
         String::from_utf8_lossy(&head).into_owned()
     }
 
-    /// Switches a flapping target up or down.
+    /// Switches a flapping or held target up or down.
     pub fn set_up(&self, up: bool) {
         self.switch.set(up);
     }

@@ -7,8 +7,6 @@
 mod process;
 mod served;
 
-use std::time::Duration;
-
 use monitor_testkit::targets::Target;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -18,11 +16,11 @@ use served::{Served, Stream};
 const BYSTANDER: &str =
     "[[monitor]]\nid = \"bystander\"\ntcp = \"127.0.0.1:9\"\ninterval = \"1d\"\n";
 
-/// Defines the monitor `slow` on a target that takes its time, and returns when its first check is
-/// in flight: the target has the request and has not answered.
+/// Defines the monitor `slow` on a target that holds its answers back, and returns when its first
+/// check is in flight: the target has the request and has not answered.
 async fn in_flight(served: &Served, target: &Target) -> Stream {
     let stream = served.stream().await;
-    let spec = json!({ "id": "slow", "url": target.url(), "interval": "1d", "timeout": "20s" });
+    let spec = json!({ "id": "slow", "url": target.url(), "interval": "1d", "timeout": "1h" });
     served.define(spec).await;
     target.until(|seen| seen.requests == 1).await;
     stream
@@ -45,7 +43,7 @@ async fn fenced(served: &Served, reason: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_fences_the_check_in_flight() {
     let served = Served::start(BYSTANDER);
-    let target = Target::slow(Duration::from_millis(700)).await.unwrap();
+    let target = Target::held().await.unwrap();
     let mut stream = in_flight(&served, &target).await;
     let before = served.monitor("slow").await;
     assert_eq!(
@@ -69,6 +67,7 @@ async fn a_pause_fences_the_check_in_flight() {
     assert_eq!(after["fenced_results"], 1);
 
     assert_eq!(target.seen().requests, 1, "its due times are nobody's");
+    target.set_up(true);
     served.act("slow", "trigger").await;
     stream.result("slow", "up").await;
     let by_hand = served.monitor("slow").await;
@@ -90,7 +89,7 @@ async fn a_pause_fences_the_check_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_fences_the_check_in_flight() {
     let served = Served::start(BYSTANDER);
-    let target = Target::slow(Duration::from_millis(700)).await.unwrap();
+    let target = Target::held().await.unwrap();
     let other = Target::healthy().await.unwrap();
     let mut stream = in_flight(&served, &target).await;
     let epoch = served.monitor("slow").await["epoch"].as_u64().unwrap();
@@ -122,7 +121,7 @@ async fn an_edit_fences_the_check_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_fences_the_check_in_flight() {
     let served = Served::start(BYSTANDER);
-    let target = Target::slow(Duration::from_millis(700)).await.unwrap();
+    let target = Target::held().await.unwrap();
     let mut stream = in_flight(&served, &target).await;
 
     let response = served
@@ -168,7 +167,7 @@ async fn a_target_that_never_answers_is_down_and_disturbs_nobody() {
     let healthy = Target::healthy().await.unwrap();
     let served = Served::start(&format!(
         "[[monitor]]\nid = \"silent\"\nurl = {:?}\ninterval = \"1s\"\ntimeout = \"300ms\"\n\
-         [[monitor]]\nid = \"healthy\"\nurl = {:?}\ninterval = \"200ms\"\n",
+         [[monitor]]\nid = \"healthy\"\nurl = {:?}\ninterval = \"200ms\"\ntimeout = \"1m\"\n",
         silent.url(),
         healthy.url()
     ));

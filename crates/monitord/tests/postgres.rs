@@ -6,8 +6,6 @@
 mod process;
 mod served;
 
-use std::time::Duration;
-
 use monitor_jobs::{Backend, NewJob, Payload, PgJobs, PgOptions};
 use monitor_pool::managers::postgres::tokio_postgres::{Client, NoTls, connect};
 use monitor_testkit::services::{Postgres, Shutdown};
@@ -68,7 +66,7 @@ fn silent(said: &str) {
 /// A check of the monitor `slow` that is in flight: the target has the request, and no answer yet.
 async fn in_flight(served: &Served, target: &Target) -> Stream {
     let stream = served.stream().await;
-    let spec = json!({ "id": "slow", "url": target.url(), "interval": "1d", "timeout": "20s" });
+    let spec = json!({ "id": "slow", "url": target.url(), "interval": "1d", "timeout": "1h" });
     served.define(spec).await;
     target.until(|seen| seen.requests == 1).await;
     stream
@@ -83,7 +81,7 @@ async fn pause_edit_and_delete_fence_the_check_in_flight() {
     let sql = sql(&server).await;
     let lines = "history JOIN monitor ON number = monitor WHERE id = 'slow'";
 
-    let target = Target::slow(Duration::from_millis(700)).await.unwrap();
+    let target = Target::held().await.unwrap();
     let mut stream = in_flight(&served, &target).await;
     served.act("slow", "pause").await;
     assert_eq!(stream.event("fenced", "slow").await["cause"], "paused");
@@ -91,8 +89,11 @@ async fn pause_edit_and_delete_fence_the_check_in_flight() {
     assert_eq!(served.monitor("slow").await["outcome"], Value::Null);
     served.act("slow", "resume").await;
     served.act("slow", "trigger").await;
+    target.until(|seen| seen.requests == 2).await;
+    target.set_up(true);
     stream.result("slow", "up").await;
     assert_eq!(count(&sql, lines).await, 1);
+    target.set_up(false);
 
     // Its next check is in flight while it is moved to another target.
     let other = Target::healthy().await.unwrap();
@@ -110,7 +111,7 @@ async fn pause_edit_and_delete_fence_the_check_in_flight() {
     assert_eq!(count(&sql, &others).await, 0);
 
     // And one while it is deleted.
-    let spec = json!({ "url": target.url(), "interval": "1d", "timeout": "20s" });
+    let spec = json!({ "url": target.url(), "interval": "1d", "timeout": "1h" });
     served
         .send(Method::PUT, "/api/v1/monitors/slow", &spec)
         .await;
@@ -336,12 +337,11 @@ async fn its_own_jobs_are_in_the_same_database() {
     {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        served
-            .metric("jobs_settled_total{outcome=\"completed\"}")
-            .await,
-        1.0
-    );
+    // Counted by the worker a moment after the database has it.
+    let settled = "jobs_settled_total{outcome=\"completed\"}";
+    while served.metric(settled).await != 1.0 {
+        tokio::task::yield_now().await;
+    }
     let file = served.folder.path().join("monitord.toml");
     let file = file.to_str().unwrap();
     let listed = run(&["jobs", "list", "--json", "--config", file]);

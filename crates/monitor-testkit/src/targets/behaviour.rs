@@ -1,12 +1,12 @@
 //! What a target does on one connection.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Connection;
@@ -19,6 +19,7 @@ pub(super) enum Behaviour {
     Answer { status: u16, body: Vec<u8> },
     Raw { bytes: Vec<u8> },
     Slow { delay: Duration },
+    Held,
     Flaky { statuses: Box<[u16]> },
     Flapping,
     Silent,
@@ -28,23 +29,28 @@ pub(super) enum Behaviour {
     SlowDrip { pause: Duration },
 }
 
-/// Up or down, shared with the handle of a flapping target.
+/// Up or down, shared with the handle of a flapping or held target.
 #[derive(Debug, Clone)]
-pub(super) struct Switch(Arc<AtomicBool>);
+pub(super) struct Switch(watch::Sender<bool>);
 
 impl Switch {
     pub(super) fn set(&self, up: bool) {
-        self.0.store(up, Ordering::SeqCst);
+        self.0.send_replace(up);
     }
 
     fn is_up(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        *self.0.borrow()
+    }
+
+    async fn until_up(&self) {
+        // An error is a sender that is gone, and this is one.
+        let _ = self.0.subscribe().wait_for(|up| *up).await;
     }
 }
 
 impl Default for Switch {
     fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(watch::Sender::new(true))
     }
 }
 
@@ -86,8 +92,12 @@ where
         Behaviour::Answer { status, body } => write(&mut stream, *status, body).await?,
         Behaviour::Raw { bytes } => stream.write_all(bytes).await?,
         Behaviour::Slow { delay } => {
-            wait(&mut stream, *delay).await?;
+            wait(&mut stream, sleep(*delay)).await?;
             write(&mut stream, 200, b"slow\n").await?;
+        }
+        Behaviour::Held => {
+            wait(&mut stream, connection.switch.until_up()).await?;
+            write(&mut stream, 200, b"held\n").await?;
         }
         Behaviour::Flaky { statuses } => {
             let index = (number - 1) % statuses.len() as u64;
@@ -102,7 +112,7 @@ where
             for byte in message(200, b"drip\n") {
                 stream.write_all(&[byte]).await?;
                 stream.flush().await?;
-                wait(&mut stream, *pause).await?;
+                wait(&mut stream, sleep(*pause)).await?;
             }
         }
         Behaviour::Silent
@@ -141,14 +151,17 @@ where
     Ok(number)
 }
 
-/// Waits, unless the other side closes meanwhile.
-async fn wait<S: AsyncRead + Unpin>(stream: &mut S, time: Duration) -> io::Result<()> {
+/// Waits for `end`, unless the other side closes meanwhile.
+async fn wait<S>(stream: &mut S, end: impl Future<Output = ()>) -> io::Result<()>
+where
+    S: AsyncRead + Unpin,
+{
     let closed = async {
         while stream.read(&mut [0; 64]).await? > 0 {}
         Err(io::ErrorKind::UnexpectedEof.into())
     };
     tokio::select! {
-        () = sleep(time) => Ok(()),
+        () = end => Ok(()),
         closed = closed => closed,
     }
 }
