@@ -123,7 +123,8 @@ async fn the_admin_status_has_the_fields_of_old() {
     let refusing = Refusing::new().unwrap();
     let served = Served::start(&format!(
         "[[monitor]]\nid = \"silent\"\nurl = {:?}\ninterval = \"1d\"\ntimeout = \"1h\"\n\
-         [[monitor]]\nid = \"gone\"\ntcp = \"{}\"\ninterval = \"90s\"\npreset = \"gate2\"\n",
+         [[monitor]]\nid = \"gone\"\ntcp = \"{}\"\ninterval = \"90s\"\npreset = \"gate2\"\n\
+         backoff_base_interval = \"1m\"\nbackoff_max_interval = \"1h\"\n",
         silent.url(),
         refusing.addr()
     ));
@@ -144,7 +145,7 @@ async fn the_admin_status_has_the_fields_of_old() {
     let gone = &status["states"]["gone"];
     assert_eq!(gone["service"], "gone");
     assert_eq!(gone["intervalMs"], 90_000);
-    assert_eq!(gone["currentBackoffMs"], 2000);
+    assert_eq!(gone["currentBackoffMs"], 120_000);
     assert_eq!(gone["consecutiveFailures"], 1);
     assert_eq!(gone["isActive"], true);
     for field in ["lastProbeAt", "lastErrorAt"] {

@@ -132,7 +132,7 @@ async fn what_failed_last_is_told_with_how_often() {
     let define = async |spec: Value| served.define(spec).await;
     define(json!({
         "id": "lost", "tcp": refusing.addr().to_string(), "interval": "1d",
-        "backoff_by_category": true,
+        "backoff_by_category": true, "backoff_base_interval": "1h", "backoff_max_interval": "1h",
     }))
     .await;
     stream.result("lost", "down").await;

@@ -304,7 +304,8 @@ fn register(name: &str, queue: &str, capacity: u32) -> Register {
         name: name.to_owned(),
         queues: vec![queue.to_owned()],
         capacity,
-        lease: Duration::from_secs(30),
+        // Longer than it takes to run what a guide shows.
+        lease: Duration::from_secs(3600),
     }
 }
 

@@ -18,7 +18,7 @@ async fn start() -> (Served, Target, Refusing) {
     let target = Target::healthy().await.unwrap();
     let refusing = Refusing::new().unwrap();
     let served = Served::start(&format!(
-        "[[monitor]]\nid = \"web\"\nurl = {:?}\ninterval = \"200ms\"\n\
+        "[[monitor]]\nid = \"web\"\nurl = {:?}\ninterval = \"200ms\"\ntimeout = \"1m\"\n\
          [[monitor]]\nid = \"gone\"\ntcp = \"{}\"\ninterval = \"1s\"\n",
         target.url(),
         refusing.addr()

@@ -54,7 +54,8 @@ async fn pools_are_seen_for_as_long_as_they_are_there() {
     let served = Served::start(&served::file_monitor("web", &target));
     let mut stream = served.stream().await;
     let spec = json!({
-        "id": "kept", "url": format!("http://{}/", keeping()), "interval": "200ms", "connection": "reuse",
+        "id": "kept", "url": format!("http://{}/", keeping()), "interval": "200ms", "timeout": "1m",
+        "connection": "reuse",
     });
     served.define(spec).await;
     for _ in 0..3 {

@@ -34,6 +34,10 @@ fn answers_once() -> (SocketAddr, Receiver<TcpStream>) {
     (address, held)
 }
 
+/// In two fifths of this a check in flight may end, and what is called off then is written in as much
+/// again, also by a disk that stands still for a while.
+const TIMEOUT: &str = "10s";
+
 fn daemon(folder: &Path, target: SocketAddr, timeout: &str) -> Running {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"m.db\"\n[[monitor]]\nid = \"a\"\n\
@@ -81,7 +85,7 @@ fn what_was_in_flight_is_cancelled_and_never_down() {
     for signal in [Signal::TERM, Signal::INT] {
         let folder = tempfile::tempdir().unwrap();
         let (target, held) = answers_once();
-        let mut daemon = daemon(folder.path(), target, "2s");
+        let mut daemon = daemon(folder.path(), target, TIMEOUT);
         daemon.until("status changed");
         let in_flight = held.recv_timeout(HANG).expect("a second check");
         daemon.signal(signal);
@@ -139,7 +143,7 @@ fn a_second_signal_ends_it_at_once() {
 fn the_next_start_goes_on_and_follows_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let (target, _held) = answers_once();
-    let mut first = daemon(folder.path(), target, "2s");
+    let mut first = daemon(folder.path(), target, TIMEOUT);
     first.until("status changed");
     first.signal(Signal::TERM);
     assert_eq!(first.end().0.code(), Some(0));
@@ -153,7 +157,7 @@ fn the_next_start_goes_on_and_follows_the_file() {
             .unwrap()
     };
     let before = epoch(folder.path());
-    let mut second = daemon(folder.path(), target, "2s");
+    let mut second = daemon(folder.path(), target, TIMEOUT);
     second.until("ready");
     second.signal(Signal::TERM);
     assert_eq!(second.end().0.code(), Some(0));

@@ -143,10 +143,11 @@ impl Served {
     }
 }
 
-/// A monitor of the file that is checked often.
+/// A monitor of the file that is checked often. What is well is up, however long this machine stands
+/// still meanwhile: without a timeout of its own a check has no more than the interval.
 pub(crate) fn file_monitor(id: &str, target: &Target) -> String {
     let url = target.url();
-    format!("[[monitor]]\nid = {id:?}\nurl = {url:?}\ninterval = \"200ms\"\n")
+    format!("[[monitor]]\nid = {id:?}\nurl = {url:?}\ninterval = \"200ms\"\ntimeout = \"1m\"\n")
 }
 
 /// A daemon with the monitor `web`, which is up.
