@@ -282,6 +282,7 @@ const fn wall(workload: &'static str, subject: &'static str, at_most: f64, bound
         is_long: true,
     }
 }
+
 const fn cpu(
     group: &'static str,
     workload: &'static str,

@@ -60,7 +60,7 @@ impl<H: Keyed> Core<H> {
         let Doing::Timer(armed) = entry.doing else {
             return;
         };
-        // Its slot has come: the timer is about to say so.
+        // Its slot has come: the timer has it, which says so when its jitter is over.
         if armed.due <= self.now {
             return;
         }
