@@ -38,7 +38,9 @@ async fn inv_core_3_what_is_missed_at_shutdown_is_counted() {
         .await
         .unwrap();
     let (first, second) = (Puppet::new(Act::Wait), Puppet::new(Act::Up));
-    core.define(definition("a", &first)).await.unwrap();
+    let mut patient = definition("a", &first);
+    patient.settings.timeout = Some(Duration::from_secs(3600));
+    core.define(patient).await.unwrap();
     first.begun.notified().await;
     core.define(definition("b", &second)).await.unwrap();
     // From now on it is due.

@@ -291,7 +291,7 @@ async fn a_probe_that_blocks_its_thread() {
         "{verdict}"
     );
     let mut other = definition("other", &Puppet::new(Act::Up));
-    other.settings.interval = quick;
+    (other.settings.interval, other.settings.timeout) = (quick, Some(Duration::from_secs(3600)));
     core.define(other).await.unwrap();
     for _ in 0..5 {
         assert_eq!(of(&mut events, "other").await, Outcome::Up);

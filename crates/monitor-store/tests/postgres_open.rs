@@ -28,9 +28,11 @@ async fn refused(options: PostgresOptions) -> StoreError {
     error
 }
 
+/// Where something has to fail by the end of its patience, which is also all the time there is to
+/// connect.
 fn impatient(url: &str) -> PostgresOptions {
     let mut options = PostgresOptions::new(url).unwrap();
-    options.patience = Duration::from_millis(300);
+    options.patience = Duration::from_secs(2);
     options.wait_for_owner = Duration::ZERO;
     options
 }
@@ -341,7 +343,11 @@ async fn a_database_that_is_gone_is_unreachable_and_then_back() {
     let commit = loop {
         match store.commit(up("a", 1, 1000)).await {
             Ok(commit) => break commit,
-            Err(error) => assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}"),
+            // Or busy: it is there again, and no connection is made yet.
+            Err(error) => {
+                let may_pass = [StoreErrorKind::Unreachable, StoreErrorKind::Busy];
+                assert!(may_pass.contains(&error.kind), "{error}");
+            }
         }
     };
     assert!(matches!(commit, Commit::Applied(_)), "{commit:?}");

@@ -126,13 +126,9 @@ async fn incidents_that_are_over_go_by_age() {
     for half_day in 1..12 {
         commit(&store, up("a", 1, START + half_day * 12 * HOUR)).await;
     }
-    for _ in 0..2_000 {
-        if store.incidents(&id("a"), 9).await.unwrap().is_empty() {
-            break;
-        }
+    while !store.incidents(&id("a"), 9).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(store.incidents(&id("a"), 9).await.unwrap(), []);
     assert_eq!(
         store.incidents(&id("b"), 9).await.unwrap().len(),
         1,
