@@ -99,6 +99,8 @@ macro_rules! conformance_tests {
             job_40_worker_states;
             /// JOB-35, L5, W6: the jobs of a dead worker run again, under a later epoch.
             job_35_the_jobs_of_a_dead_worker_run_again;
+            /// L5, W6: whoever keeps the house heeds the lease of each worker, not its own.
+            w6_each_worker_is_judged_by_its_own_lease;
             /// W5: a beat in the last moment saves the worker, whatever the clock says.
             w5_a_beat_in_the_last_moment_saves;
             /// JOB-50, R1: a job that takes its workers down is buried.
@@ -172,6 +174,8 @@ macro_rules! conformance_tests {
             job_28_fan_out_of_fifty;
             /// JOB-29, D7, D8: thousands of children, in slices.
             job_29_fan_out_of_thousands;
+            /// JOB-26, JOB-29, D8: a parent of thousands that is retried while its end is on its way.
+            job_29_a_retry_finishes_the_release;
             /// JOB-29, D1: a child of thousands.
             job_29_fan_in_of_thousands;
             /// JOB-22, JOB-31, S7: chains of ten and of a thousand, run to their ends.

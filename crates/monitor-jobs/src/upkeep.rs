@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
-use tracing::{debug, info};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
 
 use crate::kernel::observer::Observer;
 use crate::stats::Counters;
-use crate::{Backend, Jobs, StoreError};
+use crate::{Backend, Jobs, Rescued, StoreError, StoreErrorKind, WorkerPulse};
 
 /// Rows of one slice.
 const SLICE: u32 = 5_000;
+/// How long the rescue of a slice may take: one that hangs holds up that of nobody else.
+const LONGEST_RESCUE: Duration = Duration::from_secs(10);
 
 /// What a node does for all.
 ///
@@ -64,8 +66,8 @@ impl Upkeep {
 }
 
 impl Jobs {
-    /// Keeps the house without a worker, until the guard is dropped. `lease` is the shortest that
-    /// workers register with; looking for dead ones is four times as frequent.
+    /// Keeps the house without a worker, until the guard is dropped. Looks for dead workers four
+    /// times in the shortest lease of those that are registered, and in `lease` at least.
     #[must_use]
     pub fn keep(&self, upkeep: Upkeep, lease: Duration) -> Keeping {
         start(self, upkeep, lease)
@@ -89,7 +91,7 @@ pub(crate) fn start(jobs: &Jobs, upkeep: Upkeep, lease: Duration) -> Keeping {
         counters: jobs.counters().clone(),
     };
     let mut tasks = vec![
-        tokio::spawn(house.clone().rescue(Observer::look_every(lease))),
+        tokio::spawn(house.clone().rescue(lease)),
         tokio::spawn(house.clone().release(upkeep.release_every)),
     ];
     if let Some(age) = upkeep.prune_after {
@@ -109,7 +111,7 @@ struct House {
 }
 
 impl House {
-    async fn rescue(self, every: Duration) {
+    async fn rescue(self, lease: Duration) {
         let origin = Instant::now();
         let mut observer = Observer::default();
         loop {
@@ -117,30 +119,57 @@ impl House {
                 debug!(%error, "nobody is given up: who cannot look does not judge");
                 observer.blinded();
             }
-            sleep(every).await;
+            sleep(observer.next_look(lease)).await;
         }
     }
 
+    /// Looks, and gives up who is dead: each by itself, so that one who cannot be rescued stands in
+    /// nobody's way. Fails, as a look does, if there was somebody to rescue and the database was
+    /// not to be had for any of them.
     async fn sweep(&self, observer: &mut Observer, origin: Instant) -> Result<(), StoreError> {
         let pulses = self.backend.pulses().await?;
+        let (mut reached, mut outage) = (false, None);
         for pulse in observer.look(origin.elapsed(), &pulses) {
-            loop {
-                let rescued = self.backend.rescue(&pulse, SLICE).await?;
-                self.counters.rescued(rescued);
-                if rescued.alive || rescued.retired {
-                    if !rescued.alive {
-                        let (requeued, buried) = (rescued.requeued, rescued.buried);
-                        info!(worker = %pulse.worker, requeued, buried, "a worker was given up");
-                    }
-                    break;
+            match self.give_up(&pulse).await {
+                Ok(()) => reached = true,
+                Err(error) if error.kind.is_worth_repeating() => {
+                    debug!(worker = %pulse.worker, %error, "a rescue waits for the next look");
+                    outage = Some(error);
                 }
-                if rescued.requeued + rescued.buried == 0 {
-                    // Others have locked what is left: until the next look.
-                    break;
-                }
+                Err(error) => warn!(worker = %pulse.worker, %error, "cannot be rescued"),
             }
         }
-        Ok(())
+        outage.filter(|_| !reached).map_or(Ok(()), Err)
+    }
+
+    async fn give_up(&self, pulse: &WorkerPulse) -> Result<(), StoreError> {
+        loop {
+            let rescued = self.rescue_slice(pulse).await?;
+            self.counters.rescued(rescued);
+            if rescued.alive {
+                return Ok(());
+            }
+            let (requeued, buried) = (rescued.requeued, rescued.buried);
+            if rescued.retired {
+                info!(worker = %pulse.worker, requeued, buried, "a worker was given up");
+                return Ok(());
+            }
+            if requeued + buried == 0 {
+                // Others have locked what is left: until the next look.
+                return Ok(());
+            }
+        }
+    }
+
+    async fn rescue_slice(&self, pulse: &WorkerPulse) -> Result<Rescued, StoreError> {
+        let rescue = timeout(LONGEST_RESCUE, self.backend.rescue(pulse, SLICE)).await;
+        rescue.unwrap_or_else(|elapsed| {
+            Err(StoreError {
+                action: "rescue jobs",
+                kind: StoreErrorKind::Ambiguous,
+                source: elapsed.into(),
+            })
+        })
     }
 
     async fn release(self, every: Duration) {

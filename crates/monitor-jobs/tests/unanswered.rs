@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{Call, SECOND, Trouble, builder, flaky, job, serving, worker};
-use monitor_jobs::{Backend, Context, Drained, JobState, Jobs, StoreErrorKind, Upkeep};
+use monitor_jobs::{
+    Backend, ClaimRequest, Context, Drained, JobState, Jobs, StoreErrorKind, Upkeep,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,6 +44,79 @@ async fn a_rescue_of_what_is_locked_does_not_spin() {
     sleep(10 * SECOND).await;
     assert!(database.pulses().await.unwrap().is_empty());
     drop(keeping);
+}
+
+/// L5, W6: workers with a long lease give up one with a short lease after its own.
+#[tokio::test(start_paused = true)]
+async fn a_short_lease_is_noticed_by_who_has_a_long_one() {
+    let (database, jobs) = flaky();
+    let id = database.put(job("work")).await;
+    let dead = database.register(&worker("dead")).await.unwrap();
+    let request = ClaimRequest {
+        worker: dead,
+        limit: 1,
+        history: true,
+    };
+    assert_eq!(database.claim(&request).await.unwrap().jobs.len(), 1);
+    let running = builder(&jobs)
+        .lease(600 * SECOND)
+        .handler("work", |_| async { Ok(None) })
+        .start()
+        .await
+        .unwrap();
+    let again = timeout(60 * SECOND, database.until(id, JobState::Completed)).await;
+    assert!(again.is_ok(), "W6: {:?}", database.pulses().await);
+    running.drain(SECOND).await;
+}
+
+/// W6: one dead worker whose rescue fails each time, or hangs, keeps nobody from the others.
+#[tokio::test(start_paused = true)]
+async fn one_who_cannot_be_rescued_is_in_nobodys_way() {
+    use StoreErrorKind::{Fatal, Transient};
+    for trouble in [
+        Trouble::Refused(Fatal),
+        Trouble::Refused(Transient),
+        Trouble::Hangs,
+    ] {
+        let (database, jobs) = flaky();
+        let lost = database.register(&worker("lost")).await.unwrap();
+        database.register(&worker("dead")).await.unwrap();
+        database.trouble_rescues_of(lost, trouble);
+        let keeping = jobs.keep(Upkeep::default(), 10 * SECOND);
+        sleep(100 * SECOND).await;
+        let left = database.pulses().await.unwrap();
+        let left: Vec<_> = left.iter().map(|pulse| pulse.worker).collect();
+        assert_eq!(left, [lost], "{trouble:?}");
+        drop(keeping);
+    }
+}
+
+/// W7: while whoever is dead cannot be rescued, since nothing can be written, nobody can beat
+/// either: all have a whole lease again afterwards, although everything could be read.
+#[tokio::test(start_paused = true)]
+async fn an_outage_for_writers_is_nobodys_death() {
+    let (database, jobs) = flaky();
+    let registered = jobs.register(worker("alive")).await.unwrap();
+    let dead = database.register(&worker("dead")).await.unwrap();
+    let keeping = jobs.keep(Upkeep::default(), 10 * SECOND);
+    sleep(5 * SECOND).await;
+    let away = Trouble::Refused(StoreErrorKind::Transient);
+    database.trouble(Call::Beat, away, 10_000);
+    database.trouble(Call::Rescue, away, 10_000);
+    while database.count(Call::Rescue) < 8 {
+        sleep(SECOND / 10).await;
+    }
+    // Rescues come through again; its beats do half a lease later.
+    database.calm();
+    database.trouble(Call::Beat, away, 10_000);
+    sleep(5 * SECOND).await;
+    database.calm();
+    sleep(60 * SECOND).await;
+    assert!(!registered.is_lost(), "W7");
+    let left = database.pulses().await.unwrap();
+    assert!(left.iter().all(|pulse| pulse.worker != dead), "W6");
+    drop(keeping);
+    registered.close().await;
 }
 
 /// An end whose answer never comes is said again, and a drain does not wait for it for ever.

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use super::{Bench, Rig, START_MS, job, priority, worker};
 use crate::{
     ClaimError, Context, Failure, JobFilter, JobId, JobState, NewJob, Parent, Payload, Register,
-    Registered, SettleError, Stop, Worker, WorkerId,
+    Registered, SettleError, Stop, Upkeep, Worker, WorkerId,
 };
 
 /// Long enough never to be waited for in full.
@@ -188,6 +188,27 @@ pub async fn job_35_a_dropped_handle_hands_its_job_back(rig: &dyn Rig) {
         bench.view(id).await.progress,
         Some((10, "a tenth".to_owned()))
     );
+}
+
+/// One with a short lease dies beside one with a long one, and the house is kept by somebody who has
+/// a day.
+pub async fn w6_each_worker_is_judged_by_its_own_lease(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let short = Register {
+        lease: Duration::from_millis(400),
+        ..worker("short")
+    };
+    let short = bench.backend.register(&short).await.unwrap();
+    let ids = bench.put_all(&[job("a"), job("b")]).await;
+    assert_eq!(bench.claim_as(short, 1).await.jobs[0].id, ids[0]);
+    assert_eq!(bench.claim_ids(1).await, ids[1..]);
+    let day = Duration::from_secs(86_400);
+    let keeping = bench.jobs().keep(Upkeep::default(), day);
+    while bench.state(ids[0]).await != JobState::Ready {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(bench.state(ids[1]).await, JobState::Running, "W5");
+    drop(keeping);
 }
 
 /// Everything that was claimed through it is told to stop, and it never claims again.

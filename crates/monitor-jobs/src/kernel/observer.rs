@@ -15,6 +15,8 @@ use crate::{WorkerId, WorkerPulse};
 pub(crate) struct Observer {
     seen: BTreeMap<WorkerId, Seen>,
     looked: Option<Duration>,
+    /// The shortest lease of all who were seen last.
+    shortest: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +27,11 @@ struct Seen {
 }
 
 impl Observer {
-    /// How often to look, so that three looks fit into a lease with room to spare.
-    pub(crate) fn look_every(lease: Duration) -> Duration {
-        lease / 4
+    /// How long to wait for the next look: a quarter of the shortest lease under watch, so that
+    /// three looks fit into it with room to spare. W6: whoever looked by its own lease alone would
+    /// never judge those with a much shorter one. `own` is the most, for whoever registers meanwhile.
+    pub(crate) fn next_look(&self, own: Duration) -> Duration {
+        self.shortest.map_or(own, |shortest| shortest.min(own)) / 4
     }
 
     /// One look at all live workers at `now`: those to be given up.
@@ -36,6 +40,7 @@ impl Observer {
             .looked
             .map_or(Duration::MAX, |looked| now.saturating_sub(looked));
         self.looked = Some(now);
+        self.shortest = pulses.iter().map(|pulse| pulse.lease).min();
         let mut dead = Vec::new();
         let mut seen = BTreeMap::new();
         for pulse in pulses {
@@ -56,9 +61,11 @@ impl Observer {
         dead
     }
 
-    /// The database failed while looking or rescuing: nobody could beat then, either.
+    /// The database failed while looking or rescuing: nobody could beat then, either. Who lives, and
+    /// so how often to look, is as it was.
     pub(crate) fn blinded(&mut self) {
-        *self = Self::default();
+        self.seen.clear();
+        self.looked = None;
     }
 }
 
@@ -113,6 +120,31 @@ mod tests {
             assert!(look(&mut observer, second, &[pulse(1, 7)]).is_empty(), "W7");
         }
         assert_eq!(look(&mut observer, 1_025, &[pulse(1, 7)]), [1]);
+    }
+
+    /// W6: whoever has a lease of its own, however long, gives those with a shorter one up in the
+    /// time that theirs says, and looks no more often than that needs.
+    #[test]
+    fn short_leases_are_judged_by_who_has_a_long_one() {
+        let own = Duration::from_secs(600);
+        let short = pulse(1, 7);
+        let long = WorkerPulse {
+            lease: own,
+            ..pulse(2, 7)
+        };
+        let mut observer = Observer::default();
+        let (mut now, mut looks) = (Duration::ZERO, 0);
+        while !observer.look(now, &[short, long]).contains(&short) {
+            now += observer.next_look(own);
+            looks += 1;
+            assert!(looks < 100, "W6: {now:?}");
+        }
+        assert_eq!((now, looks), (LEASE, 4));
+        observer.blinded();
+        assert_eq!(observer.next_look(own), LEASE / 4, "blind, not careless");
+        observer.look(now, &[long]);
+        assert_eq!(observer.next_look(own), own / 4);
+        assert_eq!(observer.next_look(LEASE), LEASE / 4, "who comes is seen");
     }
 
     /// W3: a worker that comes back is another one, and one that left is forgotten.

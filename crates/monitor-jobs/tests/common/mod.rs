@@ -46,6 +46,8 @@ pub(crate) enum Call {
 pub(crate) struct Flaky {
     pub(crate) memory: Memory,
     troubles: Arc<Mutex<VecDeque<(Call, Trouble)>>>,
+    /// Whose rescues all go wrong.
+    beyond_help: Arc<Mutex<Option<(WorkerId, Trouble)>>>,
     /// Every call that was counted, in its order.
     pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn flaky() -> (Flaky, Jobs) {
     let flaky = Flaky {
         memory: Memory::with_clock(clock),
         troubles: Arc::default(),
+        beyond_help: Arc::default(),
         calls: Arc::default(),
     };
     (flaky.clone(), Jobs::new(flaky))
@@ -92,6 +95,11 @@ impl Flaky {
     pub(crate) fn trouble(&self, call: Call, trouble: Trouble, times: usize) {
         let mut troubles = self.troubles.lock().unwrap();
         troubles.extend(std::iter::repeat_n((call, trouble), times));
+    }
+
+    /// All rescues of that worker go wrong.
+    pub(crate) fn trouble_rescues_of(&self, worker: WorkerId, trouble: Trouble) {
+        *self.beyond_help.lock().unwrap() = Some((worker, trouble));
     }
 
     pub(crate) fn calm(&self) {
@@ -135,7 +143,14 @@ impl Flaky {
         call: Call,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let kind = match self.next(call) {
+        Self::troubled(self.next(call), answer).await
+    }
+
+    async fn troubled<T, E: From<StoreError>>(
+        trouble: Option<Trouble>,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let kind = match trouble {
             None => return answer.await,
             Some(Trouble::Slow(by)) => {
                 sleep(by).await;
@@ -210,9 +225,12 @@ impl Backend for Flaky {
         self.through(Call::Pulses, self.memory.pulses()).await
     }
     async fn rescue(&self, pulse: &WorkerPulse, limit: u32) -> Result<Rescued, StoreError> {
-        match self.next(Call::Rescue) {
-            Some(_) => Ok(Rescued::default()),
-            None => self.memory.rescue(pulse, limit).await,
+        let beyond_help = *self.beyond_help.lock().unwrap();
+        let beyond_help = beyond_help.filter(|(worker, _)| *worker == pulse.worker);
+        let trouble = self.next(Call::Rescue);
+        match beyond_help.map(|(_, trouble)| trouble).or(trouble) {
+            Some(Trouble::Busy) => Ok(Rescued::default()),
+            trouble => Self::troubled(trouble, self.memory.rescue(pulse, limit)).await,
         }
     }
     async fn release(&self, limit: u32) -> Result<u32, StoreError> {
