@@ -89,7 +89,7 @@ impl Plan {
 
     fn schedules(&self) -> Vec<Schedule> {
         let schedule = |(kind, timetable): (&str, &Timetable)| {
-            let name = format!("{QUEUE}.{kind}");
+            let name = schedule_of(kind);
             let job = NewJob::new(kind, Payload::default())
                 .queue(QUEUE)
                 // One that still runs, or waits for its next attempt, is enough.
@@ -224,6 +224,11 @@ impl AtWork {
             Err(_) => tracing::warn!("the jobs were not closed in time"),
         }
     }
+}
+
+/// The name of the schedule of that kind, and the key of its jobs.
+fn schedule_of(kind: &str) -> String {
+    format!("{QUEUE}.{kind}")
 }
 
 /// A disk that is full or a share that is away is not back within seconds.

@@ -364,6 +364,26 @@ async fn job_45_a_slow_down_is_a_figure_in_the_metrics() {
     }
 }
 
+/// STB-12: a due time for which no job can be put in is not passed over in silence: it is shown until
+/// the job is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_stands_still_is_shown() {
+    let (folder, _) = two_days_ago("doctor").await;
+    let jobs = rusqlite::Connection::open(jobs_file(&folder)).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON job
+                  BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    jobs.execute_batch(refuse).unwrap();
+    let config = format!("[doctor]\nschedule = \"0 3 * * *\"\n{DOWN}");
+    let served = Served::within(folder, "127.0.0.1:0", &config);
+    let shown = health(&served, "doctor", |job| job["healthy"] == false).await;
+    let problem = shown["problem"].as_str().unwrap();
+    assert!(problem.starts_with("doctor: was due at 20"), "{problem}");
+    assert!(problem.contains("T03:00:00Z, and no job"), "{problem}");
+    jobs.execute_batch("DROP TRIGGER refuse").unwrap();
+    let shown = health(&served, "doctor", is_completed).await;
+    assert_eq!(shown["problem"], Value::Null);
+}
+
 /// What a look for defects finds is logged and shown, until a later look finds nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_defect_is_shown_until_it_is_mended() {

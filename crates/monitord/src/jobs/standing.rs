@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use monitor_core::supervisor::Health;
 use monitor_jobs::{JobFilter, JobId, JobState, JobView, Jobs, QueueView, Stats, StoreError};
 use serde_json::{Value, json};
 
-use super::QUEUE;
 use super::examine::Examined;
+use super::{QUEUE, schedule_of};
 use crate::config::Timetable;
 
 /// Jobs that are read at once.
 const PAGE: u32 = 100;
-/// Jobs wait for a worker no longer than that, unless a queue is paused or one hangs.
+/// Jobs wait for a worker no longer than that, unless a queue is paused or one hangs; nor does a due
+/// time wait for its job, unless nothing can be put in.
 const LONG_WAIT_MS: i64 = 600_000;
 
 /// Looks at the jobs now and then; what is shown is of the last look.
@@ -25,6 +27,8 @@ pub(crate) struct Watch {
 
 #[derive(Debug, Clone, Default)]
 struct Seen {
+    /// When it was looked first.
+    since_unix_ms: Option<i64>,
     kinds: BTreeMap<&'static str, Followed>,
     queue: Option<QueueView>,
 }
@@ -36,6 +40,8 @@ struct Followed {
     ended: Option<JobId>,
     last: Option<JobView>,
     completed: Option<JobView>,
+    /// The due time that had no job at the last look.
+    awaited_unix_ms: Option<i64>,
     problem: Option<String>,
 }
 
@@ -60,15 +66,20 @@ impl Watch {
     }
 
     /// Looks. Unhealthy: the last job of a kind is dead or fails again and again, waits for nobody,
-    /// or has found a defect.
+    /// or has found a defect; or nobody puts in the next one.
     pub(super) async fn look(&self) -> Result<Health, StoreError> {
         let mut seen = self.lock().clone();
         let backend = self.jobs.backend();
         let now = backend.now_unix_ms().await?;
-        for (kind, _) in &self.timetables {
+        let since = *seen.since_unix_ms.get_or_insert(now);
+        for (kind, timetable) in &self.timetables {
             let followed = seen.kinds.entry(kind).or_default();
             followed.follow(&self.jobs, kind).await?;
-            followed.problem = followed.last.as_ref().and_then(|job| problem(job, now));
+            let last = backend.last_tick(&schedule_of(kind)).await?;
+            let due = timetable.cron.next_after(last.unwrap_or(since));
+            let overdue = followed.overdue(due.filter(|due| now - due > LONG_WAIT_MS));
+            let of_last = followed.last.as_ref().and_then(|job| problem(job, now));
+            followed.problem = of_last.or_else(|| Some(format!("{kind}: {}", overdue?)));
         }
         let queues = backend.queues().await?;
         seen.queue = queues.into_iter().find(|queue| queue.name == QUEUE);
@@ -127,6 +138,17 @@ impl Watch {
 }
 
 impl Followed {
+    /// Takes in the due time for which there should be a job and is none. What is wrong if that was
+    /// so at the last look: at the start, what was missed is only about to be made up for.
+    fn overdue(&mut self, due_unix_ms: Option<i64>) -> Option<String> {
+        let before = std::mem::replace(&mut self.awaited_unix_ms, due_unix_ms);
+        let due = Timestamp::from_millisecond(before.filter(|_| before == due_unix_ms)?);
+        Some(format!(
+            "was due at {}, and no job could be put in",
+            due.ok()?
+        ))
+    }
+
     /// Reads the jobs that came, and those that had not ended.
     async fn follow(&mut self, jobs: &Jobs, kind: &str) -> Result<(), StoreError> {
         let mut filter = JobFilter {
