@@ -190,7 +190,7 @@ async fn a_panic_in_every_periodic_task_is_shown_and_costs_nothing_else() {
         "{}",
         log.text()
     );
-    let ending = daemon.shutdown(Duration::from_secs(5)).await;
+    let ending = daemon.shutdown(HANG).await;
     assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
     assert_eq!(supervisor.live_tasks(), 0);
 }
@@ -227,7 +227,7 @@ async fn a_panic_in_the_journal_is_shown_and_the_journal_goes_on() {
     let series = "health_check_failures_total{component=\"journal\",kind=\"panic\"} 1";
     assert!(metrics.lines().any(|line| line == series), "{metrics}");
 
-    let ending = daemon.shutdown(Duration::from_secs(5)).await;
+    let ending = daemon.shutdown(HANG).await;
     assert_eq!((ending.lost(), ending.stuck.len()), (None, 0));
 }
 
@@ -281,8 +281,8 @@ async fn a_panic_in_the_server_is_shown_and_it_serves_again() {
     assert_eq!(task["last"], "panic: sabotaged server");
     assert_eq!(task["failed"]["panic"], 2);
     log.line("well again").await;
-    assert!(server.end(Duration::from_secs(5)).await);
-    let stuck = core.supervisor().stop(Duration::from_secs(5)).await;
+    assert!(server.end(HANG).await);
+    let stuck = core.supervisor().stop(HANG).await;
     assert!(stuck.is_empty());
     assert!(
         get("/livez").await.unwrap_err().is_connect(),
