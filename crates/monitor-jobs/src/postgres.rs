@@ -11,6 +11,7 @@ mod enqueue;
 mod failure;
 mod floors;
 mod migrate;
+mod options;
 mod plan;
 mod reason;
 mod rows;
@@ -40,6 +41,7 @@ use self::wake::Wake;
 use crate::kernel::limits::INLINE_EDGES;
 use crate::{StoreError, StoreErrorKind};
 
+pub use self::options::PgOptions;
 pub use self::transaction::PgTransaction;
 
 /// How often a transaction is made again that met another.
@@ -55,40 +57,13 @@ pub trait PgManager: Manager<Connection = PostgresConnection, Error = PostgresEr
 
 impl<M: Manager<Connection = PostgresConnection, Error = PostgresError>> PgManager for M {}
 
-/// How jobs are kept in PostgreSQL.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PgOptions {
-    /// Connections at most, 1 or more; 8 by default. One more is used to listen.
-    pub max_connections: usize,
-    /// How long a call waits for a connection, the first of all included; 10 s by default.
-    pub acquire_timeout: Duration,
-    /// Whether to listen for what other processes put in, and to tell them; true by default.
-    /// Without it their workers find out when they ask next. Switch it off behind a pooler that
-    /// gives a session to each transaction.
-    pub listen: bool,
-    /// Whether a job that completes leaves no row, unless jobs wait for it; false by default. Then
-    /// it cannot be looked at any more, and a job that names it as a parent is refused. That it is
-    /// done is remembered for the last 64 calls of its worker.
-    pub forget_completed: bool,
-}
-
-impl Default for PgOptions {
-    fn default() -> Self {
-        Self {
-            max_connections: 8,
-            acquire_timeout: Duration::from_secs(10),
-            listen: true,
-            forget_completed: false,
-        }
-    }
-}
-
 /// Jobs in a PostgreSQL database, in the first schema of its `search_path`.
 ///
 /// Cheap to clone. Statements are prepared once for each connection. Its transactions are read
 /// committed, whatever the server's default is. Settings such as `synchronous_commit` and
-/// `search_path` go into the `options` of the configuration.
+/// `search_path` go into the `options` of the configuration. A [transaction](PgTransaction) in which
+/// nothing is done for 60 s is ended by the server, unless `idle_in_transaction_session_timeout` is
+/// set to another time there, for the role or for the database.
 ///
 /// Where thousands of dead entries lie before what is ready, as happens beside an old snapshot, its
 /// claims remember for a second at most where they end. Meanwhile a job that becomes ready before
@@ -177,11 +152,7 @@ impl<M: PgManager> PgJobs<M> {
         let action = "open jobs";
         let pool = Pool::builder(Sessions(manager))
             .name("jobs")
-            .max_size(
-                options
-                    .max_connections
-                    .saturating_add(usize::from(options.listen)),
-            )
+            .max_size(options.connections()?)
             .acquire_timeout(options.acquire_timeout)
             .build()
             .map_err(|error| StoreError {

@@ -1,7 +1,9 @@
 -- Jobs, version 1: workers that are no more.
 
 -- Takes up to `p_limit` jobs from a worker whose beats still stand where an observer, by a clock of
--- its own, saw them stand for too long. No clock is asked here.
+-- its own, saw them stand for too long. No clock is asked here, and no lock of the worker's is
+-- waited for: what somebody ends in an open transaction, be its process dead or stopped, is left
+-- for later, together with the other jobs of that claim.
 CREATE FUNCTION jobs_rescue(
     p_worker bigint, p_beats bigint, p_limit integer, p_error text,
     OUT requeued integer, OUT buried integer, OUT retired boolean, OUT alive boolean,
@@ -50,6 +52,9 @@ BEGIN
                     AND j.worker_id = p_worker
                 ORDER BY j.job_id FOR NO KEY UPDATE;
             EXIT WHEN NOT FOUND;
+            -- What is passed over there: somebody may be ending another job of the same claim.
+            PERFORM FROM job_claim c WHERE c.worker_id = p_worker
+                ORDER BY c.epoch FOR NO KEY UPDATE;
             SELECT t.unfinished OR jobs_deregister.unfinished INTO unfinished
                 FROM jobs_take_back(p_worker, 1000000000, 4::smallint, NULL) t;
         END LOOP;
@@ -61,13 +66,15 @@ BEGIN
 END
 $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 
--- Takes jobs from a worker whose row the caller has locked: lost (5) or handed back (4).
+-- Takes jobs from a worker whose row the caller has locked: lost (5) or handed back (4). Claims that
+-- somebody has locked are passed over as a whole, since each job that is taken is to leave its own.
 CREATE FUNCTION jobs_take_back(
     p_worker bigint, p_limit integer, p_ended smallint, p_error text,
     OUT requeued integer, OUT buried integer, OUT unfinished boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
+    claims bigint[];
     ids bigint[];
     epochs bigint[];
     back bigint[];
@@ -79,6 +86,9 @@ DECLARE
     noted boolean;
 BEGIN
     unfinished := false;
+    claims := ARRAY(
+        SELECT c.epoch FROM job_claim c WHERE c.worker_id = p_worker
+            ORDER BY c.epoch FOR NO KEY UPDATE SKIP LOCKED);
     SELECT array_agg(m.job_id), array_agg(m.epoch), bool_or(m.history),
         array_agg(m.job_id) FILTER (WHERE m.goes = 3),
         array_agg(m.job_id) FILTER (WHERE m.goes <> 3),
@@ -94,8 +104,8 @@ BEGIN
                 END::smallint AS goes
                 FROM job j
                 WHERE j.job_id = ANY (ARRAY(
-                        SELECT unnest(c.jobs) FROM job_claim c WHERE c.worker_id = p_worker))
-                    AND j.worker_id = p_worker
+                        SELECT unnest(c.jobs) FROM job_claim c WHERE c.epoch = ANY (claims)))
+                    AND j.worker_id = p_worker AND j.epoch = ANY (claims)
                 ORDER BY j.job_id LIMIT p_limit
                 FOR NO KEY UPDATE SKIP LOCKED
         ) m;

@@ -7,9 +7,13 @@ use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
 use monitor_pool::managers::postgres::tokio_postgres::{self, Row, Statement};
 use monitor_pool::managers::postgres::{PostgresConnection, PostgresError};
 
-/// What every transaction here relies on, whatever the server's or the role's defaults are.
+/// What every transaction here relies on, whatever the server's or the role's defaults are. And
+/// unless somebody has set it, what ends one whose process is stopped or out of reach, since it
+/// keeps jobs from everybody else: the server would notice after hours.
 const SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, \
-     READ WRITE; SET client_min_messages = warning; SET TimeZone = 'UTC'";
+     READ WRITE; SET client_min_messages = warning; SET TimeZone = 'UTC'; \
+     SELECT set_config('idle_in_transaction_session_timeout', '60s', false) \
+     WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 
 /// Makes sessions out of the connections of another manager.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ macro_rules! guards {
     };
 }
 
-const GUARDS: [Guard; 34] = guards![
+const GUARDS: [Guard; 37] = guards![
     "jobs_claim": "AND w.retired_ms IS NULL" => "", claims::retired;
     "jobs_claim": "FOR KEY SHARE" => "", claims::claim_beside_retirement;
     "jobs_claim": "worker.draining OR" => "", claims::draining;
@@ -61,8 +61,14 @@ const GUARDS: [Guard; 34] = guards![
     "jobs_rescue": "FOR UPDATE SKIP LOCKED" => "", rescues::rescue_beside_claim;
     "jobs_rescue": "IF NOT EXISTS (SELECT FROM job_claim c WHERE c.worker_id = p_worker) THEN"
         => "IF true THEN", rescues::rescue_in_parts;
-    "jobs_take_back": "AND j.worker_id = p_worker" => "AND j.state = 4", rescues::rescue_of_others;
-    "jobs_take_back": "SKIP LOCKED" => "", rescues::rescue_beside_fence;
+    "jobs_take_back": "AND j.worker_id = p_worker AND j.epoch = ANY (claims)" => "AND j.state = 4",
+        rescues::rescue_of_others;
+    "jobs_take_back": "AND j.worker_id = p_worker" => "", rescues::rescue_of_released;
+    "jobs_take_back": "AND j.epoch = ANY (claims)" => "", rescues::rescue_of_claimed_again;
+    "jobs_take_back": "ORDER BY c.epoch FOR NO KEY UPDATE SKIP LOCKED"
+        => "ORDER BY c.epoch FOR NO KEY UPDATE", rescues::rescue_beside_end;
+    "jobs_take_back": "LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED"
+        => "LIMIT p_limit FOR NO KEY UPDATE", rescues::rescue_beside_fence;
     "jobs_take_back": "LIMIT p_limit" => "", rescues::rescue_in_parts;
     "jobs_lock_parents": "ORDER BY j.job_id FOR NO KEY UPDATE" => "", graph::late_edge;
     "jobs_carry": "AND e.state = 0 ORDER BY" => "ORDER BY", graph::met_edge;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_jobs::{
-    Backend, ClaimError, Epoch, JobId, JobState, Outcome, Settled, WorkerId, WorkerPulse,
+    Backend, ClaimError, Epoch, JobId, JobState, JobTransaction, Outcome, PgJobs, Settled,
+    WorkerId, WorkerPulse,
 };
 use monitor_testkit::services::Postgres;
 
@@ -90,6 +91,87 @@ async fn t5_a_rescue_leaves_what_is_being_acknowledged() {
     assert_eq!((rescued.requeued, rescued.retired), (0, true));
     assert_eq!(db.state(job).await, JobState::Completed);
     db.healthy().await;
+}
+
+/// F3, L5, S6: a worker dies, or is stopped, between `complete_in` and the commit. Who rescues waits
+/// for nothing: it takes what that claim does not keep at once, and the rest when the transaction is
+/// gone, however it ends.
+#[tokio::test]
+async fn t5_a_rescue_waits_for_no_open_transaction() {
+    for end in ["COMMIT", "ROLLBACK"] {
+        let db = open(quiet()).await;
+        let worker = db.worker(5).await;
+        db.put_all(3).await;
+        let held = db.claim_as(worker, 2).await.unwrap().jobs;
+        let other = db.claim_as(worker, 1).await.unwrap().jobs;
+        let pulse = db.pulse(worker).await;
+        db.hold(&call::fence(&held[0])).await;
+        let settle = call::complete(worker, &held[0]);
+        db.sql.batch_execute(&settle).await.unwrap();
+        db.at_once(&call::rescue(worker)).await.unwrap();
+        let rescued = db.jobs.rescue(&pulse, 10).await.unwrap();
+        assert_eq!((rescued.requeued, rescued.retired), (0, false), "{end}");
+        assert_eq!(db.state(other[0].id).await, JobState::Ready);
+        assert_eq!(db.state(held[1].id).await, JobState::Running);
+        db.sql.batch_execute(end).await.unwrap();
+        let rescued = db.jobs.rescue(&pulse, 10).await.unwrap();
+        let left = if end == "COMMIT" { 1 } else { 2 };
+        assert_eq!((rescued.requeued, rescued.retired), (left, true), "{end}");
+        assert_eq!(db.state(held[1].id).await, JobState::Ready);
+        db.healthy().await;
+    }
+}
+
+/// T2: a deregistration, unlike a rescue, waits for whoever ends a job of the same claim.
+#[tokio::test]
+async fn t2_a_retirement_waits_for_an_open_end() {
+    let db = open(quiet()).await;
+    let worker = db.worker(5).await;
+    db.put_all(2).await;
+    let held = db.claim_as(worker, 2).await.unwrap().jobs;
+    db.hold(&call::complete(worker, &held[0])).await;
+    let gone = db.spawn(move |db| async move { db.jobs.deregister(worker).await.unwrap() });
+    db.until_blocked(1).await;
+    db.commit().await;
+    assert!(gone.await.unwrap());
+    assert_eq!(db.state(held[0].id).await, JobState::Completed);
+    assert_eq!(db.state(held[1].id).await, JobState::Ready);
+    db.healthy().await;
+}
+
+/// F3: a transaction whose process is stopped does not keep its job for hours, unless somebody said
+/// so.
+#[tokio::test]
+async fn t5_an_idle_transaction_is_ended() {
+    let db = open(quiet()).await;
+    let limit = async |jobs: &PgJobs| -> String {
+        let transaction = jobs.begin().await.unwrap();
+        let show = "SHOW idle_in_transaction_session_timeout";
+        let row = transaction.client().query_one(show, &[]).await.unwrap();
+        transaction.rollback().await.unwrap();
+        row.get(0)
+    };
+    assert_eq!(limit(&db.jobs).await, "1min");
+    let mut config = db.config.clone();
+    let options = db.config.get_options().unwrap();
+    config.options(format!(
+        "{options} -c idle_in_transaction_session_timeout=1s"
+    ));
+    let jobs = PgJobs::connect(config, quiet()).await.unwrap();
+    assert_eq!(limit(&jobs).await, "1s");
+
+    let worker = db.worker(5).await;
+    db.put(new()).await;
+    let held = db.claim_as(worker, 1).await.unwrap().jobs;
+    let pulse = db.pulse(worker).await;
+    let mut stopped = jobs.begin().await.unwrap();
+    let end = call::end(&held[0], call::done());
+    assert_eq!(stopped.settle(worker, &end).await.unwrap(), Settled::Done);
+    while !db.jobs.rescue(&pulse, 10).await.unwrap().retired {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(db.state(held[0].id).await, JobState::Ready);
+    drop(stopped);
 }
 
 /// T8: a worker that is registered and claims in one transaction is accepted.

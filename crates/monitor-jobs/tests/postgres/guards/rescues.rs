@@ -68,6 +68,43 @@ pub(super) async fn rescue_of_others(db: &Database) -> Promise {
     holds(settled == Settled::Done, format!("{settled:?}"))
 }
 
+/// A job that was handed back is no crash of whoever had it.
+pub(super) async fn rescue_of_released(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    db.put_all(2).await;
+    let held = fine(db.claim_as(worker, 2).await)?.jobs;
+    let back = [call::end(&held[0], Outcome::Release)];
+    fine(db.jobs.settle(worker, &back).await)?;
+    let pulse = db.pulse(worker).await;
+    let rescued = fine(db.jobs.rescue(&pulse, 5).await)?;
+    holds(rescued.requeued == 1, format!("{rescued:?}"))
+}
+
+/// Somebody ends a job of a claim: the others of that claim are passed over.
+pub(super) async fn rescue_beside_end(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    db.put_all(2).await;
+    let held = fine(db.claim_as(worker, 2).await)?.jobs;
+    db.hold(&call::complete(worker, &held[0])).await;
+    let rescued = fine(db.at_once(&call::rescue(worker)).await);
+    db.commit().await;
+    rescued
+}
+
+/// So is a job that such a claim has taken again, although an older one still names it.
+pub(super) async fn rescue_of_claimed_again(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    db.put_all(3).await;
+    let held = fine(db.claim_as(worker, 2).await)?.jobs;
+    let back = [call::end(&held[0], Outcome::Release)];
+    fine(db.jobs.settle(worker, &back).await)?;
+    let again = fine(db.claim_as(worker, 2).await)?.jobs;
+    db.hold(&call::complete(worker, &again[1])).await;
+    let rescued = fine(db.at_once(&call::rescue(worker)).await);
+    db.commit().await;
+    rescued
+}
+
 pub(super) async fn rescue_beside_fence(db: &Database) -> Promise {
     let (worker, job) = held(db).await?;
     db.hold(&call::fence(&job)).await;
