@@ -17,6 +17,10 @@ use crate::{Claim, ClaimError, ClaimRequest, ClaimedJob, StoreErrorKind, WorkerI
 /// How often a worker that is not known is asked for again before that is the answer.
 const UNKNOWN_RETRIES: u32 = 2;
 
+/// When to ask again for a job that is due already and was not brought, since somebody has it
+/// locked: there is no telling how long.
+const LOCKED: Duration = Duration::from_millis(50);
+
 /// A worker of this process, known to the database.
 ///
 /// INV-JOBS-2: [`Jobs::register`](crate::Jobs::register) makes it and nothing copies it; claiming
@@ -150,7 +154,8 @@ impl Registered {
                     if left.is_zero() {
                         return Ok(none);
                     }
-                    let due = next_due.unwrap_or(poll).max(Duration::from_millis(1));
+                    let due = next_due.unwrap_or(poll);
+                    let due = if due.is_zero() { LOCKED } else { due };
                     let (begun, longest) = (Instant::now(), due.min(poll));
                     if !early {
                         let _ = timeout(longest, hint).await;

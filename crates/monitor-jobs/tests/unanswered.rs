@@ -119,6 +119,20 @@ async fn an_outage_for_writers_is_nobodys_death() {
     registered.close().await;
 }
 
+/// JOB-9, JOB-48: a claim that waits for a job which is due, and which somebody has locked, asks for
+/// it again, and not all the time.
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_what_is_locked_does_not_spin() {
+    let (database, jobs) = flaky();
+    let registered = jobs.register(worker("w")).await.unwrap();
+    database.trouble(Call::Claim, Trouble::Busy, 20_000);
+    let claimed = registered.claim(1, 10 * SECOND).await.unwrap();
+    assert!(claimed.is_empty());
+    let claims = database.count(Call::Claim);
+    assert!((100..=250).contains(&claims), "{claims} claims in 10 s");
+    registered.close().await;
+}
+
 /// An end whose answer never comes is said again, and a drain does not wait for it for ever.
 #[tokio::test(start_paused = true)]
 async fn an_end_that_is_never_answered_is_said_again() {
