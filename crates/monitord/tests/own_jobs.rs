@@ -79,6 +79,14 @@ async fn health(served: &Served, kind: &str, wanted: impl Fn(&Value) -> bool) ->
     }
 }
 
+/// Waits until the worker has counted one end of that kind: a moment after the database has it.
+async fn until_counted(served: &Served, outcome: &str) {
+    let settled = format!("jobs_settled_total{{outcome=\"{outcome}\"}}");
+    while served.metric(&settled).await != 1.0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn is_completed(job: &Value) -> bool {
     job["last"]["state"] == "completed"
 }
@@ -115,6 +123,7 @@ async fn job_42_43_a_missed_copy_is_made_at_the_start() {
     let name = made.file_name().unwrap().to_str().unwrap();
     assert_eq!(files(&copies), [old[1], name, "monitord-mine.db"]);
 
+    until_counted(&served, "completed").await;
     let metrics = served.text("/metrics").await;
     check_metrics(&metrics).unwrap();
     for series in [
@@ -188,12 +197,17 @@ async fn a_copy_that_fails_is_seen_everywhere_and_harms_nothing() {
     let problem = shown["problem"].as_str().unwrap();
     let expected = format!("backup: attempt 1 of 3 of job {id} failed: ");
     assert!(problem.starts_with(&expected), "{problem}");
-    let failed = "jobs_settled_total{outcome=\"failed\"}";
-    assert_eq!(served.metric(failed).await, 1.0);
-    let health = served.json("/health").await;
-    let tasks = health["tasks"].as_array().unwrap();
-    let task = tasks.iter().find(|task| task["name"] == "jobs").unwrap();
-    assert_eq!(task["healthy"], false);
+    until_counted(&served, "failed").await;
+    // What a look has seen is shown before the look is over.
+    let task = loop {
+        let health = served.json("/health").await;
+        let tasks = health["tasks"].as_array().unwrap();
+        let task = tasks.iter().find(|task| task["name"] == "jobs").unwrap();
+        if task["healthy"] == false {
+            break task.clone();
+        }
+        tokio::task::yield_now().await;
+    };
     assert!(task["last"].as_str().unwrap().contains(&expected), "{task}");
     let unhealthy = "health_check_failures_total{component=\"jobs\",kind=\"unhealthy\"}";
     assert!(served.metric(unhealthy).await >= 1.0);
