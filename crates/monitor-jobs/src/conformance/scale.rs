@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Bench, Rig, complete, fail, job, priority, settle, worker};
 use crate::{
-    Backend, ClaimRequest, ClaimedJob, Edge, JobId, JobState, NewJob, Parent, Priority, Settle,
-    Settled, Unmet, WorkerId,
+    Backend, ClaimRequest, ClaimedJob, Edge, JobFilter, JobId, JobState, NewJob, Parent, Priority,
+    Settle, Settled, Unmet, WorkerId,
 };
 
 /// Jobs that are put in by one call.
@@ -159,6 +159,46 @@ pub async fn job_29_fan_out_of_thousands(rig: &dyn Rig) {
         assert!(slices <= children.len() / SLICE as usize + 3, "{slices}");
         bench.healthy().await;
     }
+}
+
+/// A dead parent of thousands that is run again before its end has been carried to all of them: the
+/// rest of that comes first, so each child is where its edge says, whenever it was reached.
+pub async fn job_29_a_retry_finishes_the_release(rig: &dyn Rig) {
+    let bench = Bench::new(rig).await;
+    let parent = bench.put(job("parent").priority(Priority::MAX)).await;
+    let kinds = [
+        (
+            Edge::success(parent).unmet(Unmet::Cancel),
+            JobState::Cancelled,
+        ),
+        (Edge::finished(parent), JobState::Ready),
+        (Edge::success(parent), JobState::Blocked),
+    ];
+    let edges = kinds.iter().cycle().take(2_700);
+    let children: Vec<NewJob> = edges
+        .clone()
+        .map(|(edge, _)| job("child").edge(*edge))
+        .collect();
+    let expected: Vec<JobState> = edges.map(|(_, state)| *state).collect();
+    let children = bench.put_all(&children).await;
+    let held = bench.claim(1).await;
+    assert_eq!(bench.end(&held[0], fail(None)).await, Settled::Done);
+    assert_eq!(bench.backend.retry(parent).await.unwrap(), Some(true));
+    let filter = JobFilter {
+        kind: Some("child".to_owned()),
+        ..JobFilter::all()
+    };
+    let listed = bench.backend.list(&filter).await.unwrap();
+    let found = listed.iter().map(|job| (job.id, job.state));
+    let wrong = found
+        .zip(children.into_iter().zip(expected))
+        .find(|(found, expected)| found != expected);
+    assert_eq!((listed.len(), wrong), (2_700, None), "D8: found, expected");
+    bench.run(parent, complete()).await;
+    let listed = bench.backend.list(&filter).await.unwrap();
+    let ready = listed.iter().filter(|job| job.state == JobState::Ready);
+    assert_eq!(ready.count(), 1_800);
+    bench.healthy().await;
 }
 
 /// Two thousand parents that end in batches.

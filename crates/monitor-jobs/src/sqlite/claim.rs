@@ -10,6 +10,10 @@ use super::worker::{Claimant, claimant};
 use crate::kernel::ordering::from_ms;
 use crate::{Claim, ClaimError, ClaimRequest, ClaimedJob, Epoch, JobId, Payload, WorkerId};
 
+/// Jobs of a queue that one claim makes ready at most, unless it asks for more: those behind it, and
+/// the beats of all workers, wait for its transaction.
+const RIPENED: u32 = 5000;
+
 /// Takes the most urgent ready jobs of the worker's queues. The inner error is a refusal.
 pub(crate) fn claim(
     tx: Tx<'_>,
@@ -63,10 +67,13 @@ fn candidates(
 ) -> Result<(Vec<JobId>, bool), Failure> {
     let mut ready: Vec<(i64, JobId)> = Vec::new();
     for queue in queues {
-        // What is due is ready, whoever looks: it is written down before the order is judged.
+        // What is due is ready, whoever looks: it is written down before the order is judged. Of a
+        // larger crowd the rest is for the next claims.
         tx.run(
-            "UPDATE job SET state = 3 WHERE queue = ?1 AND state = 2 AND run_at_ms <= ?2",
-            (queue, tx.now),
+            "UPDATE job SET state = 3 WHERE id IN (
+                 SELECT id FROM job WHERE queue = ?1 AND state = 2 AND run_at_ms <= ?2
+                 ORDER BY run_at_ms LIMIT max(?3, ?4))",
+            (queue, tx.now, limit, RIPENED),
         )?;
         ready.extend(tx.all(
             "SELECT sort_key, id FROM job WHERE queue = ?1 AND state = 3

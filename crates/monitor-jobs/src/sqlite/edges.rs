@@ -45,6 +45,17 @@ pub(crate) fn carry_on(tx: Tx<'_>, limit: u32) -> Result<u32, Failure> {
     }
 }
 
+/// Whatever the end of a job still had to do, at once: the job is about to be run again.
+pub(crate) fn carry_rest(tx: Tx<'_>, job: JobId) -> Result<(), Failure> {
+    let after = tx.one(
+        "DELETE FROM job_release WHERE parent = ?1 RETURNING after",
+        [job.0],
+        |row| row.get(0),
+    )?;
+    let wave: Waves = after.into_iter().map(|after| (job, after)).collect();
+    Carrying::new(tx, u32::MAX).run(wave).map(drop)
+}
+
 struct Carrying<'a> {
     tx: Tx<'a>,
     limit: u32,
@@ -91,7 +102,7 @@ impl<'a> Carrying<'a> {
             [parent.0],
             |row| row::state(row, 0),
         )?;
-        // Retried before its end had been carried everywhere: its edges wait for the next end.
+        // Run again since: its edges wait for the next end.
         let Some(end) = end else { return Ok(()) };
         let edges = self.tx.all(
             "SELECT child, parent, wants, unmet FROM job_edge
@@ -240,7 +251,6 @@ pub(crate) fn place(tx: Tx<'_>, job: JobId) -> Result<(), Failure> {
 
 /// Whoever is held by this job waits for it again.
 pub(crate) fn reopen(tx: Tx<'_>, parent: JobId) -> Result<(), Failure> {
-    tx.run("DELETE FROM job_release WHERE parent = ?1", [parent.0])?;
     let held = tx.all(
         "UPDATE job_edge SET state = 0 WHERE parent = ?1 AND state = 2
              AND (SELECT state FROM job WHERE id = child) = 1

@@ -182,6 +182,22 @@ fn what_is_not_due_is_not_ready() {
     assert_eq!(db.claim(worker, 1).len(), 1);
 }
 
+/// JOB-37, JOB-48: of a crowd that is due at one instant a claim writes down some thousands, unless
+/// it asks for more, and the next ones the others.
+#[test]
+fn a_crowd_that_is_due_at_once_is_no_burden_for_one_claim() {
+    let mut db = Db::new();
+    let worker = db.register();
+    db.put_in(&vec![new().when(When::At(db.now + 5)); 6_000]);
+    db.now += 5;
+    for (claimed, left) in [(1, 1_000), (999, 0)] {
+        assert_eq!(db.claim(worker, claimed).len(), claimed as usize);
+        let sql = "SELECT count(*) FROM job WHERE state = 2";
+        let scheduled = db.sql.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(scheduled, Ok(left));
+    }
+}
+
 /// JOB-34, F3: the same worker, but a claim of before.
 #[test]
 fn inv_jobs_1_an_older_right_of_the_same_worker_ends_nothing() {
