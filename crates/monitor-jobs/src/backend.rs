@@ -268,7 +268,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The last tick of a schedule that was put in.
     async fn last_tick(&self, schedule: &str) -> Result<Option<i64>, StoreError>;
 
-    /// Removes ended jobs, their executions and retired workers older than `age`: at most `limit` rows.
+    /// Removes ended jobs, their executions and retired workers older than `age`: at most `limit`
+    /// rows, what ended first before the others.
     async fn prune(&self, age: Duration, limit: u32) -> Result<u32, StoreError>;
 
     /// One job.

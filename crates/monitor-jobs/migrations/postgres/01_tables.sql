@@ -1,9 +1,12 @@
 -- Jobs, version 1: the tables. Narrow and short-lived rows in `job`, what has ended in `job_ended`.
 --
 -- Codes of states and ends are those of JobState and End in the crate. Times are unix milliseconds
--- by the clock of the database. No foreign key points to `job`: its rows leave by the thousand, and
--- each departure would look through every table that points there. What such a key would keep is
--- kept by the locks that each function takes, in this order:
+-- by the clock of the database. Texts that are keys are sorted by their bytes, as in the crate,
+-- whatever the collation of the database.
+--
+-- No foreign key points to `job`: its rows leave by the thousand, and each departure would look
+-- through every table that points there. What such a key would keep is kept by the locks that each
+-- function takes, in this order:
 --
 --   advisory locks, ticks, unique keys, worker, todo, jobs in ascending id, claims in ascending
 --   epoch.
@@ -20,7 +23,7 @@ $$;
 
 CREATE TABLE job_queue (
     queue_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text NOT NULL UNIQUE,
+    name text COLLATE "C" NOT NULL UNIQUE,
     paused boolean NOT NULL DEFAULT false
 );
 
@@ -117,6 +120,7 @@ CREATE INDEX job_scheduled ON job (queue_id, run_at_ms) WHERE state = 2;
 CREATE INDEX job_to_cancel ON job (worker_id) WHERE cancel_requested AND state = 4;
 
 CREATE TABLE job_ended (LIKE job, ended_ms bigint NOT NULL, PRIMARY KEY (job_id));
+CREATE INDEX job_ended_at ON job_ended (ended_ms, job_id);
 
 -- An attempt that has ended. Append-only, and without a key to the worker: to prune workers never
 -- looks through the history.
@@ -158,18 +162,18 @@ CREATE TABLE job_todo (
 -- A key is a job's until the job has ended. Apart from `job`, so that only what puts a job in can
 -- meet a conflict, and nothing that a running one does. 0 only inside the inserting transaction.
 CREATE TABLE job_unique (
-    key text PRIMARY KEY,
+    key text COLLATE "C" PRIMARY KEY,
     job_id bigint NOT NULL
 );
 
 CREATE TABLE job_tick (
-    schedule text PRIMARY KEY,
+    schedule text COLLATE "C" PRIMARY KEY,
     last_ms bigint NOT NULL
 );
 
 CREATE TABLE job_fair (
     queue_id integer NOT NULL,
-    tenant text NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
     finish bigint NOT NULL,
     PRIMARY KEY (queue_id, tenant)
 );

@@ -1,19 +1,31 @@
 -- Jobs, version 1: what people ask for.
 
+-- Whether a job has ended, as both tables stood at one instant: a retry may move it between two.
+-- NULL: no such job.
+CREATE FUNCTION jobs_has_ended(p_job bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT false FROM job j WHERE j.job_id = p_job
+    UNION ALL
+    SELECT true FROM job_ended j WHERE j.job_id = p_job
+$$;
+
 -- NULL: no such job. 0: it had ended. 1: done, or asked of its owner. 2: done, with something left
 -- to be carried on.
 CREATE FUNCTION jobs_cancel(p_job bigint) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := jobs_now_ms();
     it job;
+    ended boolean;
     uppers bigint[];
     remain boolean := false;
 BEGIN
-    SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        PERFORM FROM job_ended j WHERE j.job_id = p_job;
-        RETURN CASE WHEN FOUND THEN 0 END;
-    END IF;
+    LOOP
+        SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        ended := jobs_has_ended(p_job);
+        IF ended IS NOT FALSE THEN
+            RETURN CASE WHEN ended THEN 0 END;
+        END IF;
+    END LOOP;
     IF it.state = 4 THEN
         UPDATE job j SET cancel_requested = true WHERE j.job_id = p_job;
         RETURN 1;
@@ -38,25 +50,29 @@ DECLARE
     above bigint[];
     it job;
     was job_ended;
+    ended boolean;
 BEGIN
-    SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
-    IF FOUND THEN
-        IF it.state <> 1 THEN
-            RETURN 0;
+    LOOP
+        SELECT * INTO it FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
+        IF FOUND THEN
+            IF it.state <> 1 THEN
+                RETURN 0;
+            END IF;
+            DELETE FROM job_edge e
+                WHERE e.parent_id = ANY (it.parents) AND e.child_id = p_job AND e.state = 2;
+            UPDATE job j SET holds = 0, state = CASE
+                    WHEN j.pending > 0 THEN 0 WHEN j.run_at_ms > now_ms THEN 2 ELSE 3 END
+                WHERE j.job_id = p_job;
+            RETURN 1;
         END IF;
-        DELETE FROM job_edge e
-            WHERE e.parent_id = ANY (it.parents) AND e.child_id = p_job AND e.state = 2;
-        UPDATE job j SET holds = 0, state = CASE
-                WHEN j.pending > 0 THEN 0 WHEN j.run_at_ms > now_ms THEN 2 ELSE 3 END
-            WHERE j.job_id = p_job;
-        RETURN 1;
-    END IF;
-    SELECT j.unique_key, j.parents INTO wanted_key, above FROM job_ended j
-        WHERE j.job_id = p_job AND j.state IN (6, 7);
-    IF NOT FOUND THEN
-        PERFORM FROM job_ended j WHERE j.job_id = p_job;
-        RETURN CASE WHEN FOUND THEN 0 END;
-    END IF;
+        SELECT j.unique_key, j.parents INTO wanted_key, above FROM job_ended j
+            WHERE j.job_id = p_job AND j.state IN (6, 7);
+        EXIT WHEN FOUND;
+        ended := jobs_has_ended(p_job);
+        IF ended IS NOT FALSE THEN
+            RETURN CASE WHEN ended THEN 0 END;
+        END IF;
+    END LOOP;
     IF wanted_key IS NOT NULL THEN
         INSERT INTO job_unique VALUES (wanted_key, p_job) ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
@@ -132,29 +148,25 @@ $$;
 CREATE FUNCTION jobs_reprioritise(p_job bigint, p_priority smallint) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    below bigint[];
-    it bigint;
+    below bigint[] := ARRAY[p_job];
+    heirs bigint[];
+    place integer := 1;
+    ended boolean;
 BEGIN
-    -- Downwards in ascending order; upwards is for a transaction of its own.
-    WITH RECURSIVE heir(id) AS (
-        SELECT p_job
-        UNION
-        SELECT c.job_id FROM heir h
-            JOIN job_edge e ON e.parent_id = h.id
-            JOIN job c ON c.job_id = e.child_id
-            WHERE c.inherits
-    )
-    SELECT array_agg(h.id) INTO below FROM heir h;
-    SELECT array_agg(l.job_id) INTO below FROM (
-        SELECT j.job_id FROM job j WHERE j.job_id = ANY (below)
-            ORDER BY j.job_id FOR NO KEY UPDATE
-    ) l;
-    IF below IS NULL OR below[1] <> p_job THEN
-        PERFORM FROM job_ended j WHERE j.job_id = p_job;
-        RETURN CASE WHEN FOUND THEN 0 END;
-    END IF;
+    LOOP
+        PERFORM FROM job j WHERE j.job_id = p_job FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        ended := jobs_has_ended(p_job);
+        IF ended IS NOT FALSE THEN
+            RETURN CASE WHEN ended THEN 0 END;
+        END IF;
+    END LOOP;
     UPDATE job j SET priority = p_priority WHERE j.job_id = p_job;
-    FOREACH it IN ARRAY below LOOP
+    -- Downwards in ascending order, one after the other: who puts a job in below another has that
+    -- one locked, so its heirs are known when it is ours, and all of them are above it. Upwards is
+    -- for a transaction of its own.
+    WHILE place <= cardinality(below) LOOP
+        PERFORM FROM job j WHERE j.job_id = below[place] FOR NO KEY UPDATE;
         UPDATE job j SET base = greatest(j.priority, (
                 SELECT max(p.base) FROM (
                     SELECT p.base FROM job p WHERE p.job_id = ANY (j.parents)
@@ -162,7 +174,16 @@ BEGIN
                     SELECT p.base FROM job_ended p WHERE p.job_id = ANY (j.parents)
                 ) p WHERE j.inherits
             ))
-            WHERE j.job_id = it;
+            WHERE j.job_id = below[place]
+            RETURNING ARRAY(
+                SELECT c.job_id FROM job_edge e JOIN job c ON c.job_id = e.child_id
+                    WHERE e.parent_id = j.job_id AND c.inherits)
+            INTO heirs;
+        place := place + 1;
+        IF heirs <> '{}' THEN
+            below := below[:place - 1] || ARRAY(
+                SELECT DISTINCT h FROM unnest(below[place:] || heirs) h ORDER BY h);
+        END IF;
     END LOOP;
     INSERT INTO job_todo SELECT b, 1 FROM unnest(below) b ON CONFLICT DO NOTHING;
     RETURN 2;
@@ -210,26 +231,59 @@ BEGIN
 END
 $$;
 
--- Removes what ended long ago and nobody needs.
+-- Which of these ended jobs, in ascending order, have children that have not ended. Their edges may
+-- be met and gone, so whatever has parents is read, once.
+CREATE FUNCTION jobs_needed(p_parents bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_parents IS NULL THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(
+        SELECT DISTINCT p.id FROM job c CROSS JOIN LATERAL unnest(c.parents) p(id)
+            WHERE c.parents IS NOT NULL AND p.id = p_parents[width_bucket(p.id, p_parents)]
+            ORDER BY p.id);
+END
+$$ SET enable_seqscan = on SET enable_sort = on;
+
+-- Removes what ended long ago and nobody needs, what ended first before the others.
 CREATE FUNCTION jobs_prune(p_age_ms bigint, p_limit integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     oldest bigint := jobs_now_ms() - p_age_ms;
-    gone bigint[];
+    slice bigint[];
+    ends bigint[];
+    uppers bigint[];
+    needed bigint[];
+    gone bigint[] := '{}';
+    last_ms bigint := -9223372036854775808;
+    last_id bigint := 0;
     workers integer;
 BEGIN
-    SELECT coalesce(array_agg(p.job_id), '{}') INTO gone FROM (
-        SELECT d.job_id FROM job_ended d
-            WHERE d.ended_ms <= oldest
-                AND NOT EXISTS (
-                    SELECT FROM job_edge e WHERE e.parent_id = d.job_id AND e.state = 0)
-                AND NOT EXISTS (
-                    SELECT FROM job_todo t WHERE t.job_id = d.job_id)
-                AND (d.outdeg = 0 OR d.job_id NOT IN (
-                    SELECT unnest(c.parents) FROM job c WHERE c.parents IS NOT NULL))
-            ORDER BY d.job_id LIMIT p_limit
-            FOR UPDATE OF d SKIP LOCKED
-    ) p;
+    WHILE cardinality(gone) < p_limit LOOP
+        SELECT array_agg(p.job_id ORDER BY p.ended_ms, p.job_id),
+            array_agg(p.ended_ms ORDER BY p.ended_ms),
+            array_agg(p.job_id ORDER BY p.job_id) FILTER (WHERE p.outdeg > 0)
+            INTO slice, ends, uppers
+            FROM (
+                SELECT d.job_id, d.ended_ms, d.outdeg FROM job_ended d
+                    WHERE d.ended_ms <= oldest AND (d.ended_ms, d.job_id) > (last_ms, last_id)
+                    ORDER BY d.ended_ms, d.job_id LIMIT p_limit - cardinality(gone)
+                    FOR UPDATE SKIP LOCKED
+            ) p;
+        EXIT WHEN slice IS NULL;
+        last_ms := ends[cardinality(ends)];
+        last_id := slice[cardinality(slice)];
+        -- Judged now that they are ours, by new statements: nobody puts a child in below one of them
+        -- any more, and who has done so is seen.
+        needed := jobs_needed(uppers);
+        gone := gone || ARRAY(
+            SELECT p.id FROM unnest(slice) p(id)
+                WHERE p.id IS DISTINCT FROM needed[width_bucket(p.id, needed)]
+                    AND NOT EXISTS (
+                        SELECT FROM job_edge e WHERE e.parent_id = p.id AND e.state = 0)
+                    AND NOT EXISTS (
+                        SELECT FROM job_todo t WHERE t.job_id = p.id));
+    END LOOP;
     DELETE FROM job_edge e
         WHERE (e.parent_id, e.child_id) IN (
             SELECT unnest(d.parents), d.job_id FROM job_ended d WHERE d.job_id = ANY (gone));
@@ -252,4 +306,5 @@ BEGIN
             FOR UPDATE OF o SKIP LOCKED);
     RETURN cardinality(gone) + workers;
 END
-$$;
+$$ SET enable_seqscan = off SET enable_sort = off SET enable_hashjoin = off
+   SET enable_mergejoin = off SET jit = off;

@@ -152,14 +152,16 @@ impl World {
     /// Removes what ended before `now - age`.
     pub(super) fn prune(&mut self, now: i64, age: Duration, limit: u32) -> u32 {
         let oldest = now.saturating_sub(whole_ms(age));
-        let gone: Vec<JobId> = self
+        let mut old: Vec<(i64, JobId)> = self
             .jobs
             .values()
-            .filter(|job| job.ended_ms.is_some_and(|ended| ended <= oldest))
-            .filter(|job| !self.is_needed(job.id))
-            .map(|job| job.id)
-            .take(limit as usize)
+            .filter_map(|job| Some((job.ended_ms.filter(|ended| *ended <= oldest)?, job.id)))
+            .filter(|(_, job)| !self.is_needed(*job))
             .collect();
+        // What ended first goes first.
+        old.sort_unstable();
+        old.truncate(limit as usize);
+        let gone: Vec<JobId> = old.into_iter().map(|(_, job)| job).collect();
         let gone_workers: Vec<_> = self
             .workers
             .values()

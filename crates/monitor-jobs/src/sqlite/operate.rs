@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::command::Tx;
-use super::edges::{self, carry, end_waiting, forgive, place, reopen, settle_anew};
+use super::edges::{self, carry, carry_rest, end_waiting, forgive, place, reopen, settle_anew};
 use super::failure::Failure;
 use super::row;
 use super::urgency;
@@ -40,6 +40,7 @@ pub(crate) fn retry(tx: Tx<'_>, job: JobId) -> Result<Option<bool>, Failure> {
             if !take_key_again(tx, job)? {
                 return Ok(Some(false));
             }
+            carry_rest(tx, job)?;
             settle_anew(tx, job)?;
             revived(tx, job)?;
             reopen(tx, job)?;
@@ -117,13 +118,13 @@ pub(crate) fn last_tick(tx: Tx<'_>, schedule: &str) -> Result<Option<i64>, Failu
 pub(crate) fn prune(tx: Tx<'_>, age: Duration, limit: u32) -> Result<u32, Failure> {
     let oldest = tx.now.saturating_sub(whole_ms(age));
     let jobs = tx.all(
-        // By id, and no further than there is something: what is old has low ids, mostly.
+        // What ended first goes first: by its index, no further than there is something.
         "SELECT id FROM job
-         WHERE id <= (SELECT max(+id) FROM job WHERE ended_ms <= ?1) AND ended_ms <= ?1
+         WHERE ended_ms <= ?1
            AND NOT EXISTS (
              SELECT 1 FROM job_edge JOIN job AS child ON child.id = job_edge.child
              WHERE job_edge.parent = job.id AND (job_edge.state = 0 OR child.state < 5))
-         ORDER BY id LIMIT ?2",
+         ORDER BY ended_ms, id LIMIT ?2",
         (oldest, limit),
         |row| row::job_id(row, 0),
     )?;
