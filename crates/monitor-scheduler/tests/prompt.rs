@@ -151,8 +151,8 @@ async fn with_many_that_block_all_runs_are_tasks() {
 /// Why a run was called off, and whether it heard of it on the thread of the driver.
 type Heard = Arc<Mutex<Vec<(Cause, bool)>>>;
 
-/// Waits until it is called off. What was over before it began to wait is heard of at once, where it
-/// is run, and is as good as done.
+/// Waits until it is called off. What was over before it began to wait is heard of at once, where
+/// it is run, and is as good as done.
 async fn hears(run: Run<u32>, heard: Heard) -> Verdict {
     let cause = run.operation.cancellation().cancelled().await;
     heard.lock().unwrap().push((cause, is_here()));

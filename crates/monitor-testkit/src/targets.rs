@@ -112,7 +112,7 @@ impl Target {
         Self::start(Behaviour::Slow { delay }).await
     }
 
-    /// Takes requests and holds the answers back, until it is switched [up](Self::set_up): 200 then.
+    /// Takes requests and holds the answers back until it is switched [up](Self::set_up): 200 then.
     pub async fn held() -> io::Result<Self> {
         let target = Self::start(Behaviour::Held).await?;
         target.set_up(false);

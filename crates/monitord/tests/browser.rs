@@ -35,7 +35,8 @@ impl Page {
         let target = Target::flapping().await.unwrap();
         let refusing = Refusing::new().unwrap();
         let served = Served::start(&format!(
-            "[[monitor]]\nid = \"shop\"\nname = \"Shop\"\nurl = {:?}\ninterval = \"200ms\"\ntimeout = \"1m\"\n\
+            "[[monitor]]\nid = \"shop\"\nname = \"Shop\"\nurl = {:?}\ninterval = \"200ms\"\n\
+             timeout = \"1m\"\n\
              [[monitor]]\nid = \"ftp\"\nname = \"Legacy FTP\"\ntcp = \"{}\"\ninterval = \"1s\"\n",
             target.url(),
             refusing.addr()

@@ -34,8 +34,8 @@ fn answers_once() -> (SocketAddr, Receiver<TcpStream>) {
     (address, held)
 }
 
-/// In two fifths of this a check in flight may end, and what is called off then is written in as much
-/// again, also by a disk that stands still for a while.
+/// In two fifths of this a check in flight may end, and what is called off then is written in as
+/// much again, also by a disk that stands still for a while.
 const TIMEOUT: &str = "10s";
 
 fn daemon(folder: &Path, target: SocketAddr, timeout: &str) -> Running {

@@ -143,8 +143,8 @@ impl Served {
     }
 }
 
-/// A monitor of the file that is checked often. What is well is up, however long this machine stands
-/// still meanwhile: without a timeout of its own a check has no more than the interval.
+/// A monitor of the file that is checked often. What is well is up, however long this machine
+/// stands still meanwhile: without a timeout of its own a check has no more than the interval.
 pub(crate) fn file_monitor(id: &str, target: &Target) -> String {
     let url = target.url();
     format!("[[monitor]]\nid = {id:?}\nurl = {url:?}\ninterval = \"200ms\"\ntimeout = \"1m\"\n")
