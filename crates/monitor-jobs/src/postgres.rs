@@ -26,7 +26,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use monitor_pool::managers::postgres::tokio_postgres::types::ToSql;
 use monitor_pool::managers::postgres::tokio_postgres::{Config, Row};
@@ -144,7 +143,7 @@ impl<M: PgManager> PgJobs<M> {
     /// # Errors
     /// When there is no connection, when the options cannot work, when a migration fails, and, with
     /// the kind [`Schema`](StoreErrorKind::Schema), when the schema is newer than this version of
-    /// the crate; nothing is changed then.
+    /// the crate, or was made by an unreleased one; nothing is changed then.
     ///
     /// # Cancel safety
     /// Dropped, it has migrated or not, never half.
@@ -176,17 +175,12 @@ impl<M: PgManager> PgJobs<M> {
             .session()
             .await
             .map_err(|failure| failure.doing(action))?;
-        let found = migrate::run(&session.connection).await;
-        if let Some(found) = found.map_err(|failure| failure.doing(action))? {
-            let supported = migrate::SUPPORTED;
+        let refusal = migrate::run(&session.connection).await;
+        if let Some(refusal) = refusal.map_err(|failure| failure.doing(action))? {
             return Err(StoreError {
                 action,
                 kind: StoreErrorKind::Schema,
-                source: format!(
-                    "the schema of the jobs has version {found}, this program knows {supported}: \
-                     start a newer program, nothing was changed"
-                )
-                .into(),
+                source: refusal.into(),
             });
         }
         drop(session);

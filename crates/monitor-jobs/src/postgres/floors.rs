@@ -6,7 +6,7 @@
 //! took, and a second at most. Until then a job that becomes ready before all others may be
 //! passed over by a claim that finds others; never by one that would come back empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Dead entries that are not worth it.
@@ -48,12 +48,14 @@ impl Floors {
         }
     }
 
-    /// A claim that was told a floor found these: what it took is dead, too, by the next one.
+    /// A claim that was told a floor found these: what it took is dead, too, by the next one. Of two
+    /// that are answered in the other order the higher stays.
     pub(super) fn raise(&mut self, taken: &[(&str, i64)]) {
-        // Of each queue the first counts: it comes last here.
-        for (queue, key) in taken.iter().rev() {
+        let mut seen = BTreeSet::new();
+        // Of each queue the first counts.
+        for (queue, key) in taken.iter().filter(|(queue, _)| seen.insert(*queue)) {
             if let Some(floor) = self.keys.get_mut(*queue) {
-                *floor = *key;
+                *floor = (*floor).max(*key);
             }
         }
     }
@@ -91,7 +93,12 @@ mod tests {
         let mut floors = Floors::default();
         floors.walked(MS(0), 5000, &[("a", 5)]);
         floors.raise(&[("b", 1), ("a", 8), ("a", 9)]);
-        assert_eq!(told(&mut floors, MS(1)), [("a".to_owned(), 8)]);
+        floors.raise(&[("a", 7)]);
+        assert_eq!(
+            told(&mut floors, MS(1)),
+            [("a".to_owned(), 8)],
+            "answered late"
+        );
         floors.walked(MS(1), 3, &[("a", 2), ("a", 3)]);
         assert_eq!(told(&mut floors, MS(1)), [], "it was cleared away");
     }

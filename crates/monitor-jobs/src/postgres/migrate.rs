@@ -1,4 +1,7 @@
 //! The schema: numbered steps, forward only, all in one transaction.
+//!
+//! What the steps said is remembered beside the version, as the comment of a table: a schema that
+//! says this version and was made by other steps is refused at the start, not by each call.
 
 use monitor_pool::managers::postgres::tokio_postgres::Client;
 
@@ -25,29 +28,61 @@ pub(super) const SUPPORTED: i64 = STEPS.len() as i64;
 /// All who start at the same moment come one after the other.
 const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('schema_version', 0))";
 
-/// Brings the schema up to date, or changes nothing. Returns the version that it had if that is
-/// newer than this code.
-pub(super) async fn run(client: &Client) -> Result<Option<i64>, Failure> {
+/// Why a schema is not worked with. It is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(
+        "the schema of the jobs has version {found}, this program knows {}: start a newer program, \
+         nothing was changed",
+        SUPPORTED
+    )]
+    Newer { found: i64 },
+    #[error(
+        "the schema of the jobs says version {found}, but was not made by the steps that this \
+         program knows: it is of an unreleased program, or its table job has lost its comment; use \
+         the program that made it, or an empty schema, nothing was changed"
+    )]
+    Other { found: i64 },
+}
+
+/// How a schema stands to some steps.
+enum Standing {
+    Current,
+    /// It has this version; 0: there is none yet.
+    Older(i64),
+    Refused(Refusal),
+}
+
+/// Brings the schema up to date, or changes nothing.
+pub(super) async fn run(client: &Client) -> Result<Option<Refusal>, Failure> {
     apply(client, STEPS).await
 }
 
 /// Nothing is written, nothing is locked and no right to create anything is needed when the schema
 /// is right already.
-async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<i64>, Failure> {
-    let supported = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-    match version(client).await? {
-        found if found > supported => return Ok(Some(found)),
-        found if found == supported => return Ok(None),
-        _ => client.batch_execute(BEGIN).await.map_err(Failure::write)?,
+async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<Refusal>, Failure> {
+    match standing(client, steps).await? {
+        Standing::Current => return Ok(None),
+        Standing::Refused(refusal) => return Ok(Some(refusal)),
+        Standing::Older(_) => client.batch_execute(BEGIN).await.map_err(Failure::write)?,
     }
-    let found = version(client).await?;
-    if found > supported {
-        client
-            .batch_execute("ROLLBACK")
-            .await
-            .map_err(Failure::write)?;
-        return Ok(Some(found));
-    }
+    let mut end = "COMMIT";
+    let refusal = match standing(client, steps).await? {
+        Standing::Current => None,
+        Standing::Refused(refusal) => {
+            end = "ROLLBACK";
+            Some(refusal)
+        }
+        Standing::Older(found) => {
+            climb(client, steps, found).await?;
+            None
+        }
+    };
+    client.batch_execute(end).await.map_err(Failure::write)?;
+    Ok(refusal)
+}
+
+async fn climb(client: &Client, steps: &[&[&str]], found: i64) -> Result<(), Failure> {
     client
         .batch_execute(
             "CREATE TABLE IF NOT EXISTS schema_version (
@@ -68,11 +103,46 @@ async fn apply(client: &Client, steps: &[&[&str]]) -> Result<Option<i64>, Failur
         client.batch_execute(&note).await.map_err(Failure::write)?;
         tracing::info!(version = number, "migrated the schema of the jobs");
     }
-    client
-        .batch_execute("COMMIT")
-        .await
-        .map_err(Failure::write)?;
-    Ok(None)
+    let mark = format!("COMMENT ON TABLE job IS '{}'", fingerprint(steps));
+    client.batch_execute(&mark).await.map_err(Failure::write)
+}
+
+async fn standing(client: &Client, steps: &[&[&str]]) -> Result<Standing, Failure> {
+    let found = version(client).await?;
+    let known = usize::try_from(found).ok();
+    let Some(taken) = known.and_then(|known| steps.get(..known)) else {
+        return Ok(Standing::Refused(Refusal::Newer { found }));
+    };
+    if taken.is_empty() {
+        return Ok(Standing::Older(found));
+    }
+    let mark =
+        "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass('job')";
+    let mark = client.query_opt(mark, &[]).await.map_err(Failure::read)?;
+    let mark: Option<String> = mark.and_then(|row| row.get(0));
+    Ok(match mark {
+        Some(mark) if mark == fingerprint(taken) => match taken.len() < steps.len() {
+            true => Standing::Older(found),
+            false => Standing::Current,
+        },
+        _ => Standing::Refused(Refusal::Other { found }),
+    })
+}
+
+/// What these steps say, apart from comments and line breaks, as a number: FNV-1a.
+fn fingerprint(steps: &[&[&str]]) -> String {
+    let lines = steps
+        .iter()
+        .copied()
+        .flatten()
+        .flat_map(|part| part.lines());
+    let said = lines.filter(|line| !line.trim_start().starts_with("--"));
+    let words = said.flat_map(str::split_whitespace);
+    let bytes = words.flat_map(|word| word.bytes().chain([b' ']));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("monitor-jobs {hash:016x}")
 }
 
 /// 0 where there is none yet.
@@ -86,4 +156,22 @@ pub(super) async fn version(client: &Client) -> Result<i64, Failure> {
     let sql = "SELECT version::bigint FROM schema_version WHERE component = 'jobs'";
     let row = client.query_opt(sql, &[]).await.map_err(Failure::read)?;
     Ok(row.map_or(0, |row| row.get(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said counts, and nothing else.
+    #[test]
+    fn a_fingerprint_is_of_what_is_said() {
+        let one = fingerprint(&[&["-- A table.\nCREATE TABLE a\n    (b text);\n"]]);
+        assert_eq!(
+            one,
+            fingerprint(&[&["CREATE TABLE a (b\n  text);", "  -- none"]])
+        );
+        for other in ["CREATE TABLE a (b bigint);", "CREATE TABLEa (b text);", ""] {
+            assert_ne!(one, fingerprint(&[&[other]]), "{other}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! A look at a file that leaves it as it is.
+//! A look at a file that changes nothing in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::{Schema, StoreError};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl SqliteJobs {
-    /// Which schema of jobs the file at `path` has. The file is left as it is, and none is made.
+    /// Which schema of jobs the file at `path` has. What it holds is left as it is, and no file is
+    /// made. Whatever a crash has left in its log is carried over into it, as by whoever opens it.
     ///
     /// Blocks for as long as the disk takes. Needs no runtime.
     ///

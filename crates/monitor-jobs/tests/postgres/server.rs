@@ -56,6 +56,25 @@ async fn a_newer_schema_is_refused() {
     );
 }
 
+/// JOB-53: a schema that another program has made under the same number, as before a release, is
+/// refused by name at the start, and left as it is.
+#[tokio::test]
+async fn a_schema_made_by_other_steps_is_refused() {
+    let db = open(quiet()).await;
+    PgJobs::connect(db.config.clone(), quiet()).await.unwrap();
+    for mark in ["NULL", "'monitor-jobs 0123456789abcdef'"] {
+        let other = format!("COMMENT ON TABLE job IS {mark}");
+        db.sql.batch_execute(&other).await.unwrap();
+        let error = PgJobs::connect(db.config.clone(), quiet())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Schema, "{error}");
+        assert!(error.to_string().contains("unreleased"), "{error}");
+    }
+    let schema = PgJobs::schema(db.config.clone()).await.unwrap();
+    assert_eq!((schema.found, schema.supported), (1, 1));
+}
+
 /// Who may not write, and who may not even come in: typed, and nothing is half-done.
 #[tokio::test]
 async fn the_denied_are_told() {
