@@ -158,12 +158,27 @@ pub(crate) async fn set_lifecycle(
         return Ok(Some(before));
     }
     // Before the row: what is in flight loses its right now. A paused monitor is resumed after the
-    // row, so that its first result finds its own epoch there.
-    shared.scheduler.pause(id);
-    shared.operations.fence(id, Cause::Paused);
+    // row, so that its first result finds its own epoch there; what was checked by hand until then
+    // is checked once more.
+    let (calls_off, due_from) = match lifecycle {
+        Lifecycle::Active => {
+            let fence = shared.operations.fence(id, Cause::Superseded);
+            let now = shared.unix_ms(shared.scheduler.now());
+            (fence.is_some_and(|fence| fence.open() > 0), Some(now))
+        }
+        Lifecycle::Paused => {
+            shared.scheduler.pause(id);
+            shared.operations.fence(id, Cause::Paused);
+            (false, None)
+        }
+    };
     let epoch = shared.operations.epoch(id).unwrap_or_default();
     let mut row = entry.row.lock().await;
-    match shared.store.set_lifecycle(id, lifecycle, epoch).await {
+    let written = shared
+        .store
+        .set_lifecycle(id, lifecycle, epoch, due_from)
+        .await;
+    let changed = match written {
         Ok(status) => {
             let status = status.unwrap_or_else(|| Status {
                 epoch,
@@ -182,11 +197,19 @@ pub(crate) async fn set_lifecycle(
             Ok(Some(status))
         }
         Err(error) => {
-            // Whichever way it was to go, it rests now, in memory alone.
-            entry.fell_behind(&mut row, epoch, Lifecycle::Paused);
+            // A pause holds all the same, in memory alone. Who was to be resumed is what it was.
+            let rests = match lifecycle {
+                Lifecycle::Active => before.lifecycle,
+                Lifecycle::Paused => Lifecycle::Paused,
+            };
+            entry.fell_behind(&mut row, epoch, rests);
             Err(error.into())
         }
+    };
+    if calls_off {
+        delivery::check_again(shared, &entry);
     }
+    changed
 }
 
 fn ensure_open(shared: &Shared) -> Result<(), CoreError> {

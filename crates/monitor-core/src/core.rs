@@ -80,7 +80,8 @@ impl Core {
     }
 
     /// Stops checking a monitor. `None` when there is none. After it has returned, no result that
-    /// was in flight is written, and the status stays what it was.
+    /// was in flight is written; the status stays what it was until somebody
+    /// [checks it by hand](Self::trigger).
     ///
     /// # Errors
     /// [`CoreError::Store`]: it is paused, but not durably so; call again.
@@ -89,7 +90,8 @@ impl Core {
         carry_out(async move { change::set_lifecycle(&shared, &id, Lifecycle::Paused).await }).await
     }
 
-    /// Checks a paused monitor again, from its next due time on. `None` when there is none.
+    /// Checks a paused monitor again, from its next due time on. `None` when there is none. A check by
+    /// hand that is going on begins anew, as one of the monitor that is active.
     ///
     /// # Errors
     /// [`CoreError::Store`]: it is still paused; call again.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use monitor_model::{
     Commit, EventKind, Held, LastDue, Lifecycle, MonitorId, Record, Refusal, Status, StoreError,
-    StoreErrorKind, Stored, Unobserved,
+    StoreErrorKind, Stored, Trigger, Unobserved,
 };
 use monitor_operation::Cause;
-use monitor_scheduler::{Missed, MissedReason, Observer};
+use monitor_scheduler::{Missed, MissedReason, Observer, TriggerOutcome};
 
 use crate::entry::{Entry, Row};
+use crate::run;
 use crate::shared::{Shared, unix_ms};
 
 /// Between two attempts to write what the store did not take.
@@ -70,7 +71,9 @@ pub(crate) async fn offer(shared: &Shared, entry: &Entry, record: &Record) -> De
     shared.note_store(written.as_ref().err());
     match written {
         Ok((record, Commit::Applied(applied))) => {
-            let flapping = entry.saw(record.outcome());
+            // Who repairs it looks by hand, over and over: that is no coming and going.
+            let is_active = applied.status.lifecycle == Lifecycle::Active;
+            let flapping = is_active.then(|| entry.saw(record.outcome())).flatten();
             let changed = applied.status.outcome != applied.previous;
             entry.wrote(&mut row, applied.status.clone());
             shared.hub.publish(EventKind::Committed {
@@ -128,7 +131,11 @@ pub(crate) async fn catch_up(
             epoch,
             ..
         } = entry.status();
-        match shared.store.set_lifecycle(&monitor, lifecycle, epoch).await {
+        match shared
+            .store
+            .set_lifecycle(&monitor, lifecycle, epoch, None)
+            .await
+        {
             // Somebody has written this epoch or a newer one: it is not behind.
             Err(error) if error.kind != StoreErrorKind::Conflict => return Err(error),
             _ => row.is_behind = false,
@@ -163,12 +170,7 @@ impl Outbox {
     /// for hours does not fill the memory, and its own count comes back.
     fn push(&mut self, record: Record, on_its_way: OnItsWay) -> Option<OnItsWay> {
         if let Some((last, _)) = self.waiting.back_mut() {
-            let end = LastDue::of(last).end_unix_ms();
-            if last.reason() == record.reason()
-                && last.epoch == record.epoch
-                && last.interval_ms == record.interval_ms
-                && end.saturating_add(last.interval_ms) == record.due_unix_ms
-            {
+            if continues(&record, last) {
                 last.slots = last.slots.saturating_add(record.slots);
                 return Some(on_its_way);
             }
@@ -176,6 +178,16 @@ impl Outbox {
         self.waiting.push_back((record, on_its_way));
         None
     }
+}
+
+/// Whether the due times of `record` follow those of `last`, and the same became of them.
+fn continues(record: &Record, last: &Record) -> bool {
+    let end = LastDue::of(last).end_unix_ms();
+    last.reason() == record.reason()
+        && last.epoch == record.epoch
+        && last.trigger == record.trigger
+        && last.interval_ms == record.interval_ms
+        && end.saturating_add(last.interval_ms) == record.due_unix_ms
 }
 
 fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
@@ -195,6 +207,7 @@ fn send_out(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record) {
         while let Some((record, _on_its_way)) = next(&entry) {
             if let Some(cause) = insist(&shared, &entry, &record).await {
                 tracing::debug!(monitor = %record.monitor, %cause, "missed due times are not recorded");
+                run::fenced(&shared, &entry, cause);
             }
         }
     });
@@ -214,14 +227,13 @@ pub(crate) fn record_absence(
     entry: &Arc<Entry>,
     stored: &Stored,
 ) -> Option<i64> {
-    let last = stored.last_due?;
-    let step = last.interval_ms.max(1);
-    let end = last.end_unix_ms();
-    let first = end.saturating_add(step);
+    let end = stored.last_due.map(|last| last.end_unix_ms());
     let now = shared.unix_ms(shared.scheduler.now());
-    if now < first || stored.status.lifecycle != Lifecycle::Active {
-        return Some(end);
-    }
+    let absent = first_unseen(entry, stored)
+        .filter(|(first, _)| *first <= now && stored.status.lifecycle == Lifecycle::Active);
+    let Some((first, step)) = absent else {
+        return end;
+    };
     let slots = u32::try_from((now.saturating_sub(first)) / step + 1).unwrap_or(u32::MAX);
     let monitor = entry.definition.monitor.id.clone();
     let epoch = entry.status().epoch;
@@ -229,6 +241,36 @@ pub(crate) fn record_absence(
     record.interval_ms = step;
     send_out(shared, entry, record);
     Some(first.saturating_add(i64::from(slots - 1).saturating_mul(step)))
+}
+
+/// The first due time after the end of a monitor's history, and the distance of those that follow.
+/// What was due before it was last resumed was promised to nobody: then its slots count from there.
+fn first_unseen(entry: &Entry, stored: &Stored) -> Option<(i64, i64)> {
+    let end = stored.last_due.map(|last| last.end_unix_ms());
+    if let Some(from) = stored.due_from_unix_ms.filter(|from| end < Some(*from)) {
+        let spec = entry.definition.settings.spec().build().ok()?;
+        let from = Duration::from_millis(u64::try_from(from).unwrap_or(0));
+        let slot = spec.slot_at_or_after(&entry.definition.monitor.id, from);
+        return Some((unix_ms(slot), unix_ms(spec.interval())));
+    }
+    let step = stored.last_due?.interval_ms.max(1);
+    Some((end?.saturating_add(step), step))
+}
+
+/// Checks a monitor again whose check by hand a change has called off: it was promised. Where it
+/// comes to nothing after all, that is recorded.
+pub(crate) fn check_again(shared: &Arc<Shared>, entry: &Arc<Entry>) {
+    let monitor = entry.definition.monitor.id.clone();
+    let reason = match shared.scheduler.trigger(&monitor) {
+        TriggerOutcome::Skipped => Unobserved::Overload,
+        TriggerOutcome::ShutDown => Unobserved::Shutdown,
+        _ => return,
+    };
+    let (epoch, due) = (entry.status().epoch, shared.unix_ms(shared.scheduler.now()));
+    let mut record = Record::unobserved(monitor, epoch, due, 1, reason);
+    record.interval_ms = unix_ms(entry.definition.settings.interval);
+    record.trigger = Trigger::Manual;
+    send_out(shared, entry, record);
 }
 
 /// Hears from the scheduler what was due and did not run.
@@ -267,6 +309,36 @@ impl Observer<MonitorId> for Misses {
         let due = unix_ms(missed.due.unix);
         let mut record = Record::unobserved(missed.key, missed.epoch, due, missed.slots, reason);
         record.interval_ms = unix_ms(missed.interval);
+        record.trigger = run::trigger(missed.trigger);
         send_out(&shared, &entry, record);
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use monitor_operation::Epoch;
+
+    use super::*;
+
+    /// OPS-42: a due time that somebody asked for is a line of its own, though it came to nothing for
+    /// the same reason as the slot before it: a paused monitor takes the one and not the other.
+    #[test]
+    fn only_what_was_set_off_alike_is_one_record() -> Result<(), monitor_model::InvalidId> {
+        let id: MonitorId = "a".parse()?;
+        let of = |epoch, due, trigger| {
+            let epoch = Epoch::new(epoch);
+            let mut record = Record::unobserved(id.clone(), epoch, due, 2, Unobserved::Overload);
+            record.interval_ms = 1000;
+            record.trigger = trigger;
+            record
+        };
+        let last = of(1, 5000, Trigger::Timer);
+        assert!(continues(&of(1, 7000, Trigger::Timer), &last));
+        assert!(!continues(&of(1, 7000, Trigger::Manual), &last));
+        assert!(!continues(&of(2, 7000, Trigger::Timer), &last));
+        assert!(!continues(&of(1, 7001, Trigger::Timer), &last));
+        let by_hand = of(1, 5000, Trigger::Manual);
+        assert!(!continues(&of(1, 7000, Trigger::Timer), &by_hand));
+        Ok(())
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn handler(
 async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) -> Completion {
     // Whoever checks by hand is at work there, and wants to know.
     let maintenance = &entry.definition.settings.maintenance;
-    if trigger(&run) == Trigger::Timer && maintenance.until(shared.unix()).is_some() {
+    if trigger(run.trigger) == Trigger::Timer && maintenance.until(shared.unix()).is_some() {
         let record = unobserved(&run, entry, Unobserved::Maintenance);
         commit(shared, entry, run, record).await;
         return Completion::from(Verdict::Ignore);
@@ -94,7 +94,7 @@ async fn check(shared: &Arc<Shared>, entry: &Arc<Entry>, run: Run<MonitorId>) ->
     record.interval_ms = unix_ms(entry.definition.settings.interval);
     record.started_unix_ms = shared.unix_ms(run.started);
     record.took = Some(took);
-    record.trigger = trigger(&run);
+    record.trigger = trigger(run.trigger);
     record.operation = Some(run.operation.id());
     let fault = record.fault().cloned();
     if commit(shared, entry, run, record).await == Committed::Fenced {
@@ -227,12 +227,12 @@ fn unobserved(run: &Run<MonitorId>, entry: &Entry, reason: Unobserved) -> Record
         reason,
     );
     record.interval_ms = unix_ms(entry.definition.settings.interval);
-    record.trigger = trigger(run);
+    record.trigger = trigger(run.trigger);
     record
 }
 
-fn trigger(run: &Run<MonitorId>) -> Trigger {
-    match run.trigger {
+pub(crate) const fn trigger(trigger: monitor_scheduler::Trigger) -> Trigger {
+    match trigger {
         monitor_scheduler::Trigger::Manual => Trigger::Manual,
         _ => Trigger::Timer,
     }
@@ -291,7 +291,7 @@ async fn commit(
     committed.await.unwrap_or(Committed::OnItsWay)
 }
 
-fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {
+pub(crate) fn fenced(shared: &Shared, entry: &Entry, cause: Cause) {
     entry.fenced.fetch_add(1, Relaxed);
     let monitor = entry.definition.monitor.id.clone();
     shared.hub.publish(EventKind::Fenced { monitor, cause });

@@ -42,6 +42,7 @@ pub async fn all(open: impl AsyncFn() -> Arc<dyn Store>) {
     a_verdict_moves_the_status_and_nothing_else_does(&*open().await).await;
     inv_store_1_an_old_epoch_writes_nothing(&*open().await).await;
     a_paused_monitor_takes_only_what_was_checked_by_hand(&*open().await).await;
+    a_resumed_monitor_remembers_from_when_its_due_times_count(&*open().await).await;
     a_deleted_monitor_is_gone_and_its_epoch_is_not_used_again(&*open().await).await;
     inv_store_2_a_due_time_has_one_record(&*open().await).await;
     an_edit_keeps_state_and_history(&*open().await).await;
@@ -151,7 +152,7 @@ async fn an_empty_store_is_empty(store: &dyn Store) {
     assert_eq!(refused(store, up("a", 1, 0)).await, Refusal::Gone);
     assert_eq!(
         store
-            .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+            .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2), None)
             .await
             .unwrap(),
         None
@@ -234,11 +235,11 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, up("a", 1, 1000)).await;
     store
-        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2), None)
         .await
         .unwrap();
     store
-        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(3))
+        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(3), None)
         .await
         .unwrap();
     // Stopped and started again while the check ran: active, and yet not this check's turn.
@@ -254,7 +255,7 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
             .unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Conflict);
         let error = store
-            .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(old))
+            .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(old), None)
             .await
             .unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Conflict);
@@ -269,7 +270,7 @@ async fn inv_store_1_an_old_epoch_writes_nothing(store: &dyn Store) {
 async fn a_paused_monitor_takes_only_what_was_checked_by_hand(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     let status = store
-        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2), None)
         .await
         .unwrap()
         .unwrap();
@@ -295,6 +296,32 @@ async fn a_paused_monitor_takes_only_what_was_checked_by_hand(store: &dyn Store)
     assert!(store.incidents(&id("a"), 10).await.unwrap().is_empty());
     let again = by_hand(up("a", 2, 1000));
     assert_eq!(refused(store, again).await, Refusal::Duplicate);
+}
+
+async fn a_resumed_monitor_remembers_from_when_its_due_times_count(store: &dyn Store) {
+    let known = async || store.load().await.unwrap().monitors[0].due_from_unix_ms;
+    let set = async |lifecycle, epoch, due_from| {
+        let (a, epoch) = (id("a"), Epoch::new(epoch));
+        let changed = store.set_lifecycle(&a, lifecycle, epoch, due_from);
+        changed.await.map(|status| status.unwrap().lifecycle)
+    };
+    store.define(monitor("a"), Epoch::new(1)).await.unwrap();
+    assert_eq!(known().await, None, "it was never resumed");
+    set(Lifecycle::Paused, 2, None).await.unwrap();
+    assert_eq!(known().await, None);
+    set(Lifecycle::Active, 3, Some(5000)).await.unwrap();
+    assert_eq!(known().await, Some(5000));
+    let stale = set(Lifecycle::Active, 3, Some(1)).await.unwrap_err();
+    assert_eq!(stale.kind, StoreErrorKind::Conflict);
+    applied(store, up("a", 3, 6000)).await;
+    set(Lifecycle::Paused, 4, None).await.unwrap();
+    store.define(monitor("a"), Epoch::new(5)).await.unwrap();
+    assert_eq!(known().await, Some(5000), "only who resumes changes it");
+    set(Lifecycle::Active, 6, Some(-7)).await.unwrap();
+    assert_eq!(known().await, Some(-7), "the clock was set back");
+    store.delete(&id("a"), Epoch::new(7)).await.unwrap();
+    store.define(monitor("a"), Epoch::new(8)).await.unwrap();
+    assert_eq!(known().await, None, "a new life");
 }
 
 async fn a_deleted_monitor_is_gone_and_its_epoch_is_not_used_again(store: &dyn Store) {
@@ -336,7 +363,7 @@ async fn inv_store_2_a_due_time_has_one_record(store: &dyn Store) {
     applied(store, up("a", 1, 1000)).await;
     assert_eq!(refused(store, down("a", 1, 1000)).await, Refusal::Duplicate);
     store
-        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(2))
+        .set_lifecycle(&id("a"), Lifecycle::Active, Epoch::new(2), None)
         .await
         .unwrap();
     assert_eq!(refused(store, down("a", 2, 1000)).await, Refusal::Duplicate);
@@ -347,7 +374,7 @@ async fn an_edit_keeps_state_and_history(store: &dyn Store) {
     store.define(monitor("a"), Epoch::new(1)).await.unwrap();
     applied(store, down("a", 1, 1000)).await;
     store
-        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2))
+        .set_lifecycle(&id("a"), Lifecycle::Paused, Epoch::new(2), None)
         .await
         .unwrap();
     let edited = Monitor {
@@ -443,7 +470,7 @@ async fn monitors_do_not_touch_each_other(store: &dyn Store) {
     applied(store, up("a", 1, 1000)).await;
     applied(store, down("b", 1, 1000)).await;
     store
-        .set_lifecycle(&id("b"), Lifecycle::Paused, Epoch::new(2))
+        .set_lifecycle(&id("b"), Lifecycle::Paused, Epoch::new(2), None)
         .await
         .unwrap();
     store.delete(&id("b"), Epoch::new(3)).await.unwrap();
@@ -487,7 +514,7 @@ async fn inv_store_1_nothing_older_is_written_after_a_stop_returns(store: Arc<dy
             })
             .collect();
         tokio::task::yield_now().await;
-        let stop = store.set_lifecycle(&a, lifecycle, Epoch::new(epoch + 1));
+        let stop = store.set_lifecycle(&a, lifecycle, Epoch::new(epoch + 1), None);
         stop.await.unwrap();
         let written = store.history(&a, 100).await.unwrap();
         let mut told = 0;
@@ -501,7 +528,7 @@ async fn inv_store_1_nothing_older_is_written_after_a_stop_returns(store: Arc<dy
         assert_eq!(after, written, "written after the stop had returned");
         let before = written.iter().filter(|row| row.record.due_unix_ms >= first);
         assert_eq!(before.count(), told, "what was told is there");
-        let start = store.set_lifecycle(&a, Lifecycle::Active, Epoch::new(epoch + 2));
+        let start = store.set_lifecycle(&a, Lifecycle::Active, Epoch::new(epoch + 2), None);
         start.await.unwrap();
     }
 }

@@ -40,6 +40,7 @@ struct State {
 struct Entry {
     monitor: Monitor,
     status: Status,
+    due_from_unix_ms: Option<i64>,
     history: VecDeque<HistoryRow>,
     /// By start, one map for each [`Resolution`].
     buckets: [BTreeMap<i64, Bucket>; 3],
@@ -63,6 +64,7 @@ impl Entry {
         Self {
             status: Status::new(monitor.id.clone(), Lifecycle::Active, epoch),
             monitor,
+            due_from_unix_ms: None,
             history: VecDeque::new(),
             buckets: Default::default(),
             incidents: VecDeque::new(),
@@ -150,6 +152,7 @@ impl Store for MemoryStore {
                 .iter()
                 .map(|row| LastDue::of(&row.record))
                 .max_by_key(|last| (last.end_unix_ms(), last.due_unix_ms)),
+            due_from_unix_ms: entry.due_from_unix_ms,
         };
         Ok(Loaded {
             monitors: state.monitors.values().map(stored).collect(),
@@ -183,6 +186,7 @@ impl Store for MemoryStore {
         id: &MonitorId,
         lifecycle: Lifecycle,
         epoch: Epoch,
+        due_from_unix_ms: Option<i64>,
     ) -> Result<Option<Status>, StoreError> {
         let mut state = self.open("change a monitor")?;
         let Some(entry) = state.monitors.get_mut(id) else {
@@ -191,6 +195,7 @@ impl Store for MemoryStore {
         newer("change a monitor", Some(entry.status.epoch), epoch)?;
         entry.status.epoch = epoch;
         entry.status.lifecycle = lifecycle;
+        entry.due_from_unix_ms = due_from_unix_ms.or(entry.due_from_unix_ms);
         if let Some(open) = entry.open_incident() {
             entry.put(open.under(lifecycle));
         }
@@ -221,7 +226,7 @@ impl Store for MemoryStore {
         let Status {
             epoch, lifecycle, ..
         } = entry.status;
-        if let Some(refusal) = Refusal::of(&record, epoch, lifecycle) {
+        if let Some(refusal) = Refusal::of((record.epoch, record.trigger), (epoch, lifecycle)) {
             return Ok(Commit::Refused(refusal));
         }
         // By due time, not by arrival: what was missed during a check is written before its result.

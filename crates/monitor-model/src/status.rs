@@ -16,7 +16,7 @@ use crate::{MonitorId, Outcome, Record, UnknownOutcome};
 pub enum Lifecycle {
     /// Checked on schedule.
     Active,
-    /// Not checked until resumed.
+    /// Not checked until resumed, unless somebody asks for it.
     Paused,
 }
 

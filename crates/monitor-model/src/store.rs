@@ -56,6 +56,9 @@ pub struct Stored {
     /// The record whose last slot is the latest of all: where the history ends, in whichever order
     /// the records were written.
     pub last_due: Option<LastDue>,
+    /// From when its due times count, in unix milliseconds: when it was last resumed. Those before
+    /// were promised to nobody. `None`: all of them, for it never was.
+    pub due_from_unix_ms: Option<i64>,
 }
 
 /// Where the history of a monitor ends.
@@ -153,14 +156,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Why a monitor of this epoch and lifecycle takes no `record`; `None` when it may have it. Every
-    /// store decides in this one way: while it is paused a monitor takes what somebody checked by
-    /// hand, and stays paused.
+    /// Why a monitor that stands in an epoch and a lifecycle takes no record of this `epoch` and
+    /// `trigger`; `None` when it may have it. Every store decides in this one way: while it is paused
+    /// a monitor takes what somebody checked by hand, and stays paused.
     #[must_use]
-    pub fn of(record: &Record, epoch: Epoch, lifecycle: Lifecycle) -> Option<Self> {
-        if record.epoch != epoch {
+    pub fn of(
+        (epoch, trigger): (Epoch, Trigger),
+        (standing, lifecycle): (Epoch, Lifecycle),
+    ) -> Option<Self> {
+        if epoch != standing {
             Some(Self::Stale)
-        } else if lifecycle == Lifecycle::Paused && record.trigger != Trigger::Manual {
+        } else if lifecycle == Lifecycle::Paused && trigger != Trigger::Manual {
             Some(Self::Paused)
         } else {
             None
@@ -227,9 +233,10 @@ pub enum StoreErrorKind {
 /// Two rules make it honest, and the conformance suite (feature `conformance`) tests both against
 /// any implementation:
 ///
-/// - **Fence.** [`commit`](Self::commit) writes only if the monitor is active and its epoch is the
-///   record's, compared in the same transaction as the write. Whoever changes a monitor brings a
-///   *newer* epoch, so that no result of before can be written after.
+/// - **Fence.** [`commit`](Self::commit) writes only if the epoch of the monitor is the record's, and
+///   it is active or somebody asked for the check, compared in the same transaction as the write.
+///   Whoever changes a monitor brings a *newer* epoch, so that no result of before can be written
+///   after.
 /// - **All or nothing.** Status, history, counts, incident and outbox change together or not at all,
 ///   and what was acknowledged survives a crash at any instant.
 ///
@@ -255,6 +262,9 @@ pub trait Store: Send + Sync + 'static {
     /// Pauses or resumes. `None` when there is no such monitor. An open incident stays open, and is
     /// marked when the monitor is paused.
     ///
+    /// `due_from_unix_ms` is kept as [`Stored::due_from_unix_ms`], by whoever resumes; `None` leaves
+    /// what stands there, as does every other call. A store has no clock for it.
+    ///
     /// # Errors
     /// As [`define`](Self::define).
     async fn set_lifecycle(
@@ -262,6 +272,7 @@ pub trait Store: Send + Sync + 'static {
         id: &MonitorId,
         lifecycle: Lifecycle,
         epoch: Epoch,
+        due_from_unix_ms: Option<i64>,
     ) -> Result<Option<Status>, StoreError>;
 
     /// Deletes a monitor with its history and remembers the epoch. False when there is none. An open

@@ -1,11 +1,13 @@
 //! How one key is to run.
 
-use std::time::Duration;
+use std::{hash::Hash, time::Duration};
 
 use monitor_backoff::Policy;
 
-use crate::kernel::{Grid, Tick};
-use crate::{Class, Phase, SpecError};
+use crate::{
+    Class, Phase, SpecError,
+    kernel::{Grid, Tick, millis},
+};
 
 /// How one key is to run: validated, so that a scheduler never meets a bad one.
 ///

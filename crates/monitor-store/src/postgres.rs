@@ -292,9 +292,11 @@ impl Store for PostgresStore {
         id: &MonitorId,
         lifecycle: Lifecycle,
         epoch: Epoch,
+        due_from_unix_ms: Option<i64>,
     ) -> Result<Option<Status>, StoreError> {
         insist!(self, "change a monitor", again =>
-            change::set_lifecycle(&self.database, id, lifecycle, epoch, again).await)
+            change::set_lifecycle(&self.database, id, (lifecycle, epoch, due_from_unix_ms), again)
+                .await)
     }
 
     async fn delete(&self, id: &MonitorId, epoch: Epoch) -> Result<bool, StoreError> {

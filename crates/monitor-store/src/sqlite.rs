@@ -260,10 +260,11 @@ impl Store for SqliteStore {
         id: &MonitorId,
         lifecycle: Lifecycle,
         epoch: Epoch,
+        due_from_unix_ms: Option<i64>,
     ) -> Result<Option<Status>, StoreError> {
         let id = id.clone();
         self.write("change a monitor", Hint::None, move |connection| {
-            change::set_lifecycle(connection, &id, lifecycle, epoch)
+            change::set_lifecycle(connection, &id, lifecycle, epoch, due_from_unix_ms)
         })
         .await
     }

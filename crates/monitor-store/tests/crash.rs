@@ -302,7 +302,7 @@ async fn drive(store: Arc<SqliteStore>, name: String, loaded: Loaded) {
         .await
         .unwrap();
     store
-        .set_lifecycle(&id(&name), Lifecycle::Active, Epoch::new(epoch + 1))
+        .set_lifecycle(&id(&name), Lifecycle::Active, Epoch::new(epoch + 1), None)
         .await
         .unwrap();
     epoch += 1;
@@ -314,7 +314,7 @@ async fn drive(store: Arc<SqliteStore>, name: String, loaded: Loaded) {
             epoch += 1;
             let new = Epoch::new(epoch);
             store
-                .set_lifecycle(&id(&name), Lifecycle::Active, new)
+                .set_lifecycle(&id(&name), Lifecycle::Active, new, None)
                 .await
                 .unwrap();
         }

@@ -77,6 +77,7 @@ async fn inv_store_11_a_file_of_version_1_is_read_as_it_was_written() {
     assert_eq!(status.outcome, Some(Outcome::Down));
     assert_eq!(status.fault.as_ref().unwrap().reason(), Reason::Refused);
     assert_eq!(stored.last_due.unwrap().end_unix_ms(), BASE + 4000);
+    assert_eq!(stored.due_from_unix_ms, None, "nobody knows");
 
     let lines = store.history(&id("a"), 10).await.unwrap();
     let told: Vec<_> = lines

@@ -143,14 +143,14 @@ async fn a_newer_database_is_named_with_both_versions_and_left_alone() {
         source(&error),
         OpenError::Newer {
             found: 42,
-            supported: 3,
+            supported: 4,
             ..
         }
     ));
     assert!(
         error
             .to_string()
-            .contains("version 42, this program knows up to 3"),
+            .contains("version 42, this program knows up to 4"),
         "{error}"
     );
     assert_eq!(fs::read(place.path()).unwrap(), before);
@@ -191,7 +191,7 @@ async fn a_file_of_another_component_is_shared() {
     place.open().close().await.unwrap();
     let versions: String =
         place.ask("SELECT group_concat(component || version, ' ') FROM schema_version");
-    assert_eq!(versions, "jobs99 store3");
+    assert_eq!(versions, "jobs99 store4");
 }
 
 #[tokio::test]

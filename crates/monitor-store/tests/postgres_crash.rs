@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use monitor_model::conformance::{down, id, monitor, up};
-use monitor_model::{Commit, Record, Store, StoreErrorKind};
+use monitor_model::{Commit, Incident, Lifecycle, Record, Store, StoreErrorKind};
 use monitor_operation::{Epoch, OperationId};
 use monitor_store::{PostgresOptions, PostgresStore};
 use monitor_testkit::proxy::{Direction, Effect, Fault, Proxy};
@@ -156,8 +156,7 @@ async fn check(store: &dyn Store, name: &str, acknowledged: &Acknowledged) {
     let (mut open, mut incidents) = (None, Vec::new());
     for (sequence, record) in acknowledged.values() {
         replayed = replayed.after(record);
-        let lifecycle = monitor_model::Lifecycle::Active;
-        let incident = monitor_model::Incident::after(open.as_ref(), lifecycle, record, *sequence);
+        let incident = Incident::after(open.as_ref(), Lifecycle::Active, record, *sequence);
         if let Some(incident) = incident {
             match incident.closed {
                 None => open = Some(incident),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_model::conformance::{down, id, monitor, up};
-use monitor_model::{Commit, Lifecycle, Record, Refusal, Store, StoreError, StoreErrorKind};
+use monitor_model::{
+    Commit, Lifecycle, Record, Refusal, Store, StoreError, StoreErrorKind, Trigger,
+};
 use monitor_operation::Epoch;
 use monitor_pool::managers::postgres::tokio_postgres::Client;
 use monitor_store::{PostgresOpenError, PostgresOptions, PostgresStore};
@@ -46,29 +48,49 @@ fn applied(commit: Result<Commit, StoreError>) {
     assert!(matches!(commit, Ok(Commit::Applied(_))), "{commit:?}");
 }
 
-/// OPS-16, OPS-30, OPS-31, OPS-32: a stop or a new start that comes between the look and the write of
+/// OPS-16, OPS-30, OPS-31, OPS-32, OPS-42: a stop or a new start that comes between the look and the write of
 /// a commit keeps the write out, by the condition on the row that it waits for.
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_store_1_a_change_that_is_under_way_fences_the_commit_that_waits_for_it() {
+    use Trigger::{Manual, Timer};
     let cases = [
-        ("epoch = 2", Refusal::Stale),
-        ("lifecycle = 'paused'", Refusal::Paused),
-        ("epoch = 2, lifecycle = 'paused'", Refusal::Stale),
+        ("epoch = 2", Timer, Some(Refusal::Stale)),
+        ("lifecycle = 'paused'", Timer, Some(Refusal::Paused)),
+        (
+            "epoch = 2, lifecycle = 'paused'",
+            Timer,
+            Some(Refusal::Stale),
+        ),
+        ("epoch = 2", Manual, Some(Refusal::Stale)),
+        (
+            "epoch = 2, lifecycle = 'paused'",
+            Manual,
+            Some(Refusal::Stale),
+        ),
+        // It is asked for, and nothing else has changed.
+        ("lifecycle = 'paused'", Manual, None),
     ];
-    for (change, refusal) in cases {
+    for (change, trigger, refusal) in cases {
         let schema = Schema::alone("").await;
         let store = store_with_a(&schema).await;
         let sql = schema.sql().await;
         sql.batch_execute(&format!("BEGIN; UPDATE status SET {change}"))
             .await
             .unwrap();
-        let commit = committing(&store, up("a", 1, 1000));
+        let mut record = up("a", 1, 1000);
+        record.trigger = trigger;
+        let commit = committing(&store, record);
         until_waiting(&schema.sql().await, 1, || commit.is_finished()).await;
         sql.batch_execute("COMMIT").await.unwrap();
         let answer = commit.await.unwrap().unwrap();
-        assert_eq!(answer, Commit::Refused(refusal), "{change}");
-        assert_eq!(schema.ask("SELECT count(*) FROM history").await, 0);
-        assert_eq!(schema.ask("SELECT streak FROM status").await, 0);
+        let refused = match answer {
+            Commit::Applied(_) => None,
+            Commit::Refused(refusal) => Some(refusal),
+        };
+        assert_eq!(refused, refusal, "{change}, {trigger:?}");
+        let written = i64::from(refusal.is_none());
+        assert_eq!(schema.ask("SELECT count(*) FROM history").await, written);
+        assert_eq!(schema.ask("SELECT streak FROM status").await, written);
     }
 }
 
@@ -124,7 +146,7 @@ async fn inv_store_7_a_second_owner_is_refused_or_fences_the_first() {
         first.commit(up("a", 1, 2000)).await.unwrap_err(),
         first.define(monitor("b"), epoch).await.unwrap_err(),
         first
-            .set_lifecycle(&name, Lifecycle::Paused, epoch)
+            .set_lifecycle(&name, Lifecycle::Paused, epoch, None)
             .await
             .unwrap_err(),
         first.delete(&name, epoch).await.unwrap_err(),

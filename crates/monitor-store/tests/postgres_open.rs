@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_model::conformance::{down, id, monitor, up};
-use monitor_model::{Commit, DefectKind, Store, StoreError, StoreErrorKind};
+use monitor_model::{Commit, DefectKind, Lifecycle, Store, StoreError, StoreErrorKind};
 use monitor_operation::Epoch;
 use monitor_store::{PostgresOpenError, PostgresOptions, PostgresStore};
 use monitor_testkit::services::Shutdown;
@@ -52,18 +52,47 @@ async fn a_newer_schema_is_named_with_both_versions_and_left_alone() {
         source(&error),
         PostgresOpenError::Newer {
             found: 42,
-            supported: 1,
+            supported: 2,
             ..
         }
     ));
     assert!(
         error
             .to_string()
-            .contains("version 42, this program knows up to 1"),
+            .contains("version 42, this program knows up to 2"),
         "{error}"
     );
     assert_eq!(schema.ask("SELECT epoch FROM owner").await, epoch);
     assert_eq!(schema.ask("SELECT version FROM schema_version").await, 42);
+}
+
+/// OPS-18: a database of version 1 goes on where it was.
+#[tokio::test]
+async fn a_database_of_version_1_is_read_as_it_was_written() {
+    let schema = Schema::new().await;
+    let sql = schema.sql().await;
+    let version_1 = [
+        "CREATE TABLE schema_version (component TEXT PRIMARY KEY, version BIGINT NOT NULL);
+         INSERT INTO schema_version VALUES ('store', 1)",
+        include_str!("../migrations/postgres/0001_initial.sql"),
+        "INSERT INTO monitor (id, name, source, spec) VALUES ('a', 'A', 'api', '{}');
+         INSERT INTO status (monitor, epoch, lifecycle, last_due_unix_ms, last_slots,
+             last_interval_ms) SELECT number, 7, 'paused', 5000, 3, 1000 FROM monitor",
+    ];
+    for step in version_1 {
+        sql.batch_execute(step).await.unwrap();
+    }
+    let store = schema.open().await;
+    let stored = store.load().await.unwrap().monitors.remove(0);
+    assert_eq!(stored.status.epoch, Epoch::new(7));
+    assert_eq!(stored.last_due.unwrap().end_unix_ms(), 7000);
+    assert_eq!(stored.due_from_unix_ms, None, "nobody knows");
+    let (a, epoch, due_from) = (id("a"), Epoch::new(8), Some(9000));
+    let resumed = store.set_lifecycle(&a, Lifecycle::Active, epoch, due_from);
+    assert!(resumed.await.unwrap().is_some());
+    let stored = store.load().await.unwrap().monitors.remove(0);
+    assert_eq!(stored.due_from_unix_ms, due_from);
+    store.close().await.unwrap();
 }
 
 /// A newer program that migrates while an older one takes over: the older one waits, finds it out, and
@@ -164,7 +193,7 @@ async fn other_components_share_the_table_of_versions() {
     schema.sql().await.batch_execute(jobs).await.unwrap();
     schema.open().await.close().await.unwrap();
     let versions = "SELECT sum(version)::int8 FROM schema_version";
-    assert_eq!(schema.ask(versions).await, 100);
+    assert_eq!(schema.ask(versions).await, 101);
 }
 
 /// Tables of another program: nothing of the schema is made, not even the part before the clash.

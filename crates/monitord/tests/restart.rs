@@ -5,6 +5,7 @@
 mod process;
 mod served;
 
+use monitor_testkit::targets::Target;
 use process::{Running, command};
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -43,6 +44,34 @@ fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter()
         .map(|(id, source)| ((*id).to_owned(), (*source).to_owned()))
         .collect()
+}
+
+/// A monitor that was paused for three weeks, is resumed, and has no result yet when the daemon is
+/// started anew: the pause is no gap in its history.
+#[tokio::test]
+async fn a_pause_is_no_gap_for_a_restart_that_follows_the_resume() {
+    let served = Served::start("");
+    let target = Target::healthy().await.unwrap();
+    let mut stream = served.stream().await;
+    let spec = json!({ "id": "web", "url": target.url(), "interval": "1h" });
+    served.define(spec).await;
+    stream.result("web", "up").await;
+    served.act("web", "pause").await;
+    let past = Connection::open(served.folder.path().join("monitord.db")).unwrap();
+    let weeks = 21 * 86_400_000_i64;
+    let ago = format!(
+        "UPDATE history SET due_unix_ms = due_unix_ms - {weeks};
+         UPDATE status SET last_due_unix_ms = last_due_unix_ms - {weeks}"
+    );
+    past.execute_batch(&ago).unwrap();
+    served.act("web", "resume").await;
+
+    let process = restart(served.process, served.folder.path(), "");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0.code(), Some(0));
+    let gap = "SELECT coalesce(sum(slots), 0) FROM line WHERE reason = 'not_running'";
+    let gap: i64 = past.query_row(gap, [], |row| row.get(0)).unwrap();
+    assert!(gap <= 1, "{gap} due times that were promised to nobody");
 }
 
 /// A monitor of the API comes back from its stored definition and is checked again; one that the

@@ -185,9 +185,13 @@ impl Store for Moody {
         id: &MonitorId,
         lifecycle: Lifecycle,
         epoch: Epoch,
+        due_from_unix_ms: Option<i64>,
     ) -> Result<Option<Status>, StoreError> {
         self.mood("change a monitor")?;
-        let answer = self.inner.set_lifecycle(id, lifecycle, epoch).await;
+        let answer = self
+            .inner
+            .set_lifecycle(id, lifecycle, epoch, due_from_unix_ms)
+            .await;
         self.linger().await;
         answer
     }

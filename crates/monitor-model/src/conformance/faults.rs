@@ -41,7 +41,7 @@ macro_rules! changes {
 const CHANGES: [(&str, Change); 11] = changes![
     "define": |it| it.store.define(monitor(&it.other()), Epoch::new(1));
     "edit": |it| it.store.define(monitor(&it.name), Epoch::new(2));
-    "pause": |it| it.store.set_lifecycle(&it.id, Lifecycle::Paused, Epoch::new(2));
+    "pause": |it| it.store.set_lifecycle(&it.id, Lifecycle::Paused, Epoch::new(2), None);
     "delete": |it| it.store.delete(&it.id, Epoch::new(2));
     "commit what is still down": |it| it.store.commit(down(&it.name, 1, 3000));
     "commit a recovery": |it| it.store.commit(up(&it.name, 1, 3000));

@@ -62,7 +62,7 @@ pub(super) async fn an_incident_outlives_a_pause_and_ends_with_its_monitor(store
     let opened = *applied(store, down("a", 1, 1000)).await.incident.unwrap();
     for (lifecycle, epoch) in [(Lifecycle::Paused, 2), (Lifecycle::Active, 3)] {
         let changed = store
-            .set_lifecycle(&id("a"), lifecycle, Epoch::new(epoch))
+            .set_lifecycle(&id("a"), lifecycle, Epoch::new(epoch), None)
             .await;
         changed.unwrap();
     }

@@ -42,7 +42,6 @@ use crate::{
 
 use self::{
     entry::{Entry, NO_PAST, Past, Running},
-    grid::Grid,
     kinds::Kinds,
     names::Names,
     newcomers::Newcomers,
@@ -51,6 +50,7 @@ use self::{
     slab::Slab,
 };
 pub(crate) use self::{
+    grid::Grid,
     keyed::Keyed,
     runs::End,
     start::Confirmed,

@@ -25,8 +25,9 @@ pub(super) struct Doubt {
 #[cfg(test)]
 impl Doubt {
     pub(super) fn for_test(record: &Record) -> Self {
-        let active = monitor_model::Lifecycle::Active;
-        let status = Status::new(record.monitor.clone(), active, record.epoch);
+        use monitor_model::Lifecycle;
+
+        let status = Status::new(record.monitor.clone(), Lifecycle::Active, record.epoch);
         let answer = Applied {
             sequence: 1,
             previous: None,
@@ -307,12 +308,13 @@ async fn write(
 
 /// Why a record was refused whose due time has a line: the fence comes first, as in every store.
 fn refused_line(candidate: &Candidate<'_>) -> Refusal {
-    let status = &candidate.living.status;
-    Refusal::of(candidate.record, status.epoch, status.lifecycle).unwrap_or(Refusal::Duplicate)
+    let (record, status) = (candidate.record, &candidate.living.status);
+    let standing = (status.epoch, status.lifecycle);
+    Refusal::of((record.epoch, record.trigger), standing).unwrap_or(Refusal::Duplicate)
 }
 
 /// INV-STORE-1: the fence is part of the statement that writes. Returns the numbers of the monitors
-/// for which it did not hold; the others were changed by somebody, and are locked by nobody.
+/// for which it held; the others were changed by somebody, and are locked by nobody.
 async fn update_status(
     transaction: &Transaction,
     candidates: &[&Candidate<'_>],
@@ -382,8 +384,9 @@ async fn reasons(
         let number = candidate.living.number;
         let reason = match now.get(&number) {
             None => Refusal::Gone,
-            Some(&(epoch, lifecycle)) => {
-                Refusal::of(candidate.record, epoch, lifecycle).unwrap_or(Refusal::Stale)
+            Some(&standing) => {
+                let record = candidate.record;
+                Refusal::of((record.epoch, record.trigger), standing).unwrap_or(Refusal::Stale)
             }
         };
         (number, reason)

@@ -141,8 +141,7 @@ async fn begin(
 pub(super) async fn set_lifecycle(
     database: &Database,
     id: &MonitorId,
-    lifecycle: Lifecycle,
-    epoch: Epoch,
+    (lifecycle, epoch, due_from_unix_ms): (Lifecycle, Epoch, Option<i64>),
     again: bool,
 ) -> Result<Option<Status>, End> {
     let transaction = database.begin().await?;
@@ -158,11 +157,14 @@ pub(super) async fn set_lifecycle(
     newer(standing.status.epoch, epoch)?;
     transaction
         .change(
-            "UPDATE status SET lifecycle = $2, epoch = $3 WHERE monitor = $1",
+            "UPDATE status SET lifecycle = $2, epoch = $3,
+                 due_from_unix_ms = coalesce($4, due_from_unix_ms)
+             WHERE monitor = $1",
             &[
                 (&standing.number, Type::INT8),
                 (&lifecycle.as_str(), Type::TEXT),
                 (&number, Type::INT8),
+                (&due_from_unix_ms, Type::INT8),
             ],
         )
         .await?;

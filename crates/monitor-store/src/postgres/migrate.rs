@@ -10,7 +10,10 @@ use super::open_error::PostgresOpenError;
 use super::session::{COMPONENT, Session};
 
 /// Step n brings a database from version n - 1 to version n.
-const STEPS: &[&str] = &[include_str!("../../migrations/postgres/0001_initial.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_initial.sql"),
+    include_str!("../../migrations/postgres/0002_due_from.sql"),
+];
 
 /// The version that this code reads and writes.
 pub(super) const SUPPORTED: i64 = STEPS.len() as i64;

@@ -30,6 +30,7 @@ pub(super) async fn load(session: &Session) -> Result<Loaded, Failure> {
         Ok(Stored {
             status: fields.status(monitor.id.clone())?,
             last_due: fields.last_due()?,
+            due_from_unix_ms: fields.get("due_from_unix_ms")?,
             monitor,
         })
     };

@@ -111,17 +111,23 @@ pub(crate) fn set_lifecycle(
     id: &MonitorId,
     lifecycle: Lifecycle,
     epoch: Epoch,
+    due_from_unix_ms: Option<i64>,
 ) -> Result<Change<Option<Status>>, Failure> {
     let Some(standing) = living(connection, id)? else {
         return Ok(Change::Undo(None));
     };
     newer(standing.status.epoch, epoch)?;
     connection
-        .prepare_cached("UPDATE status SET lifecycle = ?2, epoch = ?3 WHERE monitor = ?1")?
+        .prepare_cached(
+            "UPDATE status SET lifecycle = ?2, epoch = ?3,
+                 due_from_unix_ms = coalesce(?4, due_from_unix_ms)
+             WHERE monitor = ?1",
+        )?
         .execute(params![
             standing.number,
             lifecycle.as_str(),
-            epoch_number(epoch)?
+            epoch_number(epoch)?,
+            due_from_unix_ms
         ])?;
     if let Some(open) = incident::open(connection, standing.number, id)? {
         incident::put(connection, standing.number, &open.under(lifecycle))?;

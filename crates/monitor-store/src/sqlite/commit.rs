@@ -46,7 +46,8 @@ pub(crate) fn commit(connection: &Connection, record: &Record) -> Result<Change<
 
 /// The reason of a refusal: what of the conditions of [`update_status`] does not hold.
 fn why(status: &Status, record: &Record) -> Refusal {
-    Refusal::of(record, status.epoch, status.lifecycle).unwrap_or(Refusal::Duplicate)
+    let standing = (status.epoch, status.lifecycle);
+    Refusal::of((record.epoch, record.trigger), standing).unwrap_or(Refusal::Duplicate)
 }
 
 /// INV-STORE-1, INV-STORE-2: the fence and the due time are conditions of the statement that writes.

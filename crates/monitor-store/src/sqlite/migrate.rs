@@ -25,6 +25,12 @@ const STEPS: &[Step] = &[
         )
     },
     compact::run,
+    |connection| {
+        batch(
+            connection,
+            include_str!("../../migrations/0004_due_from.sql"),
+        )
+    },
 ];
 
 type Step = fn(&Connection) -> Result<(), Failure>;

@@ -36,6 +36,7 @@ fn monitors(connection: &Connection) -> Result<Vec<Stored>, Failure> {
         monitors.push(Stored {
             status: fields.status(monitor.id.clone())?,
             last_due: fields.last_due()?,
+            due_from_unix_ms: fields.get("due_from_unix_ms")?,
             monitor,
         });
     }

@@ -15,7 +15,7 @@ use proptest::sample::select;
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
     Define(Monitor, Step),
-    SetLifecycle(MonitorId, Lifecycle, Step),
+    SetLifecycle(MonitorId, Lifecycle, Step, Option<i64>),
     Delete(MonitorId, Step),
     Commit(Box<Record>, Step),
     History(MonitorId, u32),
@@ -148,7 +148,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     ]);
     prop_oneof![
         3 => (monitor, step(NEXT)).prop_map(|(monitor, step)| Command::Define(monitor, step)),
-        2 => (id(), lifecycle, step(NEXT)).prop_map(|(id, l, s)| Command::SetLifecycle(id, l, s)),
+        2 => (id(), lifecycle, step(NEXT), any::<Option<i64>>())
+            .prop_map(|(id, l, s, from)| Command::SetLifecycle(id, l, s, from)),
         1 => (id(), step(NEXT)).prop_map(|(id, step)| Command::Delete(id, step)),
         20 => (record(), step(STANDING)).prop_map(|(r, step)| Command::Commit(Box::new(r), step)),
         2 => (id(), 0u32..30).prop_map(|(id, limit)| Command::History(id, limit)),
@@ -231,9 +232,9 @@ impl<S: Store> Player<S> {
                 let epoch = epoch(standing(store, &monitor.id).await, step);
                 show(store.define(monitor, epoch).await)
             }
-            Command::SetLifecycle(id, lifecycle, step) => {
+            Command::SetLifecycle(id, lifecycle, step, from) => {
                 let epoch = epoch(standing(store, &id).await, step);
-                show(store.set_lifecycle(&id, lifecycle, epoch).await)
+                show(store.set_lifecycle(&id, lifecycle, epoch, from).await)
             }
             Command::Delete(id, step) => {
                 let epoch = epoch(standing(store, &id).await, step);

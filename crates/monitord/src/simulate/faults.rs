@@ -1,5 +1,6 @@
 //! What goes wrong around the prober: targets, the driver, the machine, and people.
 
+use monitor_core::operation::Cause;
 use monitor_scheduler::{Class, Pace};
 
 use super::books::{Life, Note};
@@ -190,11 +191,7 @@ impl World<'_> {
         match fault {
             Fault::Trigger => {
                 self.tally.faults.triggers += 1;
-                let outcome = self.kernel.trigger(&key, now);
-                if outcome.will_run() && self.trigger_resets(key) {
-                    self.note(key, Note::Reset);
-                }
-                self.collect();
+                self.trigger(key);
             }
             Fault::Pause if self.kernel.pause(&key, now).is_some() => {
                 self.tally.faults.pauses += 1;
@@ -204,12 +201,7 @@ impl World<'_> {
                 self.note(key, Note::Paused);
                 self.later(10, 30 * MINUTE, Fault::Resume(key));
             }
-            Fault::Resume(_) if self.kernel.resume(&key, now) => {
-                self.write_change(key, Life::Active);
-                self.collect();
-                self.note(key, Note::Resumed { at: self.now });
-                self.unsettle(key);
-            }
+            Fault::Resume(_) if self.store.row(key).life == Life::Paused => self.resume(key),
             Fault::Edit if self.books[key as usize].life == Life::Active => {
                 self.tally.faults.edits += 1;
                 let longer = self.chance.is(0.5);
@@ -231,6 +223,30 @@ impl World<'_> {
             _ => {}
         }
         self.books[key as usize].plan(self.kernel.timer(&key).map(ms));
+    }
+
+    fn trigger(&mut self, key: u32) {
+        let outcome = self.kernel.trigger(&key, at(self.now));
+        if outcome.will_run() && self.trigger_resets(key) {
+            self.note(key, Note::Reset);
+        }
+        self.collect();
+    }
+
+    /// As the core does it: what is checked by hand is called off, and checked again afterwards.
+    fn resume(&mut self, key: u32) {
+        let fence = self.operations.fence(&key, Cause::Superseded);
+        self.disarm(key);
+        self.write_resumed(key);
+        if !self.kernel.resume(&key, at(self.now)) {
+            return;
+        }
+        self.collect();
+        self.note(key, Note::Resumed { at: self.now });
+        if fence.is_some_and(|fence| fence.open() > 0) {
+            self.trigger(key);
+        }
+        self.unsettle(key);
     }
 
     /// Any monitor; half the time one that is being checked, where changes hurt most.

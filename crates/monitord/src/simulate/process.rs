@@ -121,7 +121,13 @@ impl World<'_> {
             if let Some(mut live) = self.live[place].take() {
                 self.let_go(&mut live, false);
                 // Whoever went on is refused.
-                self.commit(live.key, live.generation, live.operation, None);
+                self.commit(
+                    live.key,
+                    live.generation,
+                    live.operation,
+                    live.trigger,
+                    None,
+                );
             }
         }
         self.count_what_is_left();
@@ -242,10 +248,15 @@ impl World<'_> {
     fn make_up_for(&mut self, key: u32, is_set: bool) -> Option<i64> {
         let (now, unix) = (self.now, self.process_unix_ms);
         let row = self.store.row(key);
-        let absent = row
-            .last
-            .filter(|_| row.life == Life::Active)
-            .and_then(|last| absence(last, unix + i64::try_from(now).unwrap_or(i64::MAX)));
+        let spec = self.spec(key, row.edited).build().ok();
+        let absent = spec.filter(|_| row.life == Life::Active).and_then(|spec| {
+            absence(
+                row,
+                &spec,
+                key,
+                unix + i64::try_from(now).unwrap_or(i64::MAX),
+            )
+        });
         let absent = absent.filter(|_| !self.plants(Plant::LoseAbsence));
         let end = row.last.map(|last| last.end_unix_ms());
         let since_start = |unix_ms: i64| u64::try_from(unix_ms - unix).unwrap_or(0);
@@ -330,6 +341,13 @@ impl World<'_> {
     pub(super) fn write_change(&mut self, key: u32, life: Life) {
         let epoch = self.operations.epoch(&key).unwrap_or_default();
         self.store.change(key, life, epoch);
+    }
+
+    /// A resumed monitor is written: its due times count from now on.
+    pub(super) fn write_resumed(&mut self, key: u32) {
+        self.write_change(key, Life::Active);
+        let unix_ms = self.process_unix_ms + i64::try_from(self.now).unwrap_or(i64::MAX / 2);
+        self.store.resume(key, unix_ms);
     }
 
     /// What follows from the last steps is not carried out any more; what they did is noted.

@@ -7,10 +7,10 @@ use monitor_breaker::OwnedPermit;
 use monitor_core::operation::Operation;
 use monitor_fault::{CategoryStreaks, Fault};
 use monitor_scheduler::simulation::{Begun, End, RunNumber};
-use monitor_scheduler::{Completion, MissedReason, Trigger};
+use monitor_scheduler::{Completion, Missed, MissedReason, Trigger};
 
 use super::audit::Property;
-use super::books::Note;
+use super::books::{Life, Note};
 use super::pools::{Hold, name_of};
 use super::process::Process;
 use super::targets::{SHARED_TRIALS, Sight};
@@ -31,6 +31,7 @@ pub(super) struct Live {
     /// As pools call it.
     pub(super) name: u64,
     due: Ms,
+    pub(super) trigger: Trigger,
     pub(super) operation: Operation<u32>,
     permit: Option<OwnedPermit>,
     /// It is a trial of the breaker that its group shares, admitted in this epoch.
@@ -124,6 +125,7 @@ impl World<'_> {
             key,
             name,
             due,
+            trigger: begun.trigger,
             operation: begun.operation,
             permit,
             trial,
@@ -279,6 +281,7 @@ impl World<'_> {
         let Live {
             key,
             due,
+            trigger,
             operation,
             permit,
             generation,
@@ -287,7 +290,7 @@ impl World<'_> {
             ..
         } = live;
         let record = (!matches!(manner, Manner::CalledOff)).then_some(due);
-        if !self.commit(key, generation, operation, record) {
+        if !self.commit(key, generation, operation, trigger, record) {
             self.tally.outcomes.cancelled += 1;
             return None;
         }
@@ -375,6 +378,7 @@ impl World<'_> {
         key: u32,
         generation: u32,
         operation: Operation<u32>,
+        trigger: Trigger,
         due: Option<Ms>,
     ) -> bool {
         if self.plan.plant == Some(Plant::KeepOperation) && self.planting.plant() {
@@ -383,7 +387,7 @@ impl World<'_> {
         }
         let is_current = self.books[key as usize].generation == generation;
         // Fenced twice: in memory, and by the row itself.
-        let is_of_row = operation.epoch() >= self.store.row(key).epoch;
+        let is_of_row = self.store.takes(key, operation.epoch(), trigger);
         let is_accepted = operation.finish(|| ()).is_ok() && is_of_row;
         if is_accepted != is_current {
             let what = if is_accepted {
@@ -398,6 +402,29 @@ impl World<'_> {
             self.write(key, due, 1);
         }
         is_accepted
+    }
+
+    /// Commits due times that came to nothing. They are refused if and only if their monitor has
+    /// changed since, or nobody asked for them while it is paused.
+    pub(super) fn commit_missed(&mut self, missed: &Missed<u32>) {
+        let (key, due) = (missed.key, ms(missed.due.at));
+        let is_wanted = match self.books[key as usize].life {
+            Life::Active => true,
+            Life::Paused => missed.trigger == Trigger::Manual,
+            Life::Gone => false,
+        };
+        let is_current = is_wanted && self.operations.epoch(&key) == Some(missed.epoch);
+        let is_taken = self.store.takes(key, missed.epoch, missed.trigger);
+        if is_taken != is_current {
+            let what = match is_taken {
+                true => format!("missed at {due} ms, and written after its monitor had changed"),
+                false => format!("missed at {due} ms, and refused though nothing had changed"),
+            };
+            self.audit.fail(Property::Record, self.now, Some(key), what);
+        }
+        if is_taken {
+            self.write(key, due, missed.slots);
+        }
     }
 
     /// A run is over: its key is free.
@@ -474,6 +501,19 @@ impl World<'_> {
             live.manner = Manner::CalledOff;
             let ends = self.now + 1 + self.chance.below(50);
             self.end_at(place, ends);
+        }
+    }
+
+    /// Takes the right of a check to commit, without the kernel: it lets the verdict of one that
+    /// does not heed this count.
+    pub(super) fn disarm(&mut self, key: u32) {
+        self.call_off(key);
+        let book = &self.books[key as usize];
+        let live = book
+            .place
+            .and_then(|place| self.live[place as usize].as_mut());
+        if let Some(live) = live.filter(|live| !matches!(live.manner, Manner::CalledOff)) {
+            live.generation = book.generation;
         }
     }
 

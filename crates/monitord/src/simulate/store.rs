@@ -1,9 +1,11 @@
 //! What outlives the process: a row for each monitor, as the store keeps it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use monitor_core::operation::Epoch;
-use monitor_model::LastDue;
+use monitor_model::{LastDue, Lifecycle, Refusal};
+use monitor_scheduler::{Spec, Trigger};
 
 use super::Ms;
 use super::books::Life;
@@ -27,6 +29,8 @@ pub(super) struct Row {
     pub(super) epoch: Epoch,
     /// The end of its history.
     pub(super) last: Option<LastDue>,
+    /// When it was last resumed, in unix milliseconds.
+    pub(super) due_from: Option<i64>,
 }
 
 impl Store {
@@ -36,6 +40,7 @@ impl Store {
             edited: false,
             epoch: Epoch::default(),
             last: None,
+            due_from: None,
         };
         Self {
             rows: vec![row; targets as usize],
@@ -51,9 +56,29 @@ impl Store {
     pub(super) fn change(&mut self, key: u32, life: Life, epoch: Epoch) {
         let row = &mut self.rows[key as usize];
         if life == Life::Gone {
-            row.last = None;
+            (row.last, row.due_from) = (None, None);
         }
         (row.life, row.epoch) = (life, epoch);
+    }
+
+    /// Notes that a monitor was resumed.
+    pub(super) fn resume(&mut self, key: u32, unix_ms: i64) {
+        self.rows[key as usize].due_from = Some(unix_ms);
+    }
+
+    /// Whether a record of this epoch, set off like this, may be written.
+    pub(super) fn takes(&self, key: u32, epoch: Epoch, trigger: Trigger) -> bool {
+        let row = &self.rows[key as usize];
+        let lifecycle = match row.life {
+            Life::Active => Lifecycle::Active,
+            Life::Paused => Lifecycle::Paused,
+            Life::Gone => return false,
+        };
+        let trigger = match trigger {
+            Trigger::Timer => monitor_model::Trigger::Timer,
+            Trigger::Manual => monitor_model::Trigger::Manual,
+        };
+        Refusal::of((epoch, trigger), (row.epoch, lifecycle)).is_none()
     }
 
     pub(super) fn edit(&mut self, key: u32, edited: bool) {
@@ -92,10 +117,23 @@ impl Store {
 }
 
 /// The due times between the end of a history and now, if there are any: the first one, and how
-/// many. The same reckoning as in `monitor-core`.
-pub(super) fn absence(last: LastDue, now_unix_ms: i64) -> Option<LastDue> {
-    let step = last.interval_ms.max(1);
-    let first = last.end_unix_ms().saturating_add(step);
+/// many. The same reckoning as in `monitor-core`: those before it was last resumed do not count.
+pub(super) fn absence(row: &Row, spec: &Spec, key: u32, now_unix_ms: i64) -> Option<LastDue> {
+    let end = row.last.map(|last| last.end_unix_ms());
+    let (first, step) = match row.due_from.filter(|from| end < Some(*from)) {
+        Some(from) => {
+            let from = Duration::from_millis(u64::try_from(from).unwrap_or(0));
+            let slot = spec.slot_at_or_after(&key, from).as_millis();
+            (
+                i64::try_from(slot).ok()?,
+                i64::try_from(spec.interval().as_millis()).ok()?,
+            )
+        }
+        None => {
+            let step = row.last?.interval_ms.max(1);
+            (end?.saturating_add(step), step)
+        }
+    };
     let slots = now_unix_ms.checked_sub(first).filter(|ago| *ago >= 0)? / step + 1;
     Some(LastDue {
         due_unix_ms: first,

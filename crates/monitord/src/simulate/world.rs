@@ -347,7 +347,7 @@ impl<'a> World<'a> {
                     book.plan(self.kernel.timer(&key).map(ms));
                     self.look_for_starvation(key);
                     if reason != MissedReason::Withdrawn {
-                        self.write(key, due, slots);
+                        self.commit_missed(&missed);
                     }
                 }
             }
