@@ -4,12 +4,27 @@
 -- by the clock of the database. Texts that are keys are sorted by their bytes, as in the crate,
 -- whatever the collation of the database.
 --
+-- Until the first release version 1 is edited in place. What these files say is remembered by a
+-- fingerprint, the comment of `job`: a schema that was made before an edit is refused when it is
+-- opened, and not brought up to date.
+--
 -- No foreign key points to `job`: its rows leave by the thousand, and each departure would look
 -- through every table that points there. What such a key would keep is kept by the locks that each
--- function takes, in this order:
+-- function takes: of these as many as it needs, in this order, and several of one kind in ascending
+-- order.
 --
---   advisory locks, ticks, unique keys, worker, todo, jobs in ascending id, claims in ascending
---   epoch.
+--   1. a tick; queues that are new; the advisory lock of a queue whose order is fair, or of a worker
+--      that claims; unique keys that are wanted
+--   2. the worker, to give it up or to end it
+--   3. todos
+--   4. jobs; then jobs that have ended
+--   5. what belongs to those jobs: the unique keys of those that end, a slot of the receipts of
+--      their worker, their claims
+--   6. children of those that end, as far as they are above every job in 4; others by way of a todo
+--
+-- Some wait for nobody and pass over what is locked: a claim jobs, a rescue the worker, its claims
+-- (which it takes before jobs) and jobs, a release todos, whoever carries an end along children that
+-- have ended, a pruning whatever is old.
 
 CREATE SEQUENCE job_id_seq AS bigint;
 
@@ -178,8 +193,9 @@ CREATE TABLE job_fair (
     PRIMARY KEY (queue_id, tenant)
 );
 
--- The last 64 answers to each worker about jobs that completed and left no row: what tells `done
--- already` from `stale` when the reply to a commit was lost.
+-- Answers about jobs that completed and left no row: what tells `done already` from `stale` when the
+-- reply to a commit was lost. Of each worker the last one is kept and up to 63 before it: slots go
+-- round for all workers together, so that no call waits for another of the same worker.
 CREATE TABLE job_receipt (
     worker_id bigint NOT NULL,
     slot smallint NOT NULL,
