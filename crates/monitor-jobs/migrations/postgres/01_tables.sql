@@ -13,8 +13,8 @@
 -- function takes: of these as many as it needs, in this order, and several of one kind in ascending
 -- order.
 --
---   1. a tick; queues that are new; the advisory lock of a queue whose order is fair, or of a worker
---      that claims; unique keys that are wanted
+--   1. a tick; queues that are new; the advisory lock of a queue whose order is fair, or of a
+--      worker that claims; unique keys that are wanted
 --   2. the worker, to give it up or to end it
 --   3. todos
 --   4. jobs; then jobs that have ended
@@ -23,8 +23,8 @@
 --   6. children of those that end, as far as they are above every job in 4; others by way of a todo
 --
 -- Some wait for nobody and pass over what is locked: a claim jobs, a rescue the worker, its claims
--- (which it takes before jobs) and jobs, a release todos, whoever carries an end along children that
--- have ended, a pruning whatever is old.
+-- (which it takes before jobs) and jobs, a release todos, whoever carries an end along children
+-- that have ended, a pruning whatever is old.
 
 CREATE SEQUENCE job_id_seq AS bigint;
 
@@ -193,9 +193,9 @@ CREATE TABLE job_fair (
     PRIMARY KEY (queue_id, tenant)
 );
 
--- Answers about jobs that completed and left no row: what tells `done already` from `stale` when the
--- reply to a commit was lost. Of each worker the last one is kept and up to 63 before it: slots go
--- round for all workers together, so that no call waits for another of the same worker.
+-- Answers about jobs that completed and left no row: what tells `done already` from `stale` when
+-- the reply to a commit was lost. Of each worker the last one is kept and up to 63 before it: slots
+-- go round for all workers together, so that no call waits for the one before it.
 CREATE TABLE job_receipt (
     worker_id bigint NOT NULL,
     slot smallint NOT NULL,
