@@ -136,7 +136,7 @@ async fn a_full_disk_is_told() {
 async fn a_server_that_crashes_and_comes_back() {
     let mut server = Postgres::start().unwrap();
     let mut options = quiet();
-    options.acquire_timeout = Duration::from_millis(500);
+    options.acquire_timeout = Duration::from_secs(5);
     let jobs = PgJobs::connect(server.url().parse().unwrap(), options)
         .await
         .unwrap();
