@@ -2,9 +2,9 @@
 -- transaction: where each job stands, what each edge means.
 
 -- Takes unique keys, then locks parents: from here on none of them ends before we have. Keys come
--- in ascending order and without doubles. `holders`: at the places of the keys, who has it already.
--- `known`: the parents that exist; those at `holders` are parents too. Mints `p_mint` ids, less one
--- for each holder.
+-- without doubles and in the order of their bytes, which is not that of every database. `holders`:
+-- at the places of the keys, who has it already. `known`: the parents that exist; those at `holders`
+-- are parents too. Mints `p_mint` ids, less one for each holder.
 CREATE FUNCTION jobs_prepare(
     p_queues text[], p_keys text[], p_parents bigint[], p_mint integer,
     OUT now_ms bigint, OUT queue_ids integer[], OUT holders bigint[], OUT ids bigint[],
@@ -17,11 +17,13 @@ BEGIN
     queue_ids := jobs_queues(p_queues);
     IF p_keys IS NOT NULL THEN
         LOOP
-            INSERT INTO job_unique SELECT k, 0 FROM unnest(p_keys) k ORDER BY k
+            INSERT INTO job_unique
+                SELECT k.key, 0 FROM unnest(p_keys) WITH ORDINALITY k(key, place) ORDER BY k.place
                 ON CONFLICT DO NOTHING;
-            SELECT array_agg(nullif(u.job_id, 0) ORDER BY k.key), count(*) - count(u.key)
+            SELECT array_agg(nullif(u.job_id, 0) ORDER BY k.place), count(*) - count(u.key)
                 INTO holders, missing
-                FROM unnest(p_keys) k(key) LEFT JOIN job_unique u ON u.key = k.key;
+                FROM unnest(p_keys) WITH ORDINALITY k(key, place)
+                LEFT JOIN job_unique u ON u.key = k.key;
             -- One that was another's a moment ago and is nobody's now.
             EXIT WHEN missing = 0;
         END LOOP;
@@ -51,7 +53,8 @@ BEGIN
             FROM unnest(p_names) WITH ORDINALITY n(name, place)
             LEFT JOIN job_queue q ON q.name = n.name;
         EXIT WHEN array_position(numbers, NULL) IS NULL;
-        INSERT INTO job_queue (name) SELECT DISTINCT n FROM unnest(p_names) n ORDER BY n
+        INSERT INTO job_queue (name)
+            SELECT DISTINCT n COLLATE "C" AS name FROM unnest(p_names) n ORDER BY name
             ON CONFLICT DO NOTHING;
     END LOOP;
     RETURN numbers;
@@ -154,15 +157,18 @@ $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 
 -- What start-time fair queueing has to know, one enqueue of a queue after the other: at the places
 -- of the tenants the least key that is ready, the highest finish of the queue, the tenant's own.
+-- `p_all`: the queues of all jobs of the call, so that new names are written down in one order.
 CREATE FUNCTION jobs_fair(
-    p_queues text[], p_tenants text[], OUT least_ready bigint[], OUT highest bigint[],
-    OUT own bigint[]
+    p_all text[], p_queues text[], p_tenants text[],
+    OUT least_ready bigint[], OUT highest bigint[], OUT own bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    numbers integer[] := jobs_queues(p_queues);
+    numbers integer[];
     number integer;
     now_ms bigint;
 BEGIN
+    PERFORM jobs_queues(p_all);
+    numbers := jobs_queues(p_queues);
     FOR number IN SELECT DISTINCT n FROM unnest(numbers) n ORDER BY n LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended('monitor-jobs fair', number));
     END LOOP;

@@ -21,7 +21,7 @@ const PREPARE: &str = "SELECT * FROM jobs_prepare($1, $2, $3, $4)";
 /// Waits for nobody for long: it runs beside a transaction of ours that others may wait for.
 const QUEUES: &str = "SELECT jobs_queues($1) FROM set_config('lock_timeout', '100ms', true)";
 const MINT: &str = "SELECT jobs_mint($1) AS ids";
-const FAIR: &str = "SELECT * FROM jobs_fair($1, $2)";
+const FAIR: &str = "SELECT * FROM jobs_fair($1, $2, $3)";
 const KEEP_FAIR: &str = "SELECT jobs_keep_fair($1, $2, $3)";
 const TICK: &str = "SELECT jobs_tick($1, $2) AS taken";
 const INSERT: &str = "SELECT jobs_insert($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
@@ -177,13 +177,13 @@ async fn take(session: &mut Session, tick: Option<(&str, i64)>) -> Result<bool, 
 /// Puts jobs in, in the transaction of the session.
 pub(super) async fn enqueue(session: &mut Session, jobs: &[NewJob]) -> Result<PutIn, Stop> {
     let mut calls = 2;
-    let mut fair = Fair::default();
-    if jobs.iter().any(is_fair) {
-        fair = read_fair(session, jobs).await?;
-        calls += 2;
-    }
     let queues: BTreeSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
     let queues: Vec<&str> = queues.into_iter().collect();
+    let mut fair = Fair::default();
+    if jobs.iter().any(is_fair) {
+        fair = read_fair(session, jobs, &queues).await?;
+        calls += 2;
+    }
     let keys: BTreeSet<&str> = jobs
         .iter()
         .filter_map(|job| job.unique_key.as_deref())
@@ -283,7 +283,7 @@ fn known(row: &Row) -> Result<HashMap<JobId, Known>, Failure> {
         .collect()
 }
 
-async fn read_fair(session: &mut Session, jobs: &[NewJob]) -> Result<Fair, Failure> {
+async fn read_fair(session: &mut Session, jobs: &[NewJob], all: &[&str]) -> Result<Fair, Failure> {
     let pairs: BTreeSet<(&str, &str)> = jobs
         .iter()
         .filter(|job| is_fair(job))
@@ -295,7 +295,7 @@ async fn read_fair(session: &mut Session, jobs: &[NewJob]) -> Result<Fair, Failu
         })
         .collect();
     let (queues, tenants): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
-    let row = one(session.query(FAIR, &[&queues, &tenants]).await)?;
+    let row = one(session.query(FAIR, &[&all, &queues, &tenants]).await)?;
     let least: Vec<Option<i64>> = get(&row, "least_ready")?;
     let highest: Vec<Option<i64>> = get(&row, "highest")?;
     let own: Vec<Option<i64>> = get(&row, "own")?;
