@@ -64,7 +64,7 @@ BEGIN
             p_floors[array_position(p_floor_queues, q.name)], -9223372036854775808))
         INTO serving, names, lowest, floors FROM job_queue q
         WHERE q.queue_id = ANY (worker.queues) AND NOT q.paused;
-    PERFORM jobs_ripen(serving, now_ms);
+    PERFORM jobs_ripen(serving, now_ms, greatest(free, 5000));
     from_start := floors = lowest;
     walked := pg_stat_get_xact_tuples_returned('job_ready'::regclass);
     picked := jobs_pick(serving, floors, free);
@@ -107,8 +107,10 @@ END
 $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
    SET enable_bitmapscan = off SET jit = off;
 
--- Jobs whose time has come are ready.
-CREATE FUNCTION jobs_ripen(p_queues integer[], p_now_ms bigint) RETURNS void
+-- Jobs whose time has come are ready: up to `p_limit` of each queue at once, those that are due the
+-- longest first. Of a larger crowd the rest is for the next claims, which take the more urgent first
+-- among what is ready by then.
+CREATE FUNCTION jobs_ripen(p_queues integer[], p_now_ms bigint, p_limit integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE job j SET state = 3
@@ -117,6 +119,7 @@ BEGIN
                 CROSS JOIN LATERAL (
                     SELECT s.job_id FROM job s
                         WHERE s.state = 2 AND s.queue_id = q.id AND s.run_at_ms <= p_now_ms
+                        ORDER BY s.run_at_ms LIMIT p_limit
                         FOR NO KEY UPDATE SKIP LOCKED
                 ) due
         ) due
@@ -125,42 +128,67 @@ END
 $$;
 
 -- Locks the first ready jobs over several queues, each from its floor on, and says where they
--- stand: they stay there, since they are locked. None: NULL. Rows that another claim has locked
--- are passed over: nobody waits here.
+-- stand: they stay there, since they are locked. None: NULL. Rows that others have locked are
+-- passed over: nobody waits here.
 CREATE FUNCTION jobs_pick(p_queues integer[], p_floors bigint[], p_limit integer) RETURNS tid[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    picked tid[];
+    picked tid[] := '{}';
+    more tid[];
+    -- The queue of each of `more`.
+    sources integer[];
+    -- Queues with something ready, and at the same places how many were wanted of each.
+    shares integer[];
+    wanted integer[];
+    -- Queues of which there is nothing left that is free.
+    drained integer[] := '{}';
 BEGIN
     IF cardinality(p_queues) = 1 THEN
-        SELECT array_agg(r.ctid) INTO picked FROM (
+        SELECT array_agg(r.ctid) INTO more FROM (
             SELECT j.ctid FROM job j
                 WHERE j.state = 3 AND j.queue_id = p_queues[1] AND j.sort_key >= p_floors[1]
                 ORDER BY j.sort_key, j.job_id LIMIT p_limit
                 FOR NO KEY UPDATE SKIP LOCKED
         ) r;
-        RETURN picked;
+        RETURN more;
     END IF;
-    -- First how many of each queue are among the best, so that no queue's rows are locked in vain.
-    WITH share AS MATERIALIZED (
-        SELECT best.queue_id, min(best.sort_key) AS floor, count(*) AS n FROM (
-            SELECT r.* FROM unnest(p_queues, p_floors) q(id, floor)
-                CROSS JOIN LATERAL (
-                    SELECT j.queue_id, j.sort_key, j.job_id FROM job j
-                        WHERE j.state = 3 AND j.queue_id = q.id AND j.sort_key >= q.floor
-                        ORDER BY j.sort_key, j.job_id LIMIT p_limit
-                ) r
-                ORDER BY r.sort_key, r.job_id LIMIT p_limit
-        ) best GROUP BY best.queue_id
-    )
-    SELECT array_agg(r.ctid) INTO picked FROM share s
-        CROSS JOIN LATERAL (
-            SELECT j.ctid FROM job j
-                WHERE j.state = 3 AND j.queue_id = s.queue_id AND j.sort_key >= s.floor
-                ORDER BY j.sort_key, j.job_id LIMIT s.n
-                FOR NO KEY UPDATE SKIP LOCKED
-        ) r;
-    RETURN picked;
+    LOOP
+        -- First how many of each queue are among the best, so that no queue's rows are locked in
+        -- vain.
+        WITH share AS MATERIALIZED (
+            SELECT best.queue_id, min(best.sort_key) AS floor, count(*)::integer AS n FROM (
+                SELECT r.* FROM unnest(p_queues, p_floors) q(id, floor)
+                    CROSS JOIN LATERAL (
+                        SELECT j.queue_id, j.sort_key, j.job_id FROM job j
+                            WHERE j.state = 3 AND j.queue_id = q.id AND j.sort_key >= q.floor
+                                AND j.ctid <> ALL (picked)
+                            ORDER BY j.sort_key, j.job_id LIMIT p_limit - cardinality(picked)
+                    ) r
+                    WHERE q.id <> ALL (drained)
+                    ORDER BY r.sort_key, r.job_id LIMIT p_limit - cardinality(picked)
+            ) best GROUP BY best.queue_id
+        )
+        SELECT array_agg(r.ctid), array_agg(s.queue_id),
+            (SELECT array_agg(w.queue_id) FROM share w), (SELECT array_agg(w.n) FROM share w)
+            INTO more, sources, shares, wanted
+            FROM share s
+            CROSS JOIN LATERAL (
+                SELECT j.ctid FROM job j
+                    WHERE j.state = 3 AND j.queue_id = s.queue_id AND j.sort_key >= s.floor
+                        AND j.ctid <> ALL (picked)
+                    ORDER BY j.sort_key, j.job_id LIMIT s.n
+                    FOR NO KEY UPDATE SKIP LOCKED
+            ) r;
+        picked := picked || more;
+        -- Fewer than were seen: what is locked in one queue shall not stand for what is ready in
+        -- another.
+        EXIT WHEN cardinality(picked) = p_limit OR shares IS NULL
+            OR cardinality(more) = (SELECT sum(w) FROM unnest(wanted) w);
+        drained := drained || ARRAY(
+            SELECT w.id FROM unnest(shares, wanted) w(id, n)
+                WHERE w.n > (SELECT count(*) FROM unnest(sources) s(id) WHERE s.id = w.id));
+    END LOOP;
+    RETURN nullif(picked, '{}');
 END
 $$;
 
