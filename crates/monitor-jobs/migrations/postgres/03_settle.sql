@@ -6,9 +6,9 @@
 
 -- Ends attempts, each by itself. Arrays of the same length, no job twice, in ascending order of the
 -- jobs; `ends` as in End; `waits`: milliseconds until it may run again, negative for never; `texts`:
--- error or result; `p_forget`: what completes and is no parent leaves no row. Answers: 0 done, 1
--- already, 2 stale. `unfinished`: the ends of some are still to be carried along their edges, which
--- job_todo remembers. `woken`: something else may be ready now.
+-- error or result; `p_forget`: what completes and is no parent leaves no row, nor do its attempts.
+-- Answers: 0 done, 1 already, 2 stale. `unfinished`: the ends of some are still to be carried along
+-- their edges, which job_todo remembers. `woken`: something else may be ready now.
 CREATE FUNCTION jobs_settle(
     p_worker bigint, p_jobs bigint[], p_epochs bigint[], p_ends smallint[], p_waits bigint[],
     p_texts text[], p_forget boolean, OUT answers smallint[], OUT unfinished boolean,
@@ -25,12 +25,13 @@ DECLARE
     vanished bigint[];
     vanished_epochs bigint[];
     uppers bigint[];
-    noted boolean;
+    noted bigint[];
 BEGIN
     unfinished := false;
     woken := false;
     -- INV-JOBS-1: who may end what. The guards are judged on the row as it is when its lock is ours.
-    SELECT array_agg(m.job_id), array_agg(m.epoch), bool_or(m.history),
+    SELECT array_agg(m.job_id), array_agg(m.epoch),
+        array_agg(m.job_id) FILTER (WHERE m.history AND m.stays),
         array_agg(m.job_id) FILTER (WHERE m.goes = 3),
         array_agg(m.job_id) FILTER (WHERE m.goes >= 5 AND m.stays),
         array_agg(m.goes) FILTER (WHERE m.goes >= 5 AND m.stays),
@@ -62,8 +63,8 @@ BEGIN
                 ) u
         ) m;
     IF ids IS NOT NULL THEN
-        IF noted THEN
-            PERFORM jobs_note_executions(p_worker, ids, p_jobs, p_ends, p_texts, now_ms);
+        IF noted IS NOT NULL THEN
+            PERFORM jobs_note_executions(p_worker, noted, p_jobs, p_ends, p_texts, now_ms);
         END IF;
         IF back IS NOT NULL THEN
             woken := true;
@@ -74,8 +75,13 @@ BEGIN
                 DELETE FROM job j WHERE j.ctid = ANY (vanishing)
                     RETURNING j.job_id, j.epoch, j.unique_key
             ), freed AS (
-                DELETE FROM job_unique u WHERE u.key = ANY (ARRAY(
-                    SELECT g.unique_key FROM gone g WHERE g.unique_key IS NOT NULL))
+                DELETE FROM job_unique u
+                    WHERE u.key = ANY (ARRAY(
+                            SELECT g.unique_key FROM gone g WHERE g.unique_key IS NOT NULL))
+                        AND u.job_id = ids[width_bucket(u.job_id, ids)]
+            ), forgotten AS (
+                DELETE FROM job_execution x
+                    WHERE x.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))
             )
             SELECT array_agg(g.job_id), array_agg(g.epoch) INTO vanished, vanished_epochs
                 FROM gone g;
@@ -116,8 +122,10 @@ BEGIN
                 p_ends[width_bucket(j.job_id, p_jobs)] AS ended,
                 p_texts[width_bucket(j.job_id, p_jobs)] AS words
     ), freed AS (
-        DELETE FROM job_unique u WHERE u.key = ANY (ARRAY(
-            SELECT g.unique_key FROM gone g WHERE g.unique_key IS NOT NULL))
+        DELETE FROM job_unique u
+            WHERE u.key = ANY (ARRAY(
+                    SELECT g.unique_key FROM gone g WHERE g.unique_key IS NOT NULL))
+                AND u.job_id = p_ids[width_bucket(u.job_id, p_ids)]
     ), buried AS (
         INSERT INTO job_ended (
             job_id, sort_key, anchor_ms, step_ms, run_at_ms, enqueued_ms, epoch, worker_id,
@@ -247,3 +255,13 @@ CREATE FUNCTION jobs_fence(p_job bigint, p_epoch bigint) RETURNS bigint LANGUAGE
         WHERE j.job_id = p_job AND j.epoch = p_epoch AND j.state = 4
         FOR NO KEY UPDATE
 $$;
+
+-- What the owner of a job says while it runs. False: it is not the owner's any more.
+CREATE FUNCTION jobs_progress(p_job bigint, p_epoch bigint, p_percent smallint, p_text text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE job j SET progress = p_percent, progress_text = p_text
+        WHERE j.job_id = p_job AND j.epoch = p_epoch AND j.state = 4;
+    RETURN FOUND;
+END
+$$ SET enable_seqscan = off;

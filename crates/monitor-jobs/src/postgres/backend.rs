@@ -28,8 +28,7 @@ const DRAIN: &str = "UPDATE job_worker SET draining = true
 const HEALTH: &str = "UPDATE job_worker SET health = $2
     WHERE worker_id = $1 AND retired_ms IS NULL RETURNING 1";
 const DEREGISTER: &str = "SELECT * FROM jobs_deregister($1)";
-const PROGRESS: &str = "UPDATE job SET progress = $3, progress_text = $4
-    WHERE job_id = $1 AND epoch = $2 AND state = 4 RETURNING 1";
+const PROGRESS: &str = "SELECT jobs_progress($1, $2, $3, $4) AS noted";
 const CANCEL: &str = "SELECT jobs_cancel($1) AS code";
 const RETRY: &str = "SELECT jobs_retry($1) AS code";
 const REPRIORITISE: &str = "SELECT jobs_reprioritise($1, $2) AS code";
@@ -135,10 +134,10 @@ impl<M: PgManager> Backend for PgJobs<M> {
     ) -> Result<bool, StoreError> {
         let percent = i16::from(percent.min(100));
         let text = limits::text(text);
-        let rows = self
-            .write(PROGRESS, &[&job.0, &epoch.0, &percent, &text])
+        let row = self
+            .write_one(PROGRESS, &[&job.0, &epoch.0, &percent, &text])
             .await;
-        rows.map(|rows| !rows.is_empty())
+        row.and_then(|row| get(&row, "noted"))
             .map_err(|failure| failure.doing("note progress"))
     }
 
