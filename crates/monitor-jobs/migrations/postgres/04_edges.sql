@@ -1,8 +1,8 @@
 -- Jobs, version 1: what the end of a job does to those that wait for it.
 --
--- Whoever locks jobs locks them in ascending order, over the whole transaction. What would break
--- that order is left in job_todo for a transaction of its own: so two of them never wait for each
--- other, and a crash loses nothing.
+-- Whoever locks jobs locks them in ascending order, over the whole transaction, and whoever carries
+-- an end along waits for no child that has ended. What would break that order is left in job_todo
+-- for a transaction of its own: so two of them never wait for each other, and a crash loses nothing.
 
 -- Carries the ends of `p_parents`, which are in job_ended and were ended by this transaction, as
 -- far as that is allowed here: up to 1000 edges, to children above `p_locked`, the highest job that
@@ -33,7 +33,7 @@ $$;
 
 -- Carries the ends of jobs along up to `p_limit` open edges, unless the first of their children is
 -- not above `p_locked`. `highest`: the last child of these edges. `remain`: it left something to
--- do, since a child that ended has children itself, or other parents.
+-- do, since a child that ended has children itself, or other parents, or is in the hands of others.
 CREATE FUNCTION jobs_carry(
     p_parents bigint[], p_limit integer, p_locked bigint, p_now_ms bigint,
     OUT carried integer, OUT highest bigint, OUT remain boolean
@@ -47,6 +47,8 @@ DECLARE
     lowest bigint;
     alike record;
     moved integer;
+    ours bigint[];
+    busy bigint[];
     buried bigint[];
 BEGIN
     remain := false;
@@ -70,7 +72,31 @@ BEGIN
     PERFORM FROM job j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved < carried THEN
-        PERFORM FROM job_ended j WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE;
+        -- Some have ended, or have several of the parents. Whoever retries one that has ended, or
+        -- puts a job in below it, locks higher ones next, which are ours: its edges are for later.
+        SELECT array_agg(o.job_id) INTO ours FROM (
+            SELECT j.job_id FROM job_ended j WHERE j.job_id = ANY (lowers)
+                FOR NO KEY UPDATE SKIP LOCKED
+        ) o;
+        IF moved + coalesce(cardinality(ours), 0) < (
+            SELECT count(DISTINCT l) FROM unnest(lowers) l
+        ) THEN
+            SELECT array_agg(l) INTO busy FROM unnest(lowers) l
+                WHERE l <> ALL (coalesce(ours, '{}'))
+                    AND NOT EXISTS (SELECT FROM job j WHERE j.job_id = l);
+        END IF;
+    END IF;
+    IF busy IS NOT NULL THEN
+        INSERT INTO job_todo
+            SELECT DISTINCT e.parent_id, 0, ends[width_bucket(e.parent_id, uppers)] FROM job_edge e
+                WHERE e.parent_id = ANY (uppers) AND e.child_id = ANY (busy) AND e.state = 0
+            ON CONFLICT DO NOTHING;
+        SELECT array_agg(e.ctid) INTO passing FROM job_edge e
+            WHERE e.ctid = ANY (passing) AND e.child_id <> ALL (busy);
+        SELECT array_agg(e.ctid) INTO holding FROM job_edge e
+            WHERE e.ctid = ANY (holding) AND e.child_id <> ALL (busy);
+        carried := coalesce(cardinality(passing), 0) + coalesce(cardinality(holding), 0);
+        remain := true;
     END IF;
     -- The wait may have been long: a child that was put in meanwhile is due by now.
     p_now_ms := greatest(p_now_ms, jobs_now_ms());
