@@ -6,7 +6,7 @@ use super::{PgJobs, PgManager};
 use crate::Finding;
 
 /// Each returns one row for each finding, its words in `what`. The first ten are shown.
-const CHECKS: [(&str, bool, &str); 12] = [
+const CHECKS: [(&str, bool, &str); 13] = [
     (
         "pending",
         true,
@@ -15,6 +15,15 @@ const CHECKS: [(&str, bool, &str); 12] = [
                 SELECT count(*) AS n FROM job_edge e
                     WHERE e.parent_id = ANY (j.parents) AND e.child_id = j.job_id AND e.state = 0
             ) e WHERE j.pending <> e.n LIMIT 10",
+    ),
+    (
+        "holds",
+        true,
+        "SELECT format('job %s counts %s edges that hold it, %s do', j.job_id, j.holds, e.n) AS what
+            FROM job j CROSS JOIN LATERAL (
+                SELECT count(*) AS n FROM job_edge e
+                    WHERE e.parent_id = ANY (j.parents) AND e.child_id = j.job_id AND e.state = 2
+            ) e WHERE j.holds <> e.n LIMIT 10",
     ),
     (
         "blocked_on_nothing",

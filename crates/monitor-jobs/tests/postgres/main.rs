@@ -5,10 +5,14 @@
 )]
 
 mod call;
+mod claims;
+mod collation;
 mod graph_races;
 mod guards;
+mod keeping;
 mod owner_races;
 mod people;
+mod people_races;
 mod pinned;
 mod server;
 mod storms;

@@ -43,11 +43,20 @@ pub(crate) async fn open(options: PgOptions) -> Database {
 
 /// The same, on that server.
 pub(crate) async fn open_on(server: Arc<Postgres>, options: PgOptions) -> Database {
+    let config = server.url().parse().unwrap();
+    open_in(server, config, options).await
+}
+
+/// The same, in that database of the server.
+pub(crate) async fn open_in(
+    server: Arc<Postgres>,
+    mut config: Config,
+    options: PgOptions,
+) -> Database {
     let schema = format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
-    let sql = connect(&server.url().parse().unwrap()).await;
+    let sql = connect(&config).await;
     let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}");
     sql.batch_execute(&create).await.unwrap();
-    let mut config: Config = server.url().parse().unwrap();
     config.application_name(&schema);
     // Whatever waits where it should not fails in the end.
     config.options(format!("-c search_path={schema} -c lock_timeout=20s"));

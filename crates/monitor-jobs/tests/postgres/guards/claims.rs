@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use monitor_jobs::{Backend, ClaimError, NewJob, When, WorkerId, WorkerState};
+use monitor_jobs::{
+    Backend, ClaimError, JobId, JobState, NewJob, Register, When, WorkerId, WorkerState,
+};
 
 use super::{Promise, fine, holds};
 use crate::call::new;
@@ -53,6 +55,42 @@ pub(super) async fn other_queue(db: &Database) -> Promise {
 pub(super) async fn not_due(db: &Database) -> Promise {
     let later = When::In(Duration::from_secs(3600));
     nothing_in(db, new().when(later)).await
+}
+
+/// One waits for its parent, which runs.
+pub(super) async fn not_ready(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    let parent = db.put(new()).await;
+    let child = db.put(new().after(parent)).await;
+    let mut claimed = Vec::new();
+    for _ in 0..2 {
+        let claim = fine(db.claim_as(worker, 1).await)?;
+        claimed.extend(claim.jobs.iter().map(|job| job.id));
+    }
+    let state = db.state(child).await;
+    let waits = claimed == [parent] && state == JobState::Blocked;
+    holds(waits, format!("{claimed:?}, and the child is {state:?}"))
+}
+
+/// The first of one queue is locked, and in another something is ready.
+pub(super) async fn claim_beside_lock(db: &Database) -> Promise {
+    let register = Register {
+        name: "worker".to_owned(),
+        queues: vec!["default".to_owned(), "other".to_owned()],
+        capacity: 100,
+        lease: Duration::from_secs(30),
+    };
+    let worker = fine(db.jobs.register(&register).await)?;
+    let first = db.put(new()).await;
+    // By one call, so none of them is before another but by its id.
+    let ready = fine(db.jobs.enqueue(&vec![new().queue("other"); 3]).await)?;
+    let ready: Vec<JobId> = ready.into_iter().map(|job| job.id()).collect();
+    let lock = format!("SELECT FROM job WHERE job_id = {first} FOR NO KEY UPDATE");
+    db.hold(&lock).await;
+    let claim = fine(db.claim_as(worker, 3).await);
+    db.commit().await;
+    let claimed: Vec<JobId> = claim?.jobs.iter().map(|job| job.id).collect();
+    holds(claimed == ready, format!("{claimed:?}"))
 }
 
 pub(super) async fn claim_beside_retirement(db: &Database) -> Promise {

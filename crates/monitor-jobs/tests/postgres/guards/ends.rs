@@ -21,6 +21,43 @@ pub(super) async fn stale_epoch(db: &Database) -> Promise {
     holds(settled == Settled::Stale, format!("{settled:?}"))
 }
 
+/// Of a claim that was handed back, whether its job was claimed again or not.
+async fn progress(db: &Database, first: &ClaimedJob) -> Promise {
+    let noted = db.jobs.progress(first.id, first.epoch, 50, "half").await;
+    holds(!fine(noted)?, "it was noted")
+}
+
+pub(super) async fn stale_progress(db: &Database) -> Promise {
+    let (_, first) = stale(db).await?;
+    progress(db, &first).await
+}
+
+pub(super) async fn late_progress(db: &Database) -> Promise {
+    let (worker, first) = held(db).await?;
+    let back = [call::end(&first, Outcome::Release)];
+    fine(db.jobs.settle(worker, &back).await)?;
+    progress(db, &first).await
+}
+
+/// Both ways to end: the key is another's, as after damage, and stays so.
+pub(super) async fn key_of_another(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    for (key, forget) in [("kept", "false"), ("forgotten", "true")] {
+        let keyed = call::new().unique_key(key);
+        let keyed = db.put(keyed.queue("elsewhere")).await;
+        let job = db.put(call::new()).await;
+        let turn = format!("UPDATE job SET unique_key = '{key}' WHERE job_id = {job}");
+        fine(db.sql.batch_execute(&turn).await)?;
+        let job = claimed(db, worker).await?;
+        let end = call::complete(worker, &job).replace("false", forget);
+        fine(db.sql.batch_execute(&end).await)?;
+        let bearer = format!("SELECT count(*) FROM job_unique WHERE job_id = {keyed}");
+        let bearers = db.number(&bearer).await;
+        holds(bearers == 1, format!("{key}: it is free"))?;
+    }
+    Ok(())
+}
+
 pub(super) async fn stale_fence(db: &Database) -> Promise {
     let (_, first) = stale(db).await?;
     let row = fine(db.sql.query_one(&call::fence(&first), &[]).await)?;

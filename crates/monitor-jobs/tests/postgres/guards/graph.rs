@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_jobs::{Backend, Edge, Enqueued, JobId, JobState, On, Outcome, Unmet, When};
+use monitor_jobs::{Backend, Edge, Enqueued, JobId, JobState, On, Outcome, Priority, Unmet, When};
 
 use super::{Promise, claimed, fine, holds};
 use crate::call::{self, new};
@@ -67,16 +67,66 @@ pub(super) async fn held_edge(db: &Database) -> Promise {
 }
 
 pub(super) async fn slices(db: &Database) -> Promise {
+    left_to_release(db).await?;
+    while fine(db.jobs.release(100).await)? > 0 {}
+    let blocked = db.number("SELECT count(*) FROM job WHERE state = 0").await;
+    holds(blocked == 0, format!("{blocked} wait for ever"))
+}
+
+/// A crowd waits for a job that has ended: the note of that, of which nothing is done yet.
+async fn left_to_release(db: &Database) -> Promise {
     let worker = db.worker(5).await;
     let parent = db.put(new()).await;
     let children = vec![new().after(parent); 1500];
     fine(db.jobs.enqueue(&children).await)?;
     let job = claimed(db, worker).await?;
     // In the session beside the pool: nobody goes on with it there.
-    fine(db.sql.batch_execute(&call::complete(worker, &job)).await)?;
-    while fine(db.jobs.release(100).await)? > 0 {}
-    let blocked = db.number("SELECT count(*) FROM job WHERE state = 0").await;
-    holds(blocked == 0, format!("{blocked} wait for ever"))
+    fine(db.sql.batch_execute(&call::complete(worker, &job)).await)
+}
+
+pub(super) async fn release_beside_release(db: &Database) -> Promise {
+    left_to_release(db).await?;
+    db.hold("SELECT jobs_release(100)").await;
+    let second = fine(db.at_once("SELECT jobs_release(100)").await);
+    db.commit().await;
+    second
+}
+
+/// A parent ends together with a job that is higher than its child.
+pub(super) async fn lower_child(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    let parent = db.put(new()).await;
+    let child = db.put(new().after(parent)).await;
+    db.put(new()).await;
+    let held = fine(db.claim_as(worker, 2).await)?.jobs;
+    db.complete_all(worker, &held).await;
+    let state = db.state(child).await;
+    holds(state == JobState::Ready, format!("{state:?}"))
+}
+
+/// A child that ends by the end of its parent has a child below the parent's last: a release that
+/// has the last one in its hands waits for no lower one.
+pub(super) async fn lower_wave(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    let parent = db.put(new()).await;
+    let cancelled = Edge::success(parent).unmet(Unmet::Cancel);
+    let ending = db.put(new().edge(cancelled)).await;
+    let lower = db.put(new().after(ending)).await;
+    db.put(new().after(parent)).await;
+    let higher = db.put(new()).await;
+    let held = fine(db.claim_as(worker, 2).await)?.jobs;
+    let epoch = held.first().map_or(0, |job| job.epoch.0);
+    // Beside the end of a higher job: left to a release.
+    let ends = format!(
+        "SELECT jobs_settle({worker}, '{{{parent},{higher}}}', '{{{epoch},{epoch}}}', '{{1,0}}',
+            '{{-1,-1}}', '{{NULL,NULL}}', false)"
+    );
+    fine(db.sql.batch_execute(&ends).await)?;
+    let lock = format!("SELECT FROM job WHERE job_id = {lower} FOR UPDATE");
+    db.hold(&lock).await;
+    let released = fine(db.at_once("SELECT jobs_release(1000)").await);
+    db.commit().await;
+    released
 }
 
 /// Two of three parents end together.
@@ -134,9 +184,34 @@ pub(super) async fn prune_needed(db: &Database) -> Promise {
     let job = claimed(db, worker).await?;
     fine(db.sql.batch_execute(&call::complete(worker, &job)).await)?;
     fine(db.sql.batch_execute("DELETE FROM job_todo").await)?;
-    fine(db.jobs.prune(Duration::ZERO, 1).await)?;
+    fine(db.jobs.prune(Duration::ZERO, 10_000).await)?;
     let kept = db
         .number("SELECT count(*) FROM job_ended WHERE job_id = 1")
         .await;
     holds(kept == 1, "it is gone")
+}
+
+/// An urgent child was cancelled, and nobody has told its parent yet that it is not urgent any more.
+pub(super) async fn prune_before_todo(db: &Database) -> Promise {
+    let parent = db.put(new().priority(Priority::MIN)).await;
+    let child = db.put(new().priority(Priority::MAX).after(parent)).await;
+    while fine(db.jobs.release(1000).await)? > 0 {}
+    // In the session beside the pool: nobody goes on with it there.
+    let cancel = format!("SELECT jobs_cancel({child})");
+    fine(db.sql.batch_execute(&cancel).await)?;
+    fine(db.jobs.prune(Duration::ZERO, 10).await)?;
+    while fine(db.jobs.release(1000).await)? > 0 {}
+    let view = fine(db.jobs.job(parent).await)?;
+    let urgency = view.map(|view| view.effective_priority);
+    holds(urgency == Some(Priority::MIN), format!("{urgency:?}"))
+}
+
+pub(super) async fn prune_parent_of_living(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    let parent = db.put(new()).await;
+    db.put(new().after(parent)).await;
+    let job = claimed(db, worker).await?;
+    db.complete(worker, &job).await;
+    let pruned = fine(db.jobs.prune(Duration::ZERO, 10).await)?;
+    holds(pruned == 0, "it is gone")
 }

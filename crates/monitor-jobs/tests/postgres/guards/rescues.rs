@@ -1,7 +1,7 @@
 //! Who is given up, and what is taken from them.
 
 use monitor_jobs::conformance::Base;
-use monitor_jobs::{Backend, Outcome, Settled};
+use monitor_jobs::{Backend, JobState, Outcome, Settled};
 
 use super::{Promise, fine, held, holds};
 use crate::call::{self, new};
@@ -111,6 +111,20 @@ pub(super) async fn rescue_beside_fence(db: &Database) -> Promise {
     let rescued = fine(db.at_once(&call::rescue(worker)).await);
     db.commit().await;
     rescued
+}
+
+/// A claim of the worker that leaves is under way.
+pub(super) async fn leave_beside_claim(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    let job = db.put(new()).await;
+    db.hold(&format!("SELECT jobs_claim({worker}, 1, true)"))
+        .await;
+    let leaving = db.spawn(move |db| async move { db.jobs.deregister(worker).await });
+    db.until_blocked(1).await;
+    db.commit().await;
+    let left = fine(fine(leaving.await)?)?;
+    let state = db.state(job).await;
+    holds(left && state == JobState::Ready, format!("{state:?}"))
 }
 
 pub(super) async fn rescue_in_parts(db: &Database) -> Promise {
