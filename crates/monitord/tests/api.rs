@@ -208,6 +208,28 @@ async fn a_monitor_of_the_file_can_be_paused_but_not_changed() {
     problem(response, 404).await;
 }
 
+/// OPS-42: a paused monitor waits for no permit, and has no due time that one could wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_monitor_that_finds_no_permit_says_so() {
+    let held = Target::held().await.unwrap();
+    let url = held.url();
+    let served = Served::start(&format!(
+        "[limits]\nmax_concurrent_probes = 1\n\n[[monitor]]\nid = \"first\"\nurl = {url:?}\n\
+         interval = \"1d\"\ntimeout = \"1h\"\n"
+    ));
+    held.until(|seen| seen.requests == 1).await;
+    let spec = json!({ "id": "web", "url": url, "interval": "1d", "timeout": "1h" });
+    served.define(spec).await;
+    served.act("web", "pause").await;
+    let path = "/api/admin/probes/web/trigger";
+    let refused = served.send(Method::POST, path, &json!({})).await;
+    let detail = problem(refused, 503).await["detail"].to_string();
+    assert!(
+        detail.contains("it is paused") && !detail.contains("due time"),
+        "{detail}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn monitors_are_made_read_changed_and_deleted() {
     let (served, target) = up().await;

@@ -50,7 +50,7 @@ fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
 /// started anew: the pause is no gap in its history.
 #[tokio::test]
 async fn a_pause_is_no_gap_for_a_restart_that_follows_the_resume() {
-    let served = Served::start("");
+    let served = Served::start(FILE);
     let target = Target::healthy().await.unwrap();
     let mut stream = served.stream().await;
     let spec = json!({ "id": "web", "url": target.url(), "interval": "1h" });
@@ -69,7 +69,9 @@ async fn a_pause_is_no_gap_for_a_restart_that_follows_the_resume() {
     let process = restart(served.process, served.folder.path(), "");
     process.signal(Signal::TERM);
     assert_eq!(process.end().0.code(), Some(0));
-    let gap = "SELECT coalesce(sum(slots), 0) FROM line WHERE reason = 'not_running'";
+    let gap = "SELECT coalesce(sum(slots), 0) FROM line
+        JOIN monitor ON monitor.number = line.monitor AND monitor.id = 'web'
+        WHERE reason = 'not_running'";
     let gap: i64 = past.query_row(gap, [], |row| row.get(0)).unwrap();
     assert!(gap <= 1, "{gap} due times that were promised to nobody");
 }

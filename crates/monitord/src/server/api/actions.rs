@@ -35,7 +35,7 @@ pub(in crate::server) async fn act(
     match action.as_str() {
         "pause" => changed(&id, app.core().pause(&id).await),
         "resume" => changed(&id, app.core().resume(&id).await),
-        "trigger" => triggered(&id, app.core().trigger(&id)),
+        "trigger" => triggered(&app, &id, app.core().trigger(&id)),
         "reset-backoff" if app.core().reset_backoff(&id) => Ok(done(
             StatusCode::OK,
             &id,
@@ -63,7 +63,7 @@ fn changed(
     Ok(done(StatusCode::OK, id, status.lifecycle.as_str(), detail))
 }
 
-fn triggered(id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Problem> {
+fn triggered(app: &App, id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Problem> {
     let accepted = |result, detail| Ok(done(StatusCode::ACCEPTED, id, result, detail));
     match outcome {
         TriggerOutcome::Started => accepted("started", "being checked now"),
@@ -72,10 +72,17 @@ fn triggered(id: &MonitorId, outcome: TriggerOutcome) -> Result<Response, Proble
             "coalesced",
             "checked once more when the running check has ended",
         ),
-        TriggerOutcome::Skipped => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "every permit is taken; it is checked at its next due time, or when you ask again",
-        )),
+        TriggerOutcome::Skipped => {
+            let view = app.core().view(id);
+            let is_paused = view.is_some_and(|it| it.status.lifecycle == Lifecycle::Paused);
+            let detail = match is_paused {
+                true => "every permit is taken; it is paused, so it is checked when you ask again",
+                false => {
+                    "every permit is taken; it is checked at its next due time, or when you ask again"
+                }
+            };
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        }
         TriggerOutcome::Unknown => Err(Problem::no_monitor(id.as_str())),
         _ => Err(Problem::from(CoreError::ShuttingDown)),
     }
