@@ -37,6 +37,8 @@ mod query;
 mod roll;
 mod row;
 mod session;
+#[cfg(test)]
+mod testing;
 mod text;
 mod writer;
 

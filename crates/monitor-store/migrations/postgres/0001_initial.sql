@@ -1,4 +1,6 @@
--- The same tables as in the embedded store, under the same names. Text that holds a NUL, which
+-- The tables of the embedded store, but for these: `bucket` has a row for each minute, hour and day,
+-- not a page of them; `horizon` says what is kept, and the database counts sequences, as `head` does
+-- there; names are text, without `term`; `owner` is of this store alone. Text that holds a NUL, which
 -- PostgreSQL cannot, is escaped: see src/postgres/text.rs.
 
 -- Who may write. INV-STORE-7: each transaction of the store locks this row in share mode and goes on

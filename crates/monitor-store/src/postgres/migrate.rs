@@ -12,7 +12,7 @@ use super::session::{COMPONENT, Session};
 /// Step n brings a database from version n - 1 to version n.
 const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_initial.sql"),
-    include_str!("../../migrations/postgres/0002_due_from.sql"),
+    include_str!("../../migrations/postgres/0002_due_from_and_age.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -328,15 +328,20 @@ async fn roll(
 /// Removes lines. Those at which the verdict changed stay as long as the hours do.
 ///
 /// Of each monitor by the key of its due times, here and below: what is kept is much, and none of it
-/// is to be looked at in each round.
+/// is to be looked at in each round. Lines that stay lie among those that go, so that these have an
+/// index of their own.
 async fn lines(transaction: &Transaction, horizons: &Horizons) -> Result<u64, Failure> {
-    let remove = "DELETE FROM history WHERE sequence IN (
+    let remove = "DELETE FROM history WHERE sequence = ANY (ARRAY(
         SELECT old.sequence FROM status CROSS JOIN LATERAL (
-            SELECT sequence FROM history WHERE history.monitor = status.monitor
-                AND due_unix_ms < least(mark_unix_ms, greatest($1, $2))
-                AND (due_unix_ms < $2 OR NOT turned)
-            LIMIT $3) AS old
-        LIMIT $3)";
+            (SELECT sequence FROM history WHERE history.monitor = status.monitor
+                AND due_unix_ms < $2 AND due_unix_ms < mark_unix_ms
+            LIMIT $3)
+            UNION ALL
+            (SELECT sequence FROM history WHERE history.monitor = status.monitor
+                AND due_unix_ms >= $2 AND due_unix_ms < $1 AND due_unix_ms < mark_unix_ms
+                AND NOT turned
+            LIMIT $3)) AS old
+        LIMIT $3))";
     let parameters: [Parameter<'_>; 3] = [
         (&horizons.history, Type::INT8),
         (&horizons.hours, Type::INT8),

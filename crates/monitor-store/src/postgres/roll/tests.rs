@@ -1,17 +1,10 @@
 //! Rounds and their slices, the statements on a server.
 
-use std::time::Duration;
-
-use monitor_model::conformance::{id, monitor, up};
+use monitor_model::conformance::{id, up};
 use monitor_model::{Commit, Store};
-use monitor_operation::Epoch;
-use monitor_pool::managers::postgres::tokio_postgres::{Client, NoTls, connect};
-use monitor_testkit::services::Postgres;
-use tokio::sync::oneshot;
 
 use super::*;
-use crate::postgres::PostgresStore;
-use crate::postgres::writer::Message;
+use crate::postgres::testing::Place;
 
 /// Records of very different due times ask for a round each: the present one ends all the same,
 /// and is followed by another.
@@ -43,54 +36,13 @@ fn a_round_ends_however_often_one_is_asked_for() {
     assert!(!retention.is_pending());
 }
 
-struct Place {
-    server: Postgres,
-    store: PostgresStore,
-}
-
-impl Place {
-    async fn new() -> Self {
-        let server = Postgres::start().unwrap();
-        let mut options = PostgresOptions::new(&server.url()).unwrap();
-        options.retain_history = Duration::MAX;
-        options.retain_minutes = Duration::MAX;
-        options.retain_hours = Duration::MAX;
-        options.retain_days = Duration::MAX;
-        let store = PostgresStore::open(options).await.unwrap();
-        store.define(monitor("a"), Epoch::new(1)).await.unwrap();
-        Self { server, store }
-    }
-
-    /// Ends the store's own upkeep: what follows is done by the test alone.
-    async fn without_upkeep(&self) {
-        let (reply, closed) = oneshot::channel();
-        let close = self.store.writer.send(Message::Close(reply)).await;
-        close.unwrap();
-        closed.await.unwrap();
-    }
-
-    async fn sql(&self) -> Client {
-        let (client, connection) = connect(&self.server.url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
-    async fn begin(&self) -> Transaction {
-        self.store.database.begin().await.unwrap()
-    }
-
-    async fn ask(&self, query: &str) -> i64 {
-        self.sql().await.query_one(query, &[]).await.unwrap().get(0)
-    }
-}
-
 const END: &str = "UPDATE monitor SET ended = true; DELETE FROM status";
 
 /// OPS-17: a monitor that is deleted after its lines were looked for, and before the monitors are
 /// removed, waits for the next round: nothing refers to what is not there.
 #[tokio::test]
 async fn a_monitor_that_is_deleted_between_two_statements_fails_no_slice() {
-    let place = Place::new().await;
+    let place = Place::with(&["a"]).await;
     let commit = place.store.commit(up("a", 1, 1000)).await.unwrap();
     assert!(matches!(commit, Commit::Applied(_)));
     place.without_upkeep().await;
@@ -120,7 +72,7 @@ async fn a_monitor_that_is_deleted_between_two_statements_fails_no_slice() {
 /// OPS-17: not only lines of a deleted monitor are many.
 #[tokio::test]
 async fn counts_of_a_deleted_monitor_go_in_slices_too() {
-    let place = Place::new().await;
+    let place = Place::with(&["a"]).await;
     place.without_upkeep().await;
     let rows = 2 * SLICE_ROWS + 1;
     let fill = format!(
@@ -156,12 +108,8 @@ async fn counts_of_a_deleted_monitor_go_in_slices_too() {
 /// OPS-18: due times at either end of what a row can hold stop the rolling up of nobody.
 #[tokio::test]
 async fn the_first_and_the_last_due_time_there_can_be_are_rolled_up_with_others() {
-    let place = Place::new().await;
+    let place = Place::with(&["a", "b", "c"]).await;
     for (name, due) in [("a", i64::MIN), ("b", STEP_MS + 1), ("c", i64::MAX)] {
-        if name != "a" {
-            let defined = place.store.define(monitor(name), Epoch::new(1)).await;
-            defined.unwrap();
-        }
         let commit = place.store.commit(up(name, 1, due)).await.unwrap();
         assert!(matches!(commit, Commit::Applied(_)));
     }
@@ -175,5 +123,55 @@ async fn the_first_and_the_last_due_time_there_can_be_are_rolled_up_with_others(
     for name in ["a", "b", "c"] {
         let tally = place.store.tally(&id(name), i64::MIN).await.unwrap();
         assert_eq!(tally.due, 1, "{name}");
+    }
+}
+
+/// What this session has looked at of what is kept, in rows.
+async fn looked_at(slice: &Transaction) -> i64 {
+    let rows = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int8
+        FROM pg_stat_xact_user_tables WHERE relname IN ('history', 'bucket', 'incident')";
+    slice.rows(rows, &[]).await.unwrap()[0].get(0)
+}
+
+/// OPS-29: what is kept is much, and a round passes it by: it looks at what it removes, once to find
+/// it and once to remove it. To make a plan the server looks at the ends of some indexes, too.
+#[tokio::test]
+async fn a_round_looks_at_nothing_that_stays() {
+    const PLANNING: i64 = 32;
+    let place = Place::with(&["a"]).await;
+    place.without_upkeep().await;
+    // A verdict that changed with nearly every check, counts, and incidents that are over.
+    let kept = 2 * SLICE_ROWS;
+    let fill = format!(
+        "INSERT INTO history (monitor, due_unix_ms, slots, interval_ms, epoch, outcome, \"trigger\",
+             started_unix_ms, turned)
+             SELECT number, n, 1, 1000, 1, 'up', 'timer', n, n % 100 > 0
+             FROM monitor, generate_series(1, {kept}) AS n;
+         INSERT INTO bucket SELECT number, n % 3, n, 1, 0, 0, 1, 0, 0, 0, 0
+             FROM monitor, generate_series(1, {kept}) AS n;
+         INSERT INTO incident (id, monitor, opened_unix_ms, fault_layer, fault_reason,
+             closed_unix_ms, closed_by)
+             SELECT n, number, n, 'connect', 'refused', n, 'recovery'
+             FROM monitor, generate_series(1, {kept}) AS n;
+         UPDATE status SET last_due_unix_ms = {kept}, mark_unix_ms = {kept};
+         ANALYZE"
+    );
+    place.sql().await.batch_execute(&fill).await.unwrap();
+    let horizons = Horizons {
+        history: kept / 2 + 1,
+        ..Horizons::NONE
+    };
+    for goes in [kept / 2 / 100, 0] {
+        let slice = place.begin().await;
+        let before = looked_at(&slice).await;
+        assert!(!roll(&slice, &horizons, kept).await.unwrap());
+        let removed = lines(&slice, &horizons).await.unwrap();
+        assert_eq!(removed, goes.unsigned_abs());
+        assert_eq!(buckets(&slice, &horizons).await.unwrap(), 0);
+        assert_eq!(incidents(&slice, &horizons).await.unwrap(), 0);
+        assert_eq!(ended(&slice).await.unwrap(), (0, false));
+        let looked = looked_at(&slice).await - before;
+        slice.commit().await.unwrap();
+        assert!(looked <= 2 * goes + PLANNING, "{looked} for {goes}");
     }
 }
