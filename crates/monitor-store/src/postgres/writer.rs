@@ -166,11 +166,22 @@ impl Writer {
         if records == 1 || matches!(failure, Failure::TakenOver { .. } | Failure::Closed) {
             return self.answer(batch, std::iter::repeat(Err(failure)));
         }
-        // One of them is to blame: the others shall not suffer for it.
-        for asked in batch {
-            let one = std::slice::from_ref(&asked);
-            let answer = self.attempt(one).await.map(|mut answers| answers.pop());
-            let answer = answer.and_then(|answer| answer.ok_or(Failure::Closed));
+        self.write_apart(batch).await;
+    }
+
+    /// One of them is to blame: the others shall not suffer for it. A failure that may pass is none
+    /// of theirs, and would be that of all that follow: those that are left are put off together.
+    async fn write_apart(&mut self, batch: Vec<Asked>) {
+        let mut left = batch.into_iter();
+        while let Some(asked) = left.next() {
+            let answer = match self.attempt(std::slice::from_ref(&asked)).await {
+                Ok(mut answers) => answers.pop().ok_or(Failure::Closed),
+                Err(failure) if failure.may_pass() => {
+                    let again = std::iter::once(asked).chain(left).collect();
+                    return self.put_off(again, &failure).await;
+                }
+                Err(failure) => Err(failure),
+            };
             self.answer(vec![asked], std::iter::once(answer));
         }
     }
@@ -220,41 +231,4 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::postgres::{Database, PostgresOptions, connect};
-    use crate::rollup::Horizons;
-
-    /// What is remembered of records in doubt is forgotten with their monitor, so that it does not
-    /// grow with those that ever were.
-    #[test]
-    fn a_deleted_monitor_leaves_no_doubt() {
-        let options = PostgresOptions::new("postgres://u@localhost/d").unwrap();
-        let database = Database {
-            sessions: connect(&options).unwrap(),
-            place: "d".into(),
-            owner: 1,
-            patience: Duration::ZERO,
-            successor: tokio::sync::watch::Sender::new(None),
-            silence: Duration::ZERO,
-        };
-        let id = monitor_model::conformance::id;
-        let record = monitor_model::conformance::up("a", 1, 1000);
-        let doubts = ["a", "b"].map(|name| (id(name), batch::Doubt::for_test(&record)));
-        let (_, queue) = mpsc::channel(1);
-        let mut writer = Writer {
-            database: Arc::new(database),
-            queue,
-            max_batch: 1,
-            retention: Retention::new(&options, Horizons::NONE),
-            counters: Arc::default(),
-            waiting: VecDeque::new(),
-            doubts: doubts.into(),
-            closing: Vec::new(),
-            batches_since_slice: 0,
-        };
-        writer.accept(Message::Deleted(id("a")));
-        assert_eq!(writer.doubts.keys().collect::<Vec<_>>(), [&id("b")]);
-        assert!(writer.retention.is_pending());
-    }
-}
+mod tests;
