@@ -146,7 +146,8 @@ const LINES: &str = "
     JOIN monitor ON monitor.id = wanted.id AND NOT monitor.ended
     JOIN status ON status.monitor = monitor.number
     LEFT JOIN history AS line ON line.monitor = monitor.number
-        AND line.due_unix_ms = wanted.due_unix_ms";
+        AND line.due_unix_ms = wanted.due_unix_ms
+    FOR UPDATE OF status";
 
 const OPEN_INCIDENTS: &str = "
     SELECT monitor.id AS monitor_id, incident.* FROM incident
@@ -154,6 +155,10 @@ const OPEN_INCIDENTS: &str = "
     WHERE incident.closed_unix_ms IS NULL AND monitor.id = ANY ($1)";
 
 /// The monitors of the records, with the line that the due time of each has already.
+///
+/// Their states are locked, as a change of a monitor locks them: what is written follows from what is
+/// read here, so that no change may come in between. Their open incidents are asked for behind, and
+/// are those of the same instant.
 async fn find(
     transaction: &Transaction,
     records: &[&Record],
@@ -314,7 +319,7 @@ fn refused_line(candidate: &Candidate<'_>) -> Refusal {
 }
 
 /// INV-STORE-1: the fence is part of the statement that writes. Returns the numbers of the monitors
-/// for which it held; the others were changed by somebody, and are locked by nobody.
+/// for which it held; the others were changed by somebody before [`find`] locked them.
 async fn update_status(
     transaction: &Transaction,
     candidates: &[&Candidate<'_>],
@@ -488,3 +493,6 @@ pub(super) async fn notify(
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
