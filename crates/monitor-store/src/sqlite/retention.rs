@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Options;
 use super::failure::Failure;
@@ -131,7 +131,8 @@ impl Retention {
     }
 
     fn work(&mut self, connection: &mut Connection, now_unix_ms: i64) -> Result<Done, Failure> {
-        let transaction = connection.transaction()?;
+        // What is read is written by: another program is to write before it, or after.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut done = Done::default();
         while done.rows < SLICE_ROWS
             && let Some(work) = self.work.pop_front()

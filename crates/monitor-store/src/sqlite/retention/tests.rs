@@ -392,3 +392,34 @@ fn a_full_file_has_room_for_what_makes_room() {
     let tally = query::tally(connection, &"a".parse().unwrap(), BASE).unwrap();
     assert_eq!(tally.due, committed + 1);
 }
+
+/// OPS-29: another program that writes at the same time does so before a slice or after it: between
+/// what a slice reads and what it writes, it would end the round.
+#[test]
+fn another_writer_ends_no_round() {
+    let mut place = Place::new([30, 90, 36 * 60, 4 * 1440]);
+    for minute in 0..120 {
+        let record = record("a", BASE + minute * MINUTE, 3);
+        assert!(place.commit(&record, None));
+    }
+    let other = Connection::open(&place.options.path).unwrap();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    let beside = "CREATE TABLE beside (n INTEGER); INSERT INTO beside VALUES (0)";
+    other.execute_batch(beside).unwrap();
+    // At each step of each statement of a slice it tries to write.
+    let write = move || {
+        let _ = other.execute("UPDATE beside SET n = n + 1", []);
+        false
+    };
+    let handler = place.connection().progress_handler(1, Some(write));
+    handler.unwrap();
+    place.settle(BASE + 120 * MINUTE);
+    let gone = "history WHERE due_unix_ms < ";
+    let horizon = BASE + 80 * MINUTE;
+    assert_eq!(
+        place.count(&format!("{gone} {horizon}")),
+        1,
+        "the verdict's"
+    );
+    assert!(place.count("beside WHERE n > 0") == 1, "it wrote");
+}
