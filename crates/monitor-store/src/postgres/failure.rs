@@ -128,7 +128,8 @@ fn kind_of(code: &SqlState) -> StoreErrorKind {
         "53100" => StoreErrorKind::Full,
         "25006" => StoreErrorKind::ReadOnly,
         "42501" => StoreErrorKind::Denied,
-        "58030" => StoreErrorKind::Io,
+        // The machine refuses, or a limit that was set for the server or the role does.
+        "58030" | "53400" => StoreErrorKind::Io,
         // Serialization, deadlock, lock and statement timeouts, too many connections, no memory. And
         // a key that was free when this transaction looked: another was faster.
         "40001" | "40P01" | "55P03" | "57014" | "53300" | "53200" | "23505" => StoreErrorKind::Busy,
@@ -187,6 +188,7 @@ mod tests {
             ("57P03", StoreErrorKind::Unreachable),
             ("08006", StoreErrorKind::Unreachable),
             ("58030", StoreErrorKind::Io),
+            ("53400", StoreErrorKind::Io),
             ("42P01", StoreErrorKind::Corrupt),
             ("XX001", StoreErrorKind::Corrupt),
             ("22003", StoreErrorKind::Other),
