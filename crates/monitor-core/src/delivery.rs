@@ -169,11 +169,11 @@ impl Outbox {
     /// Adds a record; one that continues the last one is merged into it, so that a store that fails
     /// for hours does not fill the memory, and its own count comes back.
     fn push(&mut self, record: Record, on_its_way: OnItsWay) -> Option<OnItsWay> {
-        if let Some((last, _)) = self.waiting.back_mut() {
-            if continues(&record, last) {
-                last.slots = last.slots.saturating_add(record.slots);
-                return Some(on_its_way);
-            }
+        if let Some((last, _)) = self.waiting.back_mut()
+            && continues(&record, last)
+        {
+            last.slots = last.slots.saturating_add(record.slots);
+            return Some(on_its_way);
         }
         self.waiting.push_back((record, on_its_way));
         None
