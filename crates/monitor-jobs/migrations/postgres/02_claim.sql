@@ -108,8 +108,8 @@ $$ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
    SET enable_bitmapscan = off SET jit = off;
 
 -- Jobs whose time has come are ready: up to `p_limit` of each queue at once, those that are due the
--- longest first. Of a larger crowd the rest is for the next claims, which take the more urgent first
--- among what is ready by then.
+-- longest first. Of a larger crowd the rest is for the next claims, which take the more urgent
+-- first among what is ready by then.
 CREATE FUNCTION jobs_ripen(p_queues integer[], p_now_ms bigint, p_limit integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

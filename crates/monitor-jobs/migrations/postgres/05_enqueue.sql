@@ -3,8 +3,8 @@
 
 -- Takes unique keys, then locks parents: from here on none of them ends before we have. Keys come
 -- without doubles and in the order of their bytes, which is not that of every database. `holders`:
--- at the places of the keys, who has it already. `known`: the parents that exist; those at `holders`
--- are parents too. Mints `p_mint` ids, less one for each holder.
+-- at the places of the keys, who has it already. `known`: the parents that exist; those at
+-- `holders` are parents too. Mints `p_mint` ids, less one for each holder.
 CREATE FUNCTION jobs_prepare(
     p_queues text[], p_keys text[], p_parents bigint[], p_mint integer,
     OUT now_ms bigint, OUT queue_ids integer[], OUT holders bigint[], OUT ids bigint[],

@@ -273,8 +273,8 @@ BEGIN
         EXIT WHEN slice IS NULL;
         last_ms := ends[cardinality(ends)];
         last_id := slice[cardinality(slice)];
-        -- Judged now that they are ours, by new statements: nobody puts a child in below one of them
-        -- any more, and who has done so is seen.
+        -- Judged now that they are ours, by new statements: nobody puts a child in below one of
+        -- them any more, and who has done so is seen.
         needed := jobs_needed(uppers);
         gone := gone || ARRAY(
             SELECT p.id FROM unnest(slice) p(id)

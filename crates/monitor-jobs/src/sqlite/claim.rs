@@ -10,8 +10,8 @@ use super::worker::{Claimant, claimant};
 use crate::kernel::ordering::from_ms;
 use crate::{Claim, ClaimError, ClaimRequest, ClaimedJob, Epoch, JobId, Payload, WorkerId};
 
-/// Jobs of a queue that one claim makes ready at most, unless it asks for more: those behind it, and
-/// the beats of all workers, wait for its transaction.
+/// Jobs of a queue that one claim makes ready at most, unless it asks for more: whatever else is
+/// written, beats too, waits for its transaction.
 const RIPENED: u32 = 5000;
 
 /// Takes the most urgent ready jobs of the worker's queues. The inner error is a refusal.

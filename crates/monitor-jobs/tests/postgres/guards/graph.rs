@@ -191,7 +191,7 @@ pub(super) async fn prune_needed(db: &Database) -> Promise {
     holds(kept == 1, "it is gone")
 }
 
-/// An urgent child was cancelled, and nobody has told its parent yet that it is not urgent any more.
+/// An urgent child was cancelled, and nobody has told its parent yet.
 pub(super) async fn prune_before_todo(db: &Database) -> Promise {
     let parent = db.put(new().priority(Priority::MIN)).await;
     let child = db.put(new().priority(Priority::MAX).after(parent)).await;
