@@ -175,10 +175,10 @@ async fn a_row_that_cannot_be_read_is_named() {
     }
     let sql = place.sql();
     for (damage, problem) in damages {
-        sql.execute_batch("SAVEPOINT whole; CREATE TEMP TABLE kept AS SELECT * FROM history")
+        sql.execute_batch("BEGIN IMMEDIATE; CREATE TEMP TABLE kept AS SELECT * FROM history")
             .unwrap();
         sql.execute_batch(&format!(
-            "UPDATE history SET {damage} WHERE sequence = 1; RELEASE whole"
+            "UPDATE history SET {damage} WHERE sequence = 1; COMMIT"
         ))
         .unwrap();
         let error = store.history(&id("a"), 10).await.unwrap_err();
@@ -190,7 +190,7 @@ async fn a_row_that_cannot_be_read_is_named() {
         );
         assert_eq!(store.history(&id("b"), 10).await.unwrap().len(), 1);
         sql.execute_batch(
-            "BEGIN; REPLACE INTO history SELECT * FROM kept; DROP TABLE kept; COMMIT",
+            "BEGIN IMMEDIATE; REPLACE INTO history SELECT * FROM kept; DROP TABLE kept; COMMIT",
         )
         .unwrap();
         assert_eq!(store.history(&id("a"), 10).await.unwrap().len(), 1);
