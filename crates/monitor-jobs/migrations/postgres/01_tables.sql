@@ -170,7 +170,6 @@ CREATE TABLE job_edge (
 CREATE TABLE job_todo (
     job_id bigint NOT NULL,
     what smallint NOT NULL,
-    ended smallint,
     PRIMARY KEY (job_id, what)
 );
 

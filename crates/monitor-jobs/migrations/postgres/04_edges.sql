@@ -2,7 +2,8 @@
 --
 -- Whoever locks jobs locks them in ascending order, over the whole transaction, and whoever carries
 -- an end along waits for no child that has ended. What would break that order is left in job_todo
--- for a transaction of its own: so two of them never wait for each other, and a crash loses nothing.
+-- for a transaction of its own: so two of them never wait for each other, and a crash loses
+-- nothing.
 
 -- Carries the ends of `p_parents`, which are in job_ended and were ended by this transaction, as
 -- far as that is allowed here: up to 1000 edges, to children above `p_locked`, the highest job that
@@ -24,9 +25,7 @@ BEGIN
     IF edges <= 1000 AND lowest > p_locked THEN
         RETURN c.remain FROM jobs_carry(p_parents, 1000, p_locked, p_now_ms) c;
     END IF;
-    INSERT INTO job_todo
-        SELECT d.job_id, 0, d.state FROM job_ended d WHERE d.job_id = ANY (p_parents)
-        ON CONFLICT DO NOTHING;
+    INSERT INTO job_todo SELECT p, 0 FROM unnest(p_parents) p ON CONFLICT DO NOTHING;
     RETURN true;
 END
 $$;
@@ -88,7 +87,7 @@ BEGIN
     END IF;
     IF busy IS NOT NULL THEN
         INSERT INTO job_todo
-            SELECT DISTINCT e.parent_id, 0, ends[width_bucket(e.parent_id, uppers)] FROM job_edge e
+            SELECT DISTINCT e.parent_id, 0 FROM job_edge e
                 WHERE e.parent_id = ANY (uppers) AND e.child_id = ANY (busy) AND e.state = 0
             ON CONFLICT DO NOTHING;
         SELECT array_agg(e.ctid) INTO passing FROM job_edge e
@@ -145,9 +144,7 @@ BEGIN
                 array_fill((9 - alike.means)::smallint, ARRAY[cardinality(alike.children)]),
                 NULL, NULL, NULL, p_now_ms);
             IF buried IS NOT NULL THEN
-                INSERT INTO job_todo SELECT d.job_id, 0, d.state FROM job_ended d
-                    WHERE d.job_id = ANY (buried)
-                    ON CONFLICT DO NOTHING;
+                INSERT INTO job_todo SELECT b, 0 FROM unnest(buried) b ON CONFLICT DO NOTHING;
                 remain := true;
             END IF;
         END IF;

@@ -193,7 +193,7 @@ async fn a_parent_retried_half_way_through_its_release() {
         .batch_execute(
             "CREATE FUNCTION jobs_carry_nothing(bigint[], bigint, bigint)
         RETURNS boolean LANGUAGE sql AS 'INSERT INTO job_todo
-            SELECT d.job_id, 0, d.state FROM job_ended d; SELECT true'",
+            SELECT d.job_id, 0 FROM job_ended d; SELECT true'",
         )
         .await
         .unwrap();

@@ -123,7 +123,7 @@ async fn d9_a_release_waits_for_no_retry_of_an_ended_child() {
                     .await;
                 let todo = "CREATE FUNCTION test_carry(bigint[], bigint, bigint)
                     RETURNS boolean LANGUAGE sql AS 'INSERT INTO job_todo
-                    SELECT u, 0, 5 FROM unnest($1) u; SELECT true'";
+                    SELECT u, 0 FROM unnest($1) u; SELECT true'";
                 db.sql.batch_execute(todo).await.unwrap();
                 let end = call::complete(worker, &job);
                 db.sql.batch_execute(&end).await.unwrap();
