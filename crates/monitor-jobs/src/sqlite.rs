@@ -120,6 +120,7 @@ impl SqliteJobs {
             wake: shared.wake.clone(),
         };
         let reader = Reader {
+            seen: reader::version(&opened.reader),
             connection: opened.reader,
             queue: queries,
             clock: options.clock.clone(),

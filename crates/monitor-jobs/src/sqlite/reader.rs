@@ -47,12 +47,14 @@ pub(crate) struct Reader {
     pub(crate) poll: Duration,
     pub(crate) waiting: Arc<AtomicUsize>,
     pub(crate) wake: watch::Sender<()>,
+    /// The version of the file before anybody could wait: what comes after it is news, however late
+    /// the thread begins.
+    pub(crate) seen: Option<i64>,
 }
 
 impl Reader {
     /// Works until it is closed or every sender is gone.
-    pub(crate) fn run(self) {
-        let mut seen = self.version();
+    pub(crate) fn run(mut self) {
         let closing = loop {
             match self.next() {
                 Ok(Message::Query(query)) => self.answer(query),
@@ -61,9 +63,9 @@ impl Reader {
                 Ok(Message::Watch) | Err(RecvTimeoutError::Timeout) => {}
             }
             // After queries too: they may come so thick that there is never a pause.
-            let version = self.version();
-            if version != seen {
-                seen = version;
+            let version = version(&self.connection);
+            if version != self.seen {
+                self.seen = version;
                 self.wake.send_replace(());
             }
         };
@@ -91,12 +93,12 @@ impl Reader {
         let sql = snapshot.as_deref().unwrap_or(&self.connection);
         query(Tx { sql, now });
     }
+}
 
-    /// Changes whenever another connection has committed. A failure counts as a change: whoever
-    /// waits looks for itself.
-    fn version(&self) -> Option<i64> {
-        self.connection
-            .pragma_query_value(None, "data_version", |row| row.get(0))
-            .ok()
-    }
+/// Changes whenever another connection has committed. A failure counts as a change: whoever waits
+/// looks for itself.
+pub(crate) fn version(connection: &Connection) -> Option<i64> {
+    connection
+        .pragma_query_value(None, "data_version", |row| row.get(0))
+        .ok()
 }
