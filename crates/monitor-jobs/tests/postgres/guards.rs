@@ -36,7 +36,7 @@ macro_rules! guards {
     };
 }
 
-const GUARDS: [Guard; 51] = guards![
+const GUARDS: [Guard; 52] = guards![
     "jobs_claim": "AND w.retired_ms IS NULL" => "", claims::retired;
     "jobs_claim": "FOR KEY SHARE" => "", claims::claim_beside_retirement;
     "jobs_claim": "worker.draining OR" => "", claims::draining;
@@ -84,6 +84,8 @@ const GUARDS: [Guard; 51] = guards![
     "jobs_lock_parents": "ORDER BY j.job_id FOR NO KEY UPDATE" => "", graph::late_edge;
     "jobs_carry": "AND e.state = 0 ORDER BY" => "ORDER BY", graph::met_edge;
     "jobs_carry": "FILTER (WHERE e.means <> 1)" => "", graph::held_edge;
+    "jobs_carry": "WHERE j.job_id = ANY (lowers) ORDER BY j.job_id FOR NO KEY UPDATE"
+        => "WHERE j.job_id = ANY (lowers)", graph::children_in_order;
     "jobs_carry": "OR lowest <= p_locked" => "", graph::lower_wave;
     "jobs_carry_inline": "AND lowest > p_locked" => "", graph::lower_child;
     "jobs_carry": "WHEN j.pending > alike.resolved THEN 0" => "", graph::pending_beside_end;

@@ -129,6 +129,41 @@ pub(super) async fn lower_wave(db: &Database) -> Promise {
     released
 }
 
+/// Two parents end together, of which one child or the other has both: whatever is done to them in
+/// which order, whoever waits for the lower one has not locked the higher one yet.
+pub(super) async fn children_in_order(db: &Database) -> Promise {
+    let worker = db.worker(5).await;
+    for of_both in 0..2 {
+        let parents = db.put_all(2).await;
+        let mut children = Vec::new();
+        for child in 0..2 {
+            let of_one = new().after(parents[0]);
+            children.push(match child == of_both {
+                true => db.put(of_one.after(parents[1])).await,
+                false => db.put(of_one).await,
+            });
+        }
+        let held = fine(db.claim_as(worker, 2).await)?.jobs;
+        let lock = format!("SELECT FROM job WHERE job_id = {} FOR UPDATE", children[0]);
+        db.hold(&lock).await;
+        let ends = call::all_done(&held);
+        let ending = db.spawn(move |db| async move { db.jobs.settle(worker, &ends).await });
+        db.until_blocked_or_over(&ending).await;
+        let free = format!(
+            "SELECT count(*) FROM (
+                 SELECT FROM job WHERE job_id = {} FOR NO KEY UPDATE SKIP LOCKED) free",
+            children[1]
+        );
+        let free = db.number(&free).await;
+        db.commit().await;
+        fine(fine(ending.await)?)?;
+        holds(free == 1, "it has the higher one and waits for the lower")?;
+        let held = fine(db.claim_as(worker, 2).await)?.jobs;
+        db.complete_all(worker, &held).await;
+    }
+    Ok(())
+}
+
 /// Two of three parents end together.
 pub(super) async fn pending_beside_end(db: &Database) -> Promise {
     let worker = db.worker(5).await;
